@@ -1,0 +1,34 @@
+# Two commands on a fresh clone: `make autopilot` and `make test`. `make check` before a commit.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+JOBS   ?= auto
+
+.PHONY: setup autopilot test check clean
+
+setup: $(STAMP)
+
+# Quick when nothing changed: make compares the stamp with the files it was made from.
+$(STAMP): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: FibreFlow needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 5; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP)
+
+autopilot: $(STAMP)
+	$(BIN)/python harness/runner.py --autopilot
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n $(JOBS)
+
+clean:
+	rm -rf build $(VENV)

@@ -1,0 +1,1 @@
+"""Agents: programs that work on a feature inside a sandbox."""

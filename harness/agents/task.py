@@ -1,0 +1,50 @@
+"""What an agent is asked to do, and the port every agent stands behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.ports import ModelReply, Sandbox
+from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Feature, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One attempt's assignment.
+
+    `context` describes the repository and is byte-identical for every attempt of a round;
+    `lessons` are lines about why earlier rounds failed. `protected` are globs whose change
+    disqualifies the patch. `folder` is the attempt's log folder: the agent appends
+    `transcript.jsonl` there and resumes from it.
+    """
+
+    key: AttemptKey
+    feature: Feature
+    tier: Tier
+    limits: AttemptLimits
+    folder: Path
+    context: str = ""
+    lessons: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Callbacks of an agent at work. Each is cheap and never raises."""
+
+    called: Callable[[int, ModelReply, float], None]  # turn, reply, seconds
+    command: Callable[[str, int | None, float], None]  # what ran, exit status, seconds
+    retried: Callable[[str, float], None]  # the error, the wait in seconds
+
+
+class Agent(Protocol):
+    """Works on a task in a sandbox until it submits or a limit ends it.
+
+    Never raises for what the agent or the model did: that is the result's `ending` and
+    `reason`. Raises `SandboxError` when the sandbox failed, `ModelUnauthorizedError` and
+    `ModelQuotaExhaustedError` because those concern the run, and lets cancellation through.
+    The result's `patch` is None here: the caller exports it.
+    """
+
+    async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult: ...

@@ -1,0 +1,1 @@
+"""Models: adapters that answer a request with a message."""

@@ -1,0 +1,1 @@
+"""Record: everything the harness writes down and must not lose."""

@@ -1,0 +1,1 @@
+"""Sandboxes: providers of isolated workspaces, one module each."""

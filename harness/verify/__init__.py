@@ -1,0 +1,1 @@
+"""Verification: what the harness itself observes about a patch."""

@@ -1,0 +1,145 @@
+"""The error tree: each class says whose fault it is and which exit code it ends in.
+
+    FibreFlowError
+    ├── InputError                      2  the user's files or flags; names the entry and the remedy
+    │   └── FeatureListError               every problem of one feature list at once
+    ├── MachineError                    5  this machine cannot do what was asked; names what to install
+    │   ├── SandboxUnavailableError        isolation cannot be had here
+    │   └── WorkspaceLockedError           another run owns this workspace
+    ├── LimitReachedError               4  a budget, quota or time limit; nothing is wrong
+    ├── SandboxError                       the sandbox failed, not the command run in it
+    │   └── SandboxGoneError               it was destroyed or its process died
+    ├── ModelError                         the model could not be asked or did not answer
+    │   ├── ModelOverloadedError        5  xx, 529: try again later
+    │   ├── ModelRateLimitedError       4  29: try again when told to
+    │   ├── ModelTimeoutError              no answer, or a stream cut in the middle
+    │   ├── ModelMalformedError            an answer that breaks the protocol
+    │   ├── ModelContextTooLongError       the conversation no longer fits
+    │   ├── ModelRefusedError              it declined; asking again will not help
+    │   ├── ModelRejectedError          4  00: the request itself is wrong; our fault
+    │   ├── ModelUnauthorizedError      4  01, 403: stops the run
+    │   ├── ModelQuotaExhaustedError       credit or subscription limit; pauses or stops the run
+    │   └── RecordingMismatchError         a recording was asked something it was not made for
+    ├── PatchRejectedError                 a patch that must not be applied
+    ├── MergeRefusedError                  a conflict, or a merged tree that is red
+    └── GitError                           git failed where it should not have
+
+A command that exits 1 is a value, never an error: see `ExecResult` in `harness.ports`.
+"""
+
+
+class FibreFlowError(Exception):
+    """Root of every error this project raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(FibreFlowError):
+    """The user's files or flags are wrong. The message names the entry and the remedy."""
+
+    exit_code = 2
+
+
+class FeatureListError(InputError):
+    """One feature list, all its problems at once.
+
+    `problems` are finished lines for a person: where (line, id), what, and what to do.
+    """
+
+    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {p}" for p in problems)]))
+
+
+class MachineError(FibreFlowError):
+    """This machine cannot do what was asked. The message says what to install or pass."""
+
+    exit_code = 5
+
+
+class SandboxUnavailableError(MachineError):
+    """Isolation of the kind asked for cannot be had on this machine."""
+
+
+class WorkspaceLockedError(MachineError):
+    """Another live process owns this workspace."""
+
+
+class LimitReachedError(FibreFlowError):
+    """A budget, quota or time limit was reached; the message says which and until when."""
+
+    exit_code = 4
+
+
+class SandboxError(FibreFlowError):
+    """The sandbox itself failed; nothing is said about the command that ran in it."""
+
+
+class SandboxGoneError(SandboxError):
+    """The sandbox was destroyed, or the process that holds it died."""
+
+
+class ModelError(FibreFlowError):
+    """The model could not be asked, or did not answer. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelOverloadedError(ModelError):
+    """The provider is overloaded or failing (5xx, 529)."""
+
+
+class ModelRateLimitedError(ModelError):
+    """Too many requests or tokens (429); `retry_after` when the provider said so."""
+
+
+class ModelTimeoutError(ModelError):
+    """No answer in time, a lost connection, or a stream cut in the middle."""
+
+
+class ModelMalformedError(ModelError):
+    """The answer breaks the protocol, such as a tool call whose input is not JSON."""
+
+
+class ModelContextTooLongError(ModelError):
+    """The conversation no longer fits into the model's context."""
+
+
+class ModelRefusedError(ModelError):
+    """The model declined. Asking again will not help."""
+
+
+class ModelRejectedError(ModelError):
+    """The provider calls the request itself invalid (400, 404, 413)."""
+
+
+class ModelUnauthorizedError(ModelError):
+    """The key is missing, wrong or not allowed. Stops the run."""
+
+    exit_code = 5
+
+
+class ModelQuotaExhaustedError(ModelError):
+    """Credit or a subscription limit is used up."""
+
+    exit_code = 4
+
+
+class RecordingMismatchError(ModelError):
+    """A recording was asked something it was not made for, or has nothing more to say."""
+
+
+class PatchRejectedError(FibreFlowError):
+    """A patch that does not apply, or that must not be applied."""
+
+
+class MergeRefusedError(FibreFlowError):
+    """The winner conflicts with the branch, or the merged tree is red."""
+
+
+class GitError(FibreFlowError):
+    """git failed where it should not have. The message carries its standard error."""

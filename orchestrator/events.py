@@ -1,0 +1,309 @@
+"""What happened, in the past tense: frozen values, each to and from one JSON object.
+
+A line of `events.jsonl` is `{"type", "time", "run", "key", ...}` with `feature` and `attempt`
+where they apply. `key` names the occurrence: writing the same key twice writes it once, which
+is how a step that runs again after a crash leaves no second line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from orchestrator.values import Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Root of all events. `time` is ISO 8601 in UTC; both it and `run` are set by the journal."""
+
+    repeats: ClassVar[bool] = False  # True: every occurrence is a line of its own
+
+    feature: str | None = None
+    attempt: str | None = None  # the attempt's name within its feature, such as r1-a02
+    time: str = ""
+    run: str = ""
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+    @property
+    def key(self) -> str | None:
+        """None where every occurrence counts."""
+        if self.repeats:
+            return None
+        return "/".join(p for p in (self.type, self.feature, self.attempt, self.part) if p)
+
+    @property
+    def part(self) -> str:
+        """What tells two events of one type, feature and attempt apart."""
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """`features`: id -> {"depends_on": [...], "attempts": n}; `integrated`: ids done before."""
+
+    repo: str
+    branch: str
+    base: str
+    features: Mapping[str, Any]
+    integrated: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    rounds: int = 3
+    model: str = "live"
+    sandbox: str = "local"
+    budget_usd: float | None = None
+    pid: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResumed(Event):
+    repeats: ClassVar[bool] = True
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """`exit_code` as the process leaves with it; `reason` when it was not the end of the work."""
+
+    repeats: ClassVar[bool] = True
+    exit_code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrainRequested(Event):
+    repeats: ClassVar[bool] = True
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarningGiven(Event):
+    message: str
+
+    @property
+    def part(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasePrepared(Event):
+    """A commit was made ready to fork sandboxes from."""
+
+    commit: str
+    seconds: float
+
+    @property
+    def part(self) -> str:
+        return self.commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStarted(Event):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundStarted(Event):
+    """`why`: what made this round necessary, empty for the first."""
+
+    round: int
+    attempts: int
+    commit: str
+    why: str = ""
+
+    @property
+    def part(self) -> str:
+        return str(self.round)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptStarted(Event):
+    """`model` is the model's id; `source` says whether it is live, recorded or scripted."""
+
+    model: str
+    agent: str
+    source: str = "live"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptResumed(Event):
+    """An attempt went on after a crash from `turns` whole turns."""
+
+    repeats: ClassVar[bool] = True
+    turns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCalled(Event):
+    """One model call that answered. Unknown usage or cost is None, never zero."""
+
+    turn: int
+    model: str
+    usage: Usage | None
+    cost_usd: float | None
+    seconds: float = 0.0
+
+    @property
+    def part(self) -> str:
+        return str(self.turn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRetried(Event):
+    """A model call failed and will be made again after `wait` seconds."""
+
+    repeats: ClassVar[bool] = True
+    error: str
+    wait: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFinished(Event):
+    """The agent's part is over; `ending` as in `AttemptResult`."""
+
+    ending: str
+    reason: str
+    turns: int
+    seconds: float
+    cost_usd: float | None
+    patch: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptCancelled(Event):
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationStarted(Event):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationFinished(Event):
+    """`passed`: usable and every trusted check green; `problems` in words."""
+
+    usable: bool
+    passed: bool
+    checks_passed: int
+    checks: int
+    coverage: float | None
+    quality: float | None
+    seconds: float | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptSelected(Event):
+    """The choice of a round. `attempt` is the winner, None when nobody can be taken."""
+
+    round: int
+    score: float | None
+    consensus: float | None
+    confidence: float | None
+    needs_review: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        return str(self.round)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewRequested(Event):
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewResolved(Event):
+    """A person accepted an attempt."""
+
+    by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeStarted(Event):
+    onto: str
+
+    @property
+    def part(self) -> str:
+        return self.onto
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeFinished(Event):
+    """`commit` is on the integration branch."""
+
+    commit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeRejected(Event):
+    """The branch was left as it was: a conflict, or a merged tree that is red."""
+
+    onto: str
+    reason: str
+
+    @property
+    def part(self) -> str:
+        return self.onto
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMerged(Event):
+    commit: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFailed(Event):
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureBlocked(Event):
+    """A dependency failed, waits for a person, or was skipped. `on` names it."""
+
+    on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitHit(Event):
+    """A budget or quota stopped new work."""
+
+    repeats: ClassVar[bool] = True
+    what: str
+
+
+TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """A JSON object; fields that are None are left out, except where None means unknown."""
+    body = {
+        k: v
+        for k, v in asdict(event).items()
+        if v is not None or k in {"cost_usd", "usage", "coverage", "quality", "seconds"}
+    }
+    key = event.key
+    head: dict[str, Any] = {"type": event.type, "time": event.time}
+    if key is not None:
+        head["key"] = key
+    return {**head, **body}
+
+
+def from_json(data: Mapping[str, Any]) -> Event | None:
+    """The event, or None for a type that this version does not know (a newer one wrote it)."""
+    cls = TYPES.get(str(data.get("type")))
+    if cls is None:
+        return None
+    known = {f.name for f in fields(cls)}
+    values = {k: v for k, v in data.items() if k in known}
+    if isinstance(values.get("usage"), Mapping):
+        values["usage"] = Usage(**values["usage"])
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    return cls(**values)
