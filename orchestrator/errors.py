@@ -3,22 +3,22 @@
     FibreFlowError
     ├── InputError                      2  the user's files or flags; names the entry and the remedy
     │   └── FeatureListError               every problem of one feature list at once
-    ├── MachineError                    5  this machine cannot do what was asked; names what to install
+    ├── MachineError                    5  this machine cannot do what was asked; what to install
     │   ├── SandboxUnavailableError        isolation cannot be had here
     │   └── WorkspaceLockedError           another run owns this workspace
     ├── LimitReachedError               4  a budget, quota or time limit; nothing is wrong
     ├── SandboxError                       the sandbox failed, not the command run in it
     │   └── SandboxGoneError               it was destroyed or its process died
     ├── ModelError                         the model could not be asked or did not answer
-    │   ├── ModelOverloadedError        5  xx, 529: try again later
-    │   ├── ModelRateLimitedError       4  29: try again when told to
+    │   ├── ModelOverloadedError           5xx, 529: try again later
+    │   ├── ModelRateLimitedError          429: try again when told to
     │   ├── ModelTimeoutError              no answer, or a stream cut in the middle
     │   ├── ModelMalformedError            an answer that breaks the protocol
     │   ├── ModelContextTooLongError       the conversation no longer fits
     │   ├── ModelRefusedError              it declined; asking again will not help
-    │   ├── ModelRejectedError          4  00: the request itself is wrong; our fault
-    │   ├── ModelUnauthorizedError      4  01, 403: stops the run
-    │   ├── ModelQuotaExhaustedError       credit or subscription limit; pauses or stops the run
+    │   ├── ModelRejectedError             400: the request itself is wrong; our fault
+    │   ├── ModelUnauthorizedError      5  401, 403: stops the run
+    │   ├── ModelQuotaExhaustedError    4  credit or subscription limit; pauses or stops the run
     │   └── RecordingMismatchError         a recording was asked something it was not made for
     ├── PatchRejectedError                 a patch that must not be applied
     ├── MergeRefusedError                  a conflict, or a merged tree that is red
