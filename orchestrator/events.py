@@ -65,11 +65,19 @@ class RunResumed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """`exit_code` as the process leaves with it; `reason` when it was not the end of the work."""
+    """Every feature has reached its end. `exit_code` is what the process leaves with."""
 
     repeats: ClassVar[bool] = True
     exit_code: int
-    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStopped(Event):
+    """The process left before the work was done; the same command continues the run."""
+
+    repeats: ClassVar[bool] = True
+    exit_code: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
