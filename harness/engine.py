@@ -1,0 +1,245 @@
+"""The seam to the durable engine: workflows that survive the process, and nothing else of it.
+
+Only this module imports DBOS. A workflow is a coroutine function registered by name; what it
+awaits through `step` and `finished` is recorded, so that a replay after a crash sees the same
+answers. Between two recorded points its code must be deterministic.
+
+A child's end is announced in this process at once and read from the database only when another
+process ran it: the parent's record of it is then one write, where the engine's own handles cost
+two and a polling delay. The announcement precedes the engine's own record of the child's end; a
+crash between the two runs the child again, so a child's effects must be keyed (they are: see
+`harness.attempt`).
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from orchestrator import errors
+from orchestrator.errors import FibreFlowError, MachineError
+
+#: Set by hand: the engine recovers only what the same version began. Raise it when the recorded
+#: shape of a workflow changes, and say in the changelog how older runs are finished.
+APPLICATION_VERSION = "1"
+_QUEUE = "attempts"
+#: Idle cost against latency: 10 polls a second cost about 2% of a core.
+_POLL_SECONDS = 0.1
+#: How often a parent looks for children that another process finished.
+_REMOTE_POLL_SECONDS = 1.0
+
+Workflow = Callable[..., Awaitable[Any]]
+
+
+class Engine:
+    """Durable workflows on one SQLite file. One instance per process at a time."""
+
+    def __init__(self, path: Path, *, workers: int) -> None:
+        """`workers`: how many queued workflows run at once in this process."""
+        self._path = path
+        self._workers = workers
+        self._functions: dict[str, Any] = {}
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._cancelled: set[str] = set()
+        self._ended: dict[str, dict[str, Any]] = {}
+        self._changed = asyncio.Event()
+
+    def register(self, name: str, body: Workflow) -> None:
+        """Call before `start`. Arguments and result of `body` must be JSON values."""
+        from dbos import DBOS  # noqa: PLC0415 - 0.3 s, which `--help` should not pay
+
+        async def run(*args: Any) -> Any:
+            workflow = DBOS.workflow_id
+            assert workflow is not None
+            task = asyncio.current_task()
+            assert task is not None
+            self._running[workflow] = task
+            try:
+                outcome = {"value": await body(*args)}
+            except asyncio.CancelledError:
+                if workflow not in self._cancelled:
+                    raise  # the process is leaving: the engine will recover this workflow
+                outcome = {"cancelled": True}
+            except Exception as error:  # noqa: BLE001 - one bad feature must not end the run
+                outcome = {"error": f"{type(error).__name__}: {error}"}
+            finally:
+                self._running.pop(workflow, None)
+            self._announce(workflow, outcome)
+            return outcome
+
+        # A workflow may be recovered as often as the machine crashes.
+        self._functions[name] = DBOS.workflow(name=name, max_recovery_attempts=1_000_000)(run)
+
+    def _announce(self, workflow: str, outcome: dict[str, Any]) -> None:
+        self._ended[workflow] = outcome
+        self._changed.set()
+
+    async def start(self) -> None:
+        """Open the store and recover what an earlier process left. Needs a running loop.
+
+        Raises `MachineError` when the store cannot be opened.
+        """
+        import sqlalchemy  # noqa: PLC0415
+        from dbos import DBOS  # noqa: PLC0415
+
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Write-ahead logging stays set in the file: a reader never blocks the writer.
+            with sqlite3.connect(self._path) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        except (OSError, sqlite3.Error) as error:
+            raise MachineError(
+                f"the engine's store {self._path} cannot be opened ({error}); "
+                "free the disk or remove the file (the run is rebuilt from git and the logs)"
+            ) from error
+        store = sqlalchemy.create_engine(f"sqlite:///{self._path}")
+        sqlalchemy.event.listen(store, "connect", _prepare_connection)
+        DBOS(
+            config={
+                "name": "fibreflow",
+                "system_database_url": f"sqlite:///{self._path}",
+                "system_database_engine": store,
+                "executor_id": "runner",
+                "application_version": APPLICATION_VERSION,
+                "log_level": "CRITICAL",
+                "serializer": cast("Any", _Json()),
+            }
+        )
+        DBOS.launch()
+        await DBOS.register_queue_async(
+            _QUEUE,
+            worker_concurrency=self._workers,
+            polling_interval_sec=_POLL_SECONDS,
+            on_conflict="always_update",
+        )
+
+    async def close(self) -> None:
+        """Let go of the store. What still runs is left for recovery, not failed."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+
+    async def run(self, name: str, workflow: str, *args: Any) -> Any:
+        """Start a top-level workflow, or join it when it exists; returns its value."""
+        await self._start(name, workflow, args)
+        outcome = await self._wait_for(workflow)
+        if "error" in outcome:
+            raise RuntimeError(f"workflow {workflow} failed: {outcome['error']}")
+        return outcome["value"]
+
+    async def _start(self, name: str, workflow: str, args: Sequence[Any]) -> None:
+        from dbos import DBOS, SetWorkflowID  # noqa: PLC0415
+
+        with SetWorkflowID(workflow):
+            await DBOS.start_workflow_async(self._functions[name], *args)
+
+    async def start_child(self, name: str, workflow: str, *args: Any) -> None:
+        """From inside a workflow: start another at once. Idempotent by its id."""
+        await self._start(name, workflow, args)
+
+    async def enqueue(self, name: str, workflow: str, *args: Any, priority: int) -> None:
+        """From inside a workflow: queue another; a smaller `priority` (from 1) goes first."""
+        from dbos import DBOS, SetEnqueueOptions, SetWorkflowID  # noqa: PLC0415
+
+        with SetWorkflowID(workflow), SetEnqueueOptions(priority=priority):
+            await DBOS.enqueue_workflow_async(_QUEUE, self._functions[name], *args)
+
+    async def step(self, name: str, body: Workflow, *args: Any) -> Any:
+        """Run `body` at least once and record its JSON result; a replay returns the record.
+
+        An error of our tree is recorded by its name and message, and raised again by a replay.
+        """
+        from dbos import DBOS  # noqa: PLC0415
+
+        async def guarded() -> dict[str, Any]:
+            try:
+                return {"value": await body(*args)}
+            except FibreFlowError as error:
+                return {"error": type(error).__name__, "message": str(error)}
+
+        record = await DBOS.run_step_async({"name": name}, guarded)
+        if "error" in record:
+            raise getattr(errors, record["error"], FibreFlowError)(record["message"])
+        return record["value"]
+
+    async def finished(self, workflows: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Wait until at least one of these children has ended; all that have, by id.
+
+        Each outcome is `{"value": ...}`, `{"cancelled": true}` or `{"error": "..."}`. Recorded,
+        so a replay sees the same children end in the same order.
+        """
+
+        async def wait() -> dict[str, dict[str, Any]]:
+            while True:
+                self._changed.clear()
+                ended = {w: self._ended[w] for w in workflows if w in self._ended}
+                if ended:
+                    return ended
+                try:
+                    await asyncio.wait_for(self._changed.wait(), _REMOTE_POLL_SECONDS)
+                except TimeoutError:
+                    await self._look_up(workflows)
+
+        result: dict[str, dict[str, Any]] = await self.step("finished", wait)
+        return result
+
+    async def _wait_for(self, workflow: str) -> dict[str, Any]:
+        while workflow not in self._ended:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), _REMOTE_POLL_SECONDS)
+            except TimeoutError:
+                await self._look_up([workflow])
+        return self._ended[workflow]
+
+    async def _look_up(self, workflows: Sequence[str]) -> None:
+        """Learn of ends that were not announced here: before a crash, or in another process."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        missing = [w for w in workflows if w not in self._running]
+        if not missing:
+            return
+        for status in await DBOS.list_workflows_async(workflow_ids=missing, load_input=False):
+            if status.status == "SUCCESS":
+                self._announce(status.workflow_id, cast("dict[str, Any]", status.output))
+            elif status.status == "CANCELLED":
+                self._announce(status.workflow_id, {"cancelled": True})
+            elif status.status in {"ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}:
+                self._announce(status.workflow_id, {"error": str(status.error)})
+
+    async def cancel(self, workflows: Sequence[str]) -> None:
+        """Cancel what has not ended, also in the middle of a step when it runs here."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        open_ = [w for w in workflows if w not in self._ended]
+        if not open_:
+            return
+        self._cancelled.update(open_)
+        await DBOS.cancel_workflows_async(open_)
+        tasks = [self._running[w] for w in open_ if w in self._running]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=10.0)
+
+
+class _Json:
+    """The engine's records as JSON: readable by people and by later versions."""
+
+    def serialize(self, data: Any) -> str:
+        return json.dumps(data, separators=(",", ":"))
+
+    def deserialize(self, serialized_data: str) -> Any:
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "json"
+
+
+def _prepare_connection(connection: Any, _record: Any) -> None:
+    # The write-ahead log survives the death of the process; only a power cut can lose the
+    # last commits, which costs rework and nothing else.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=30000")

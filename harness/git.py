@@ -1,0 +1,201 @@
+"""Git on the host's repository, by plumbing alone: no working tree, no hooks, no user's index.
+
+Only the integration branch's ref is ever written. Objects are added, which git collects by
+itself when nothing refers to them. The git directory of a sandbox is never touched from here.
+"""
+
+import asyncio
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.errors import GitError, InputError, MergeRefusedError, PatchRejectedError
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "FibreFlow",
+    "GIT_AUTHOR_EMAIL": "fibreflow@localhost",
+    "GIT_COMMITTER_NAME": "FibreFlow",
+    "GIT_COMMITTER_EMAIL": "fibreflow@localhost",
+}
+#: Hooks and the file system monitor would run programs that the repository names.
+_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
+_TRAILERS = ("Feature", "Attempt", "Run")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for git: the caller's own, without what redirects git elsewhere."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    return {
+        **kept,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "LC_ALL": "C",
+        **_IDENTITY,
+        **(extra or {}),
+    }
+
+
+class Repository:
+    """One git repository on the host. Every method raises `GitError` when git itself fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def git(
+        self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None
+    ) -> str:
+        """Standard output of one git command."""
+        code, out, err = await self._run(args, stdin, env)
+        if code != 0:
+            raise GitError(f"git {' '.join(args[:3])} in {self.path} failed: {err.strip()[-800:]}")
+        return out
+
+    async def _run(
+        self, args: Sequence[str], stdin: bytes | None, env: Mapping[str, str] | None
+    ) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            *_SAFE,
+            *args,
+            cwd=self.path,
+            env=environment(env),
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate(stdin)
+        return process.returncode or 0, out.decode("utf-8", "replace"), err.decode(errors="replace")
+
+    async def commit_of(self, revision: str) -> str | None:
+        """The full id of a commit, None when the revision names none."""
+        code, out, _ = await self._run(
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"],
+            None,
+            None,
+        )
+        return out.strip() if code == 0 else None
+
+    async def tree_of(self, commit: str) -> str:
+        return (await self.git("rev-parse", f"{commit}^{{tree}}")).strip()
+
+    async def head_name(self, branch: str) -> str | None:
+        return await self.commit_of(f"refs/heads/{branch}")
+
+    async def files(self, commit: str) -> tuple[str, ...]:
+        """Every path in the commit, relative to the root."""
+        out = await self.git("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        return tuple(p for p in out.split("\0") if p)
+
+    async def read(self, commit: str, path: str) -> str | None:
+        """A file's text at a commit, None when it is not there."""
+        code, out, _ = await self._run(["show", f"{commit}:{path}"], None, None)
+        return out if code == 0 else None
+
+    async def integrated(self, revision: str) -> dict[str, str]:
+        """Feature id -> newest commit that carries all our trailers for it, reachable from
+        `revision`. Commits without all three trailers were not written by an integration."""
+        layout = "%H" + "".join(
+            f"%x1f%(trailers:key={k},valueonly,separator=%x1e)" for k in _TRAILERS
+        )
+        out = await self.git("log", f"--format={layout}", revision, "--")
+        found: dict[str, str] = {}
+        for line in out.splitlines():
+            commit, *values = line.split("\x1f")
+            if len(values) == len(_TRAILERS) and all(v.strip() for v in values):
+                found.setdefault(values[0].strip(), commit)
+        return found
+
+    async def create_branch(self, branch: str, commit: str) -> None:
+        """Creates the branch; it must not exist."""
+        await self.git("update-ref", f"refs/heads/{branch}", commit, "0" * 40)
+
+    async def move_branch(self, branch: str, commit: str, expected: str) -> bool:
+        """Compare-and-set; False when the branch is not at `expected` any more."""
+        code, _, err = await self._run(
+            ["update-ref", f"refs/heads/{branch}", commit, expected], None, None
+        )
+        if code == 0:
+            return True
+        if await self.head_name(branch) != expected:
+            return False
+        raise GitError(f"cannot move branch {branch} in {self.path}: {err.strip()[-400:]}")
+
+    async def checked_out_at(self, branch: str) -> str | None:
+        """The working tree that has the branch checked out, if any."""
+        out = await self.git("worktree", "list", "--porcelain")
+        for block in out.split("\n\n"):
+            lines = block.splitlines()
+            if f"branch refs/heads/{branch}" in lines:
+                return lines[0].removeprefix("worktree ")
+        return None
+
+    async def tree_with(self, commit: str, patch: bytes) -> str:
+        """The tree of `commit` with the patch applied, merging three ways where it must.
+
+        Raises `MergeRefusedError` on a conflict, `PatchRejectedError` when the patch is not one.
+        """
+        with tempfile.TemporaryDirectory(prefix="fibreflow-index-") as folder:
+            env = {"GIT_INDEX_FILE": f"{folder}/index"}
+            await self.git("read-tree", commit, env=env)
+            if patch.strip():
+                code, _, err = await self._run(
+                    ["apply", "--cached", "--3way", "--whitespace=nowarn", "-"], patch, env
+                )
+                if code != 0:
+                    raise _refusal(err)
+            return (await self.git("write-tree", env=env)).strip()
+
+    async def commit_tree(self, tree: str, parent: str | None, message: str) -> str:
+        parents = ["-p", parent] if parent else []
+        return (
+            await self.git("commit-tree", tree, *parents, "-F", "-", stdin=message.encode())
+        ).strip()
+
+
+def _refusal(stderr: str) -> MergeRefusedError | PatchRejectedError:
+    conflicts = re.findall(r"^U (.+)$", stderr, re.MULTILINE) or re.findall(
+        r"^error: patch failed: (.+):\d+$", stderr, re.MULTILINE
+    )
+    if conflicts or "with conflicts" in stderr or "does not match index" in stderr:
+        where = ", ".join(sorted(set(conflicts))[:8]) or "see the log"
+        return MergeRefusedError(f"conflicts with the branch in {where}")
+    return PatchRejectedError(f"the patch does not apply: {stderr.strip()[-400:]}")
+
+
+async def open_repository(path: Path) -> Repository:
+    """Raises `InputError` when the path holds no usable git repository."""
+    if not path.is_dir():
+        raise InputError(
+            f"--repo {path}: there is no such folder; give the path of a git repository"
+        )
+    repository = Repository(path)
+    try:
+        await repository.git("rev-parse", "--git-dir")
+    except GitError as error:
+        hint = "run `git init` and commit there first, or give another path"
+        if "dubious ownership" in str(error):
+            hint = f"git refuses it: `git config --global --add safe.directory {path}`"
+        raise InputError(f"--repo {path}: not a git repository; {hint}") from error
+    return repository
+
+
+async def create_from(seed: Path, path: Path) -> Repository:
+    """A new repository whose first commit, on `main`, holds the files of `seed`.
+
+    Built beside `path` and renamed into place, so that a crash leaves no half of it.
+    """
+    if not seed.is_dir():
+        raise InputError(f"project.seed {seed}: there is no such folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        fresh = Path(folder) / "repo"
+        fresh.mkdir()
+        repository = Repository(fresh)
+        await repository.git("init", "--quiet", "--initial-branch=main", "--template=")
+        await repository.git("--work-tree", str(seed.resolve()), "add", "--all", "--force", ".")
+        await repository.git("commit", "--quiet", "--no-verify", "-m", f"Start from {seed.name}")
+        await repository.git("reset", "--quiet", "--hard")
+        fresh.rename(path)
+    return Repository(path)
