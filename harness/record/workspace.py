@@ -1,0 +1,220 @@
+"""The workspace folder: where each file of it lives, who holds it, and which runs it has seen."""
+
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
+from orchestrator.values import AttemptKey
+
+#: A name that is one folder: no separator, no leading dot, no control character.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
+
+
+#: A process that was just killed lets go within milliseconds, and `holder` takes the lock for
+#: a moment to look; neither should refuse a start.
+LOCK_TRIES = 5
+LOCK_WAIT = 0.05  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One run on file. `digest` is that of its inputs, empty when it left no readable run.json.
+
+    `finished`: every feature reached its end. `stopped` says why its last process left before
+    that; a run that was killed has neither. Both can be resumed.
+    """
+
+    id: str
+    folder: Path
+    digest: str
+    finished: bool
+    exit_code: int | None = None
+    stopped: str = ""
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+
+class Workspace:
+    """Layout of the folder with `feature_list.json` and `logs/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def feature_list(self) -> Path:
+        return self.root / "feature_list.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "claude_progress.md"
+
+    @property
+    def command_log(self) -> Path:
+        return self.logs / "agent-commands.jsonl"
+
+    def run_folder(self, run: str) -> Path:
+        """Raises `InputError` when `run` is not a plain name."""
+        return self.logs / _plain(run, "run")
+
+    def events(self, run: str) -> Path:
+        return self.run_folder(run) / "events.jsonl"
+
+    def run_file(self, run: str) -> Path:
+        """The run's inputs: a JSON object with at least `digest`."""
+        return self.run_folder(run) / "run.json"
+
+    def attempt_folder(self, run: str, key: AttemptKey) -> Path:
+        """`logs/RUN/FEATURE/r1-a01`. Raises `InputError` when a part is not a plain name."""
+        return self.run_folder(run) / _plain(key.feature, "feature") / key.name
+
+    def runs(self) -> tuple[RunInfo, ...]:
+        """Every run that has a journal, newest first (run ids begin with their time)."""
+        found = [p.parent for p in self.logs.glob("*/events.jsonl") if _NAME.match(p.parent.name)]
+        return tuple(_info(folder) for folder in sorted(found, key=lambda p: p.name, reverse=True))
+
+    def find_unfinished(self, digest: str) -> RunInfo | None:
+        """The newest run with these inputs whose work was not done; None when there is none."""
+        return next((r for r in self.runs() if r.digest == digest and not r.finished), None)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace for this process; the kernel lets go of it when the process dies.
+
+        Raises `WorkspaceLockedError` naming the holder, `MachineError` when it cannot be locked.
+        """
+        path = self.logs / ".lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Never unlinked: two processes could then hold locks on two files of one name.
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unlockable(path, error) from error
+        try:
+            _take(fd, path)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            yield
+            # The pid goes first, the lock with the file: no moment shows a stale holder.
+            os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def holder(self) -> int | None:
+        """The pid of the live process that holds the lock; None when nobody does."""
+        try:
+            fd = os.open(self.logs / ".lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _pid(fd)
+        else:
+            return None
+        finally:
+            os.close(fd)
+
+
+def new_run_id(now: float, token: str) -> str:
+    """`20261121-084215-a1b2` from seconds since the epoch (in UTC) and a few random letters."""
+    return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{token}"
+
+
+def _plain(name: str, what: str) -> str:
+    if not _NAME.match(name):
+        raise InputError(
+            f"{what} {name!r} cannot be a folder's name; use letters, digits, '.', '_' and '-'"
+        )
+    return name
+
+
+def _take(fd: int, path: Path) -> None:
+    for _ in range(LOCK_TRIES - 1):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_WAIT)
+        except OSError:
+            break  # the last try below says why
+        else:
+            return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = _pid(fd)
+        who = f"process {pid}" if pid else "another process"
+        stop = f"stop it with `kill -INT {pid}`" if pid else "stop it"
+        raise WorkspaceLockedError(
+            f"{path.parent.parent}: {who} is running in this workspace; "
+            f"wait for it, watch it with `fibreflow status`, or {stop}"
+        ) from error
+    except OSError as error:
+        raise _unlockable(path, error) from error
+
+
+def _unlockable(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"{path}: cannot be locked ({error.strerror or error}); "
+        "keep the workspace in a folder you can write to, on a local disk"
+    )
+
+
+def _pid(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).split()
+    return int(text[0]) if text and text[0].isdigit() else None
+
+
+def _info(folder: Path) -> RunInfo:
+    last = _last_end(folder / "events.jsonl")
+    code = last.get("exit_code")
+    return RunInfo(
+        id=folder.name,
+        folder=folder,
+        digest=_digest(folder / "run.json"),
+        finished=last.get("type") == "RunFinished",
+        exit_code=code if isinstance(code, int) else None,
+        stopped=str(last.get("reason") or ""),
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return str(data.get("digest") or "") if isinstance(data, dict) else ""
+
+
+def _last_end(path: Path) -> dict[str, Any]:
+    """How the run's last process left, empty when it is at work or was killed; found without
+    parsing the rest. A raw newline never occurs inside a JSON string, so text of agents cannot
+    imitate the mark."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            ends = [
+                text.rfind(b'\n{"type":"%s"' % kind) for kind in (b"RunFinished", b"RunStopped")
+            ]
+            end = max(ends)
+            if end < 0 or text.rfind(b'\n{"type":"RunResumed"') > end:
+                return {}
+            text.seek(end + 1)
+            data = json.loads(text.readline())
+    except (OSError, ValueError):  # ValueError: an empty file cannot be mapped, or a torn line
+        return {}
+    return data if isinstance(data, dict) else {}
