@@ -43,7 +43,10 @@ class Agent(Protocol):
 
     Never raises for what the agent or the model did: that is the result's `ending` and
     `reason`. Raises `SandboxError` when the sandbox failed, `ModelUnauthorizedError` and
-    `ModelQuotaExhaustedError` because those concern the run, and lets cancellation through.
+    `ModelQuotaExhaustedError` because those concern the run, `LimitReachedError` when the budget
+    of the feature or of the run refuses the next call (the message says which; the attempt's own
+    budget is its ending "limit" instead), and lets cancellation through. After a raise, work()
+    on the same folder goes on from the last whole turn.
     The result's `patch` is None here: the caller exports it.
     """
 

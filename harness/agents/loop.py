@@ -1,0 +1,367 @@
+"""The built-in agent: asks the model, runs its tool calls in the sandbox, until it is over."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from harness.agents import context
+from harness.agents.prompts import first_message, system_blocks
+from harness.agents.task import Observer, Task
+from harness.agents.tools import SUBMIT, TOOLS, Toolbox, bounded, result
+from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
+from harness.models.retries import patiently
+from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
+from orchestrator import cost
+from orchestrator.errors import LimitReachedError, ModelContextTooLongError, ModelError
+from orchestrator.failures import classify
+from orchestrator.values import AttemptKey, AttemptResult, Ending
+
+REMINDER = (
+    "You called no tool. Go on with `bash` or `edit`, or call `submit` when the work is done; "
+    "without a tool call the attempt ends."
+)
+CUT_OFF = (
+    "Your reply was cut off at its length limit, and what it began to call was not run. "
+    "Take smaller steps: create a large file in parts."
+)
+INTERRUPTED = "interrupted: the harness restarted while this ran; its files may be half done"
+NOT_RUN = "not run: the harness restarted before it came to this call"
+
+
+class Purse(Protocol):
+    """Money of a run: what a call may cost is reserved before it is made."""
+
+    async def reserve(
+        self,
+        key: AttemptKey,
+        call: str,
+        worst: float | None,
+        *,
+        feature_usd: float | None,
+        attempt_usd: float | None,
+    ) -> cost.Refusal | None:
+        """None when reserved. `call` names the question within the attempt."""
+        ...
+
+    async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
+        """What the call cost; None is unknown and keeps the reservation. Idempotent."""
+        ...
+
+    async def release(self, key: AttemptKey, call: str) -> None:
+        """The call was refused before it cost anything."""
+        ...
+
+
+class BuiltinAgent:
+    """An `Agent` whose loop runs here, outside; only its tool calls run in the sandbox."""
+
+    def __init__(
+        self,
+        model: Model,
+        clock: Clock,
+        *,
+        purse: Purse | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._model = model
+        self._clock = clock
+        self._purse = purse
+        self._jitter = jitter
+
+    async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult:
+        """See `harness.agents.task.Agent`."""
+        transcript = Transcript(task.folder / NAME)
+        finished = transcript.result(task.key)
+        if finished is not None:
+            return finished
+        toolbox = Toolbox(sandbox, observer, self._clock)
+        purse = self._purse
+        work = _Work(task, transcript, toolbox, observer, self._model, self._clock, purse)
+        work.jitter = self._jitter
+        return await work.run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    ending: Ending
+    reason: str
+
+
+class _AttemptBudgetError(LimitReachedError):
+    """The attempt's own share is used up; the run goes on."""
+
+
+@dataclass
+class _Work:
+    """One attempt at work. All that must survive a crash is in the transcript."""
+
+    task: Task
+    transcript: Transcript
+    toolbox: Toolbox
+    observer: Observer
+    model: Model
+    clock: Clock
+    purse: Purse | None
+    jitter: Callable[[], float] = random.random
+    room: int = context.ROOM
+    uncharged: float = 0.0  # seconds spent waiting for the provider or for money
+    before: float = 0.0  # seconds charged by the processes before this one
+    began: float = 0.0
+
+    async def run(self) -> AttemptResult:
+        await self._begin()
+        while True:
+            over = await self._run_tools() or self._limit() or await self._ask()
+            if over is not None:
+                return self._end(over)
+
+    # ------------------------------------------------------------ begin and end
+
+    async def _begin(self) -> None:
+        self.before, self.began = self.transcript.elapsed, self.clock.monotonic()
+        if self.transcript.cut:
+            self._note("cut", bytes=self.transcript.cut)
+        if self.transcript.started is None:
+            return self._start()
+        self._note("resumed", turns=self.transcript.turns)
+        await self._settle_last()
+        text = INTERRUPTED
+        for call in self.transcript.open_calls():
+            if call["name"] == SUBMIT:  # has no effect that could be half done
+                break
+            self._write_result(result(call["id"], text, is_error=True))
+            text = NOT_RUN
+        return None
+
+    def _start(self) -> None:
+        key = self.task.key
+        self._write(
+            "start",
+            task={"feature": key.feature, "attempt": key.name, "tier": self.task.tier},
+            model=self.model.model_id(self.task.tier),
+            source=self.model.source,
+            system=system_blocks(),
+            first=first_message(self.task),
+        )
+
+    async def _settle_last(self) -> None:
+        """A crash may have come between writing a reply down and paying for it."""
+        replies = self.transcript.of("reply")
+        if replies and self.purse is not None:
+            last = replies[-1]
+            await self.purse.settle(self.task.key, _call(last["turn"]), last["cost_usd"])
+
+    def _end(self, over: _Over) -> AttemptResult:
+        self._write(
+            "end",
+            ending=over.ending,
+            reason=over.reason,
+            turns=self.transcript.turns,
+            usage=asdict(self.transcript.usage),
+            cost_usd=self.transcript.cost_usd,
+            seconds=round(self._elapsed(), 3),
+        )
+        done = self.transcript.result(self.task.key)
+        assert done is not None
+        return done
+
+    # -------------------------------------------------------------------- tools
+
+    async def _run_tools(self) -> _Over | None:
+        """Answers the open calls of the last reply in order; over when one was a submit."""
+        for call in self.transcript.open_calls():
+            if self._submitted() is not None:
+                break
+            if self._left() <= 0:
+                return self._limit()
+            self._write_result(await self.toolbox.run(call, self._left()))
+        summary = self._submitted()
+        return _Over("submitted", bounded(summary, 2_000)) if summary is not None else None
+
+    def _submitted(self) -> str | None:
+        """The summary of an accepted submit in the last reply."""
+        replies = self.transcript.of("reply")
+        if not replies:
+            return None
+        turn, calls = replies[-1]["turn"], calls_of(replies[-1]["content"])
+        lines = [line for line in self.transcript.of("results") if line["turn"] == turn]
+        fine = {b["tool_use_id"] for ln in lines for b in ln["content"] if not b.get("is_error")}
+        done = (c["input"]["summary"] for c in calls if c["name"] == SUBMIT and c["id"] in fine)
+        return next(done, None)
+
+    # ------------------------------------------------------------------- limits
+
+    def _limit(self) -> _Over | None:
+        limits, used = self.task.limits, self.transcript.usage
+        # Cache reads are left out: how often the same tokens are read again is not work.
+        tokens = used.total - used.cache_read
+        if self.transcript.turns >= limits.turns:
+            return _Over("limit", f"{limits.turns} turns used")
+        if self._left() <= 0:
+            return _Over("limit", f"{limits.seconds / 60:.1f} minutes used")
+        if tokens >= limits.tokens:
+            return _Over("limit", f"{tokens} of {limits.tokens} tokens used")
+        return None
+
+    def _elapsed(self) -> float:
+        return self.before + self.clock.monotonic() - self.began - self.uncharged
+
+    def _left(self) -> float:
+        return self.task.limits.seconds - self._elapsed()
+
+    async def _wait(self, seconds: float) -> None:
+        """Waiting for the provider is not the agent's time."""
+        began = self.clock.monotonic()
+        await self.clock.sleep(seconds)
+        self.uncharged += self.clock.monotonic() - began
+
+    # ---------------------------------------------------------------- the model
+
+    async def _ask(self) -> _Over | None:
+        request = self._request()
+        try:
+            reply = await patiently(
+                lambda: self._try(request),
+                sleep=self._wait,
+                jitter=self.jitter,
+                retried=lambda error, wait: self.observer.retried(_named(error), wait),
+            )
+        except TimeoutError:
+            return _Over("limit", f"{self.task.limits.seconds / 60:.1f} minutes used")
+        except _AttemptBudgetError as error:
+            return _Over("limit", str(error))
+        except ModelContextTooLongError as error:
+            return self._make_room(error)
+        except ModelError as error:
+            self._note("failed", error=_named(error))
+            if classify(error).stops_run:
+                raise
+            return _Over("error", _named(error))
+        return self._remind(reply)
+
+    async def _try(self, request: ModelRequest) -> ModelReply:
+        """One call, paid for; whatever happens, its reservation is settled, kept or released."""
+        worst = await self._reserve(request)
+        began, lost = self.clock.monotonic(), True
+        try:
+            async with asyncio.timeout(max(self._left(), 0.001)):
+                reply = await self.model.reply(request)
+            lost = False
+        except ModelError as error:
+            lost = classify(error).reply_lost
+            if not lost:
+                await self._settle(request.turn, released=True)
+            raise
+        finally:
+            if lost and worst != 0:
+                self._note("lost", turn=request.turn)
+                await self._settle(request.turn, actual=None)
+        seconds = self.clock.monotonic() - began
+        # Written down before it is paid for: a crash in between is mended on resume, while
+        # the other order would ask, and pay, again.
+        self._write("reply", **reply_facts(reply, request.turn, seconds))
+        await self._settle(request.turn, actual=reply.cost_usd)
+        self.observer.called(request.turn, reply, seconds)
+        return reply
+
+    def _request(self) -> ModelRequest:
+        messages = self.transcript.messages()
+        already = self.transcript.shortened
+        count = context.to_shorten(messages, already, self.room)
+        if count > already:
+            self._note("shortened", messages=count)
+        start = self.transcript.started
+        assert start is not None
+        return ModelRequest(
+            key=self.task.key,
+            turn=self.transcript.turns + 1,
+            model=self.model.model_id(self.task.tier),
+            system=tuple(start["system"]),
+            tools=TOOLS,
+            messages=tuple(context.with_breakpoint(context.shorten(messages, count))),
+        )
+
+    def _make_room(self, error: ModelContextTooLongError) -> _Over | None:
+        """The estimate was too kind: shorten to half, until nothing is left to shorten."""
+        messages = self.transcript.messages()
+        size = context.size(context.shorten(messages, self.transcript.shortened))
+        self.room = min(self.room, size) // 2
+        if context.to_shorten(messages, self.transcript.shortened, self.room) > (
+            self.transcript.shortened
+        ):
+            return None
+        return _Over("limit", f"the conversation no longer fits: {error}")
+
+    def _remind(self, reply: ModelReply) -> _Over | None:
+        if calls_of(reply.content):
+            return None
+        replies = self.transcript.of("reply")
+        if len(replies) > 1 and not calls_of(replies[-2]["content"]):
+            return _Over("limit", "stopped calling tools")
+        text = CUT_OFF if reply.stop_reason == "max_tokens" else REMINDER
+        self._note("reminded", turn=self.transcript.turns, text=text)
+        return None
+
+    # -------------------------------------------------------------------- money
+
+    async def _reserve(self, request: ModelRequest) -> float | None:
+        """The worst case in dollars, reserved. Raises `LimitReachedError` when refused."""
+        worst = self.model.worst_case_usd(request)
+        cap = self.task.limits.usd
+        refused = None
+        if worst == 0:
+            return worst
+        if self.purse is not None:
+            began = self.clock.monotonic()
+            refused = await self.purse.reserve(
+                self.task.key,
+                _call(request.turn),
+                worst,
+                feature_usd=self.task.feature.budget_usd,
+                attempt_usd=cap,
+            )
+            self.uncharged += self.clock.monotonic() - began
+        elif cap is not None:
+            refused = self._own_refusal(cap, worst)
+        if refused is not None:
+            ours = refused.scope.startswith("attempt")
+            raise (_AttemptBudgetError if ours else LimitReachedError)(refused.reason)
+        return worst
+
+    def _own_refusal(self, cap: float, worst: float | None) -> cost.Refusal | None:
+        """Without a purse the attempt's cap is held here; unknown costs fail closed."""
+        spent = self.transcript.cost_usd
+        amount = None if worst is None or spent is None else cost.nano_up(worst)
+        balance = cost.Balance("attempt", cost.nano_down(cap), cost.nano_up(spent or 0.0))
+        return cost.refusal([balance], amount)
+
+    async def _settle(
+        self, turn: int, *, actual: float | None = None, released: bool = False
+    ) -> None:
+        if self.purse is None:
+            return
+        if released:
+            await self.purse.release(self.task.key, _call(turn))
+        else:
+            await self.purse.settle(self.task.key, _call(turn), actual)
+
+    # --------------------------------------------------------------- transcript
+
+    def _write(self, line: str, /, **facts: object) -> None:
+        self.transcript.write(line, time=self.clock.now(), elapsed=self._elapsed(), **facts)
+
+    def _note(self, kind: str, **facts: object) -> None:
+        self._write("note", kind=kind, **facts)
+
+    def _write_result(self, block: dict[str, object]) -> None:
+        self._write("results", turn=self.transcript.turns, content=[block])
+
+
+def _call(turn: int) -> str:
+    return f"t{turn}"
+
+
+def _named(error: ModelError) -> str:
+    return f"{type(error).__name__}: {error}"

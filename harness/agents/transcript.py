@@ -1,0 +1,174 @@
+"""Keeps an attempt's conversation on disk, one line per fact, and rebuilds it after a crash.
+
+`transcript.jsonl` in the attempt's folder is only ever appended to. Lines by `type`:
+
+    start    task {feature, attempt, tier}, model, source, system, first (the user message)
+    reply    turn, content, stop_reason, usage, cost_usd, model, source, seconds (of the call)
+    results  turn, content (`tool_result` blocks; one line per finished call)
+    note     kind and what the loop did besides: reminded, shortened, resumed, cut, failed
+    end      ending, reason, turns, usage, cost_usd, seconds
+
+Every line has `time` (seconds since the epoch) and `elapsed` (seconds charged so far). A reply
+on disk is never asked for again. A last line that a crash cut off is removed and noted.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.ports import ModelReply
+from orchestrator.cost import total
+from orchestrator.values import AttemptKey, AttemptResult, Usage
+
+NAME = "transcript.jsonl"
+
+
+class Transcript:
+    """One attempt's lines, in memory as on disk. One writer; appends are whole lines."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there; creates nothing until the first line is written."""
+        self._path = path
+        self.lines: list[dict[str, Any]] = []
+        self.cut = 0  # bytes of a torn last line that were removed
+        if path.exists():
+            self._load()
+
+    def write(self, line_type: str, /, *, time: float, elapsed: float, **facts: Any) -> None:
+        line = {"type": line_type, "time": round(time, 3), "elapsed": round(elapsed, 3), **facts}
+        # One write of one whole line. No fsync: what is lost with the machine's power is
+        # asked again; what a killed process has written is in the kernel's hands already.
+        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+        self.lines.append(json.loads(data))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["type"] == kind]
+
+    @property
+    def started(self) -> dict[str, Any] | None:
+        return next(iter(self.of("start")), None)
+
+    @property
+    def elapsed(self) -> float:
+        return float(self.lines[-1]["elapsed"]) if self.lines else 0.0
+
+    @property
+    def turns(self) -> int:
+        return len(self.of("reply"))
+
+    @property
+    def usage(self) -> Usage:
+        known = (Usage(**reply["usage"]) for reply in self.of("reply") if reply["usage"])
+        return sum(known, Usage())
+
+    @property
+    def cost_usd(self) -> float | None:
+        """None as soon as one reply's cost is unknown, or a paid reply was lost."""
+        lost = any(note.get("kind") == "lost" for note in self.of("note"))
+        return None if lost else total(reply["cost_usd"] for reply in self.of("reply"))
+
+    @property
+    def shortened(self) -> int:
+        """How many of the oldest messages have had their tool output removed."""
+        notes = [note for note in self.of("note") if note.get("kind") == "shortened"]
+        return int(notes[-1]["messages"]) if notes else 0
+
+    def result(self, key: AttemptKey) -> AttemptResult | None:
+        """What the attempt came to, None while it has not ended."""
+        end = next(iter(self.of("end")), None)
+        if end is None:
+            return None
+        return AttemptResult(
+            key=key,
+            ending=end["ending"],
+            reason=end["reason"],
+            turns=end["turns"],
+            usage=Usage(**end["usage"]),
+            cost_usd=end["cost_usd"],
+            seconds=end["seconds"],
+        )
+
+    def open_calls(self) -> list[dict[str, Any]]:
+        """The `tool_use` blocks of the last reply that have no result, in order."""
+        replies = self.of("reply")
+        if not replies:
+            return []
+        answered = {block["tool_use_id"] for block in self._results(replies[-1]["turn"])}
+        return [call for call in calls_of(replies[-1]["content"]) if call["id"] not in answered]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation in the API's shape, as the next question needs it."""
+        start = self.started
+        found: list[dict[str, Any]] = [start["first"]] if start else []
+        for reply in self.of("reply"):
+            found.append({"role": "assistant", "content": reply["content"]})
+            answer = self._results(reply["turn"])
+            if not calls_of(reply["content"]):
+                answer = [{"type": "text", "text": self._reminder(reply["turn"])}]
+            if answer:
+                found.append({"role": "user", "content": answer})
+        return found
+
+    def _results(self, turn: int) -> list[dict[str, Any]]:
+        return [b for line in self.of("results") if line["turn"] == turn for b in line["content"]]
+
+    def _reminder(self, turn: int) -> str:
+        notes = (n for n in self.of("note") if n.get("kind") == "reminded" and n["turn"] == turn)
+        return str(next(notes, {"text": "Go on."})["text"])
+
+    def _load(self) -> None:
+        data = self._path.read_bytes()
+        good = 0
+        for raw in data.splitlines(keepends=True):
+            line = _parse(raw)
+            if line is None:
+                break
+            self.lines.append(line)
+            good += len(raw)
+        self.cut = len(data) - good
+        if self.cut:
+            os.truncate(self._path, good)
+
+
+def reply_facts(reply: ModelReply, turn: int, seconds: float) -> dict[str, Any]:
+    """A reply as the facts of its line; also what later questions repeat of it."""
+    return {
+        "turn": turn,
+        "content": _repeatable(reply.content),
+        "stop_reason": reply.stop_reason,
+        "usage": asdict(reply.usage) if reply.usage is not None else None,
+        "cost_usd": reply.cost_usd,
+        "model": reply.model,
+        "source": reply.source,
+        "seconds": round(seconds, 3),
+    }
+
+
+def calls_of(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [dict(block) for block in content if block.get("type") == "tool_use"]
+
+
+def _repeatable(content: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The API refuses to hear back empty text or an empty message, which models do say."""
+    kept = [dict(b) for b in content if b.get("type") != "text" or str(b.get("text", "")).strip()]
+    return kept or [{"type": "text", "text": "(no words)"}]
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    """None for a line that is not whole."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and "type" in line and "elapsed" in line else None

@@ -1,0 +1,109 @@
+"""What each error means for the work: its cause, whose fault it is, and whether to try again.
+
+One table keyed by our own classes. Adapters translate foreign errors into those classes, so
+no other place of the project decides by a vendor's exception, status or message.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator import errors as e
+
+Blame = Literal["provider", "model", "harness", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What to do about one class of error.
+
+    `tries` is the most calls in all, the first included; `first` and `most` bound the wait
+    between two of them in seconds, doubling; `patience` bounds the sum of the waits.
+    `reply_lost`: the provider may have worked and charged, so its cost is unknown, not zero.
+    """
+
+    cause: str
+    blame: Blame
+    tries: int = 1
+    first: float = 0.0
+    most: float = 0.0
+    patience: float = 0.0
+    stops_run: bool = False
+    reply_lost: bool = False
+
+    @property
+    def retry(self) -> bool:
+        return self.tries > 1
+
+
+TABLE: Mapping[type[e.FibreFlowError], Failure] = {
+    e.FibreFlowError: Failure("an error of the harness", "harness"),
+    e.InputError: Failure("wrong input", "user", stops_run=True),
+    e.FeatureListError: Failure("wrong feature list", "user", stops_run=True),
+    e.MachineError: Failure("this machine lacks something", "user", stops_run=True),
+    e.SandboxUnavailableError: Failure("no isolation on this machine", "user", stops_run=True),
+    e.WorkspaceLockedError: Failure("another run owns the workspace", "user", stops_run=True),
+    e.LimitReachedError: Failure("a limit was reached", "user", stops_run=True),
+    e.SandboxError: Failure("the sandbox failed", "harness"),
+    e.SandboxGoneError: Failure("the sandbox is gone", "harness"),
+    e.ModelError: Failure("the model could not be asked", "provider", reply_lost=True),
+    # An outage is usually over in minutes; about 15 of them, then the attempt gives up.
+    e.ModelOverloadedError: Failure(
+        "provider overloaded", "provider", tries=12, first=2, most=120, patience=900
+    ),
+    # Limits are counted per minute by every provider we know: tries within one window are
+    # wasted, so begin with seconds, reach the window's length, and keep that up for long.
+    e.ModelRateLimitedError: Failure(
+        "rate limited", "provider", tries=40, first=5, most=90, patience=3600
+    ),
+    e.ModelTimeoutError: Failure(
+        "no answer, or a cut one",
+        "provider",
+        tries=5,
+        first=1,
+        most=30,
+        patience=300,
+        reply_lost=True,
+    ),
+    # Sampling again usually helps, waiting does not; each try is paid for, so few.
+    e.ModelMalformedError: Failure(
+        "an answer that breaks the protocol", "model", tries=3, patience=1, reply_lost=True
+    ),
+    e.ModelContextTooLongError: Failure("conversation too long", "harness"),
+    e.ModelRefusedError: Failure("the model declined", "model", reply_lost=True),
+    e.ModelRejectedError: Failure("the request is invalid", "harness"),
+    e.ModelUnauthorizedError: Failure("the key is not accepted", "user", stops_run=True),
+    e.ModelQuotaExhaustedError: Failure("credit or quota used up", "user", stops_run=True),
+    e.RecordingMismatchError: Failure("a recording asked the wrong thing", "harness"),
+    e.PatchRejectedError: Failure("a patch that must not be applied", "model"),
+    e.MergeRefusedError: Failure("a merge that must not happen", "model"),
+    e.GitError: Failure("git failed", "harness"),
+}
+
+UNKNOWN = Failure("a defect of the harness", "harness", reply_lost=True)
+
+
+def classify(error: BaseException) -> Failure:
+    """The row of the error's nearest class; `UNKNOWN` for an error that is not of our tree."""
+    for cls in type(error).__mro__:
+        row = TABLE.get(cls)
+        if row is not None:
+            return row
+    return UNKNOWN
+
+
+def next_wait(
+    failure: Failure, *, tries: int, waited: float, retry_after: float | None, jitter: float
+) -> float | None:
+    """Seconds to wait before the next try, or None when it is time to give up.
+
+    `tries` were made, `waited` seconds went by between them; `jitter` is in 0..1. What the
+    provider asks for is a lower bound: coming back earlier is never right. A demand beyond
+    the row's patience gives up at once instead of sleeping through it.
+    """
+    if tries >= failure.tries:
+        return None
+    # Half fixed, half random: many attempts limited together must not come back together.
+    backoff = min(failure.first * 2.0 ** (tries - 1), failure.most) * (0.5 + jitter / 2)
+    wait = backoff if retry_after is None else max(retry_after, 0.0) + jitter * failure.first
+    return wait if waited + wait <= failure.patience else None
