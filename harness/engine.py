@@ -29,6 +29,8 @@ _QUEUE = "attempts"
 _POLL_SECONDS = 0.1
 #: How often a parent looks for children that another process finished.
 _REMOTE_POLL_SECONDS = 1.0
+#: How long a cancelled workflow may take to clean up before its parent goes on without it.
+_CANCEL_SECONDS = 10.0
 
 Workflow = Callable[..., Awaitable[Any]]
 
@@ -213,16 +215,18 @@ class Engine:
         """Cancel what has not ended, also in the middle of a step when it runs here."""
         from dbos import DBOS  # noqa: PLC0415
 
-        open_ = [w for w in workflows if w not in self._ended]
-        if not open_:
-            return
-        self._cancelled.update(open_)
-        await DBOS.cancel_workflows_async(open_)
-        tasks = [self._running[w] for w in open_ if w in self._running]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=10.0)
+        async def cancel() -> None:
+            open_ = [w for w in workflows if w not in self._ended]
+            self._cancelled.update(open_)
+            await DBOS.cancel_workflows_async(open_)
+            tasks = [self._running[w] for w in open_ if w in self._running]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+
+        # One step however many are left, so that a replay counts the same steps.
+        await self.step("cancel", cancel)
 
 
 class _Json:

@@ -1,0 +1,289 @@
+"""One attempt: open a sandbox, let the agent work, keep its patch, verify it, close.
+
+Its effects are keyed by the attempt's log folder and looked up before they are done again:
+`attempt.json` says the agent is through, `evidence.json` says the verification is. An attempt
+interrupted before that goes on from its transcript, in its sandbox as it was.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from harness import patches
+from harness.agents.task import Observer, Task
+from harness.ports import Base, ModelReply, Sandbox
+from harness.record import files
+from harness.services import Services
+from harness.verify import record as verification_record
+from orchestrator import events
+from orchestrator.errors import (
+    LimitReachedError,
+    MachineError,
+    ModelQuotaExhaustedError,
+    ModelUnauthorizedError,
+    PatchRejectedError,
+    SandboxError,
+)
+from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Usage, Verification
+
+_RUN_ENDING = (
+    ModelUnauthorizedError,
+    ModelQuotaExhaustedError,
+    LimitReachedError,
+    MachineError,
+)
+_RESULT = "attempt.json"
+PATCH = "patch.diff"
+
+
+async def run_attempt(
+    services: Services, key: AttemptKey, commit: str, tier: Tier
+) -> dict[str, Any]:
+    """What the feature needs to know, as JSON: `{"attempt", "ending", "reason", "passed",
+    "problems"}`; the evidence itself is in the attempt's folder.
+
+    An attempt that has not begun when its round is decided does not begin.
+    """
+    if (key.feature, key.round) in services.decided:
+        return _summary(AttemptResult(key, "cancelled", "not needed: the round was decided"), None)
+    async with services.stop.work():
+        try:
+            result = await _agent_part(services, key, commit, tier)
+            verification = await _verification_part(services, result, commit)
+        except asyncio.CancelledError:
+            _note_cancelled(services, key)
+            raise
+        except _RUN_ENDING as error:
+            # These concern the run, not the attempt: stop, and go on here at the next start.
+            if services.stop.request(str(error), error.exit_code):
+                services.journal.write(events.LimitHit(what=str(error)))
+            await services.stop.hold()
+    return _summary(result, verification)
+
+
+def _note_cancelled(services: Services, key: AttemptKey) -> None:
+    # Without a decision the process itself is leaving, and the attempt will go on.
+    if (key.feature, key.round) in services.decided:
+        services.journal.write(
+            events.AttemptCancelled(
+                feature=key.feature, attempt=key.name, reason="another attempt was merged"
+            )
+        )
+
+
+def _summary(result: AttemptResult, verification: Verification | None) -> dict[str, Any]:
+    return {
+        "attempt": result.key.name,
+        "ending": result.ending,
+        "reason": result.reason,
+        "passed": verification is not None and verification.passed,
+        "usable": verification is not None and verification.usable,
+        "checked": verification is not None and bool(verification.acceptance),
+        "problems": list(verification.problems) if verification else [],
+    }
+
+
+# ------------------------------------------------------------------ the agent
+
+
+async def _agent_part(
+    services: Services, key: AttemptKey, commit: str, tier: Tier
+) -> AttemptResult:
+    folder = services.attempt_folder(key)
+    done = load_result(folder)
+    if done is None:
+        services.journal.write(
+            events.AttemptStarted(
+                feature=key.feature,
+                attempt=key.name,
+                model=services.model.model_id(tier),
+                agent=services.feature(key.feature).agent or services.defaults.agent,
+                source=services.model.source,
+            )
+        )
+        done = await _work(services, key, commit, tier)
+        store_result(folder, done)
+    services.journal.write(
+        events.AttemptFinished(
+            feature=key.feature,
+            attempt=key.name,
+            ending=done.ending,
+            reason=done.reason,
+            turns=done.turns,
+            seconds=done.seconds,
+            cost_usd=done.cost_usd,
+            patch=done.patch is not None,
+        )
+    )
+    return done
+
+
+async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) -> AttemptResult:
+    folder = services.attempt_folder(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        base = await services.base(commit)
+        async with _sandbox(services, base, key) as sandbox:
+            result = await services.agent.work(
+                _task(services, key, tier), sandbox, _observer(services, key)
+            )
+            return await _with_patch(result, sandbox, base, folder)
+    except SandboxError as error:
+        return AttemptResult(key, "error", f"the sandbox failed: {error}")
+    except PatchRejectedError as error:
+        return AttemptResult(key, "error", str(error))
+
+
+@contextlib.asynccontextmanager
+async def _sandbox(services: Services, base: Base, key: AttemptKey) -> AsyncIterator[Sandbox]:
+    """The attempt's own sandbox. It is destroyed when the attempt is through or not wanted any
+    more, and left as it is when the process leaves, for the next start to reopen."""
+    sandbox = await services.provider.create(
+        base, f"{key.feature}.{key.name}", labels={"attempt": str(key)}
+    )
+    try:
+        yield sandbox
+    except asyncio.CancelledError:
+        if (key.feature, key.round) in services.decided:
+            await asyncio.shield(sandbox.destroy())
+        raise
+    except SandboxError:
+        with contextlib.suppress(SandboxError):
+            await sandbox.destroy()
+        raise
+    else:
+        await sandbox.destroy()
+
+
+async def _with_patch(
+    result: AttemptResult, sandbox: Sandbox, base: Base, folder: Path
+) -> AttemptResult:
+    """A patch left behind at a limit counts too: it may be right, and verification will tell."""
+    if result.ending == "error":
+        return result
+    patch = await patches.export(sandbox, base)
+    if not patch and result.ending != "submitted":
+        return result
+    await asyncio.to_thread(files.replace, folder / PATCH, patch)
+    return replace(result, patch=PATCH)
+
+
+def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
+    feature = services.feature(key.feature)
+    minutes = feature.timeout_minutes or services.defaults.timeout_minutes
+    brief = load_brief(services.workspace.run_folder(services.settings.run), key)
+    return Task(
+        key=key,
+        feature=feature,
+        tier=tier,
+        limits=AttemptLimits(turns=services.defaults.turns, seconds=minutes * 60),
+        folder=services.attempt_folder(key),
+        context=str(brief["context"]),
+        lessons=tuple(brief["lessons"]),
+        protected=services.protected,
+    )
+
+
+def _observer(services: Services, key: AttemptKey) -> Observer:
+    journal = services.journal
+
+    def called(turn: int, reply: ModelReply, seconds: float) -> None:
+        journal.write(
+            events.ModelCalled(
+                feature=key.feature,
+                attempt=key.name,
+                turn=turn,
+                model=reply.model,
+                usage=reply.usage,
+                cost_usd=reply.cost_usd,
+                seconds=round(seconds, 3),
+            )
+        )
+
+    def command(text: str, exit_status: int | None, seconds: float) -> None:
+        services.commands.write(key, text, exit_status, seconds)
+
+    def retried(error: str, wait: float) -> None:
+        journal.write(
+            events.ModelRetried(feature=key.feature, attempt=key.name, error=error, wait=wait)
+        )
+
+    return Observer(called=called, command=command, retried=retried)
+
+
+# ----------------------------------------------------------- the verification
+
+
+async def _verification_part(
+    services: Services, result: AttemptResult, commit: str
+) -> Verification | None:
+    """None when there is nothing to verify."""
+    if result.patch is None:
+        return None
+    key = result.key
+    folder = services.attempt_folder(key)
+    names = {"feature": key.feature, "attempt": key.name}
+    verification = verification_record.load(folder)
+    if verification is None:
+        services.journal.write(events.VerificationStarted(**names))
+        try:
+            verification = await services.check_patch(
+                key,
+                services.feature(key.feature),
+                await services.base(commit),
+                (folder / result.patch).read_bytes(),
+            )
+        except SandboxError as error:
+            verification = Verification(usable=False, problems=(f"not verified: {error}",))
+    services.journal.write(
+        events.VerificationFinished(
+            usable=verification.usable,
+            passed=verification.passed,
+            checks_passed=sum(c.passed for c in verification.acceptance),
+            checks=len(verification.acceptance),
+            coverage=verification.coverage,
+            quality=verification.quality,
+            seconds=verification.seconds,
+            problems=verification.problems,
+            **names,
+        )
+    )
+    return verification
+
+
+# -------------------------------------------------------------------- on file
+
+
+def store_result(folder: Path, result: AttemptResult) -> None:
+    files.replace_json(folder / _RESULT, asdict(result))
+
+
+def load_result(folder: Path) -> AttemptResult | None:
+    """The result of an attempt whose agent is through, None when it is not."""
+    try:
+        data = json.loads((folder / _RESULT).read_bytes())
+    except FileNotFoundError:
+        return None
+    data["key"] = AttemptKey(**data["key"])
+    data["usage"] = Usage(**data["usage"])
+    return AttemptResult(**data)
+
+
+def _brief_file(run_folder: Path, feature: str, round_: int) -> Path:
+    return run_folder / feature / f"round-{round_}.json"
+
+
+def store_brief(run_folder: Path, key: AttemptKey, context: str, lessons: tuple[str, ...]) -> None:
+    """What every attempt of a round is told, written once so that all are told the same."""
+    path = _brief_file(run_folder, key.feature, key.round)
+    files.replace_json(path, {"context": context, "lessons": list(lessons)})
+
+
+def load_brief(run_folder: Path, key: AttemptKey) -> dict[str, Any]:
+    """`{"context": str, "lessons": [str]}` of the attempt's round."""
+    data: dict[str, Any] = json.loads(_brief_file(run_folder, key.feature, key.round).read_bytes())
+    return data

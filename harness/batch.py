@@ -1,0 +1,247 @@
+"""The workflows: a run starts features, a feature plays rounds of attempts and merges a winner.
+
+run -> feature -> attempt, each durable by its id. What a decision saw is recorded by the engine
+as a step; the decisions themselves are in `orchestrator.plan` and `orchestrator.selector`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import attempt, context
+from harness.engine import Engine
+from harness.integrate import Winner
+from harness.services import Services
+from harness.verify import record as verification_record
+from orchestrator import events, plan
+from orchestrator.errors import MergeRefusedError
+from orchestrator.graph import Frontier, Graph
+from orchestrator.model_router import tier_for
+from orchestrator.plan import FinalState, GiveUp, RoundPlan
+from orchestrator.selector import Selection, select
+from orchestrator.values import AttemptKey
+
+Outcome = dict[str, Any]
+
+
+class Batch:
+    """Registers the three workflows and runs them for one run's services."""
+
+    def __init__(self, services: Services, engine: Engine) -> None:
+        self._services = services
+        self._engine = engine
+        self._graph = Graph(services.features.features)
+        engine.register("run", self._run)
+        engine.register("feature", self._feature)
+        engine.register("attempt", self._attempt)
+
+    async def run(self, done: Sequence[str], held: Mapping[str, FinalState]) -> dict[str, Any]:
+        """Start or continue the run; feature id -> `{"state", "attempt", "commit", "reason"}`.
+
+        `done` are integrated already; `held` take no part (skipped, or waiting for a person).
+        """
+        run = self._services.settings.run
+        result: dict[str, Any] = await self._engine.run("run", run, list(done), dict(held))
+        return result
+
+    # ------------------------------------------------------------------ a run
+
+    async def _run(self, done: list[str], held: dict[str, FinalState]) -> Outcome:
+        """Start each feature as soon as all its dependencies are integrated."""
+        frontier = Frontier(self._graph, done=done)
+        ended: Outcome = {id_: {"state": "merged"} for id_ in done}
+        ended |= {id_: {"state": state} for id_, state in held.items()}
+        for id_ in held:
+            self._block(id_, ended)
+        live: dict[str, str] = {}
+        while True:
+            while (ready := frontier.take()) is not None:
+                if ready not in ended:
+                    live[await self._start_feature(ready)] = ready
+            if not live:
+                return ended
+            for workflow, outcome in (await self._engine.finished(sorted(live))).items():
+                id_ = live.pop(workflow)
+                ended[id_] = self._end_of(id_, outcome)
+                if ended[id_]["state"] == "merged":
+                    frontier.done(id_)
+                else:
+                    self._block(id_, ended)
+
+    async def _start_feature(self, id_: str) -> str:
+        workflow = f"{self._services.settings.run}/{id_}"
+        await self._engine.start_child("feature", workflow, id_)
+        return workflow
+
+    def _end_of(self, id_: str, outcome: Outcome) -> Outcome:
+        if "value" in outcome:
+            value: Outcome = outcome["value"]
+            return value
+        reason = f"the harness failed: {outcome.get('error', 'cancelled')}"
+        self._services.journal.write(events.FeatureFailed(feature=id_, reason=reason))
+        return {"state": "failed", "reason": reason}
+
+    def _block(self, id_: str, ended: Outcome) -> None:
+        """A feature that will not be integrated blocks its dependents and nothing else."""
+        for dependent in self._graph.dependents(id_):
+            if dependent not in ended:
+                ended[dependent] = {"state": "blocked", "reason": f"{id_} is not integrated"}
+                self._services.journal.write(events.FeatureBlocked(feature=dependent, on=id_))
+
+    # -------------------------------------------------------------- a feature
+
+    async def _feature(self, id_: str) -> Outcome:
+        """Rounds until a winner is merged, a person is needed, or it is not worth another."""
+        services = self._services
+        feature = services.feature(id_)
+        services.journal.write(events.FeatureStarted(feature=id_))
+        round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults)
+        why = ""
+        while isinstance(round_, RoundPlan):
+            commit = await self._engine.step("open", self._open_round, id_, round_, why)
+            names = await self._play(id_, round_, commit)
+            chosen = await self._engine.step("select", self._select, id_, round_, names)
+            end = await self._take(id_, commit, chosen)
+            await self._cancel_rest(id_, round_)
+            if end["state"] != "again":
+                return end
+            why = end["reason"]
+            round_ = plan.next_round(round_, services.defaults, chosen["lessons"] + [why], why)
+        services.journal.write(events.FeatureFailed(feature=id_, reason=round_.reason))
+        return {"state": "failed", "reason": round_.reason}
+
+    async def _open_round(self, id_: str, round_: RoundPlan, why: str) -> str:
+        """The commit that the round starts from; what its attempts are told is on file."""
+        services = self._services
+        commit = await services.repository.head_name(services.project.branch)
+        assert commit is not None, "the integration branch exists since the run began"
+        text = await context.describe(services, commit)
+        run_folder = services.workspace.run_folder(services.settings.run)
+        attempt.store_brief(
+            run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
+        )
+        services.journal.write(
+            events.RoundStarted(
+                feature=id_, round=round_.number, attempts=round_.attempts, commit=commit, why=why
+            )
+        )
+        return commit
+
+    def _workflows(self, id_: str, round_: RoundPlan) -> dict[str, AttemptKey]:
+        keys = [AttemptKey(id_, round_.number, n) for n in range(1, round_.attempts + 1)]
+        return {f"{self._services.settings.run}/{key}": key for key in keys}
+
+    async def _play(self, id_: str, round_: RoundPlan, commit: str) -> list[str]:
+        """Queue the round's attempts and wait until it is decided; who has finished by then."""
+        services = self._services
+        tier = tier_for(
+            services.feature(id_), services.defaults, round_.number, services.settings.tier
+        )
+        open_ = self._workflows(id_, round_)
+        for workflow, key in open_.items():
+            await self._engine.enqueue(
+                "attempt",
+                workflow,
+                [key.feature, key.round, key.number],
+                commit,
+                tier,
+                priority=self._graph.urgency(id_) + 1,
+            )
+        finished: list[str] = []
+        passed = 0
+        while not plan.is_decided(round_, passed, len(finished)):
+            for workflow, outcome in (await self._engine.finished(list(open_))).items():
+                finished.append(open_.pop(workflow).name)
+                passed += bool(outcome.get("value", {}).get("passed"))
+        services.decided.add((id_, round_.number))
+        return finished
+
+    async def _select(self, id_: str, round_: RoundPlan, names: list[str]) -> Outcome:
+        """The choice among what was verified, from the evidence on file, in words."""
+        keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
+        evidence, lessons = [], []
+        for name, key in sorted(keys.items()):
+            folder = self._services.attempt_folder(key)
+            result = attempt.load_result(folder)
+            verification = verification_record.load(folder)
+            if result is not None and verification is not None:
+                evidence.append(verification_record.evidence(name, verification, result.cost_usd))
+            if verification is None or not verification.passed:
+                reason = result.reason if result else "it never ran"
+                problems = verification.problems if verification else ()
+                lessons += plan.lessons_of(name, reason, problems)
+        selection = select(evidence)
+        self._services.journal.write(self._selected(id_, round_, selection))
+        return {
+            "winner": selection.winner,
+            "needs_review": selection.needs_review,
+            "reasons": list(selection.reasons),
+            "lessons": lessons,
+        }
+
+    def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
+        score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)
+        return events.AttemptSelected(
+            feature=id_,
+            attempt=selection.winner,
+            round=round_.number,
+            score=score,
+            consensus=selection.consensus,
+            confidence=selection.confidence,
+            needs_review=selection.needs_review,
+            reasons=selection.reasons,
+        )
+
+    async def _take(self, id_: str, commit: str, chosen: Outcome) -> Outcome:
+        """Merge the winner, or say why there is another round to play (`again`)."""
+        name: str | None = chosen["winner"]
+        if name is None:
+            return {"state": "again", "reason": chosen["reasons"][0]}
+        journal = self._services.journal
+        if chosen["needs_review"]:
+            journal.write(
+                events.ReviewRequested(feature=id_, attempt=name, reasons=tuple(chosen["reasons"]))
+            )
+            return {"state": "review", "attempt": name, "reason": chosen["reasons"][-1]}
+        merge = await self._engine.step("merge", self._merge, id_, name, commit)
+        if merge["commit"] is None:
+            return {"state": "again", "reason": f"{name} was refused: {merge['reason']}"}
+        journal.write(
+            events.FeatureMerged(
+                feature=id_,
+                attempt=name,
+                commit=merge["commit"],
+                reasons=tuple(chosen["reasons"]),
+            )
+        )
+        return {"state": "merged", "attempt": name, "commit": merge["commit"]}
+
+    async def _merge(self, id_: str, name: str, commit: str) -> Outcome:
+        services = self._services
+        async with services.stop.work(begun=True):
+            key = key_of(id_, name)
+            patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
+            winner = Winner(key, services.feature(id_), patch, commit)
+            try:
+                merged = await services.integrator.merge(winner, services.check_tree)
+            except MergeRefusedError as error:
+                return {"commit": None, "reason": str(error)}
+            await services.write_passes()
+            return {"commit": merged, "reason": ""}
+
+    async def _cancel_rest(self, id_: str, round_: RoundPlan) -> None:
+        await self._engine.cancel(list(self._workflows(id_, round_)))
+
+    # ------------------------------------------------------------- an attempt
+
+    async def _attempt(self, parts: list[Any], commit: str, tier: str) -> Outcome:
+        key = AttemptKey(parts[0], parts[1], parts[2])
+        return await attempt.run_attempt(self._services, key, commit, tier)  # type: ignore[arg-type]
+
+
+def key_of(feature: str, name: str) -> AttemptKey:
+    """The key that an attempt's name, such as `r1-a02`, stands for. Raises `ValueError`."""
+    round_, _, number = name.removeprefix("r").partition("-a")
+    key = AttemptKey(feature, int(round_), int(number))
+    if key.name != name:
+        raise ValueError(name)
+    return key

@@ -1,0 +1,65 @@
+"""Stopping: who asked for it, and the gate that lets running work end and no new work begin.
+
+Stopping needs no clean-up of its own, because a killed process loses nothing either: work that
+waits at the gate is simply left there, and the next start of the run takes it up again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+#: After the last piece of work ends, its feature may still go on to its merge.
+_SETTLE_SECONDS = 0.5
+
+
+class Stop:
+    """Asked at most once; the first reason counts."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.exit_code = 0
+        self._asked = asyncio.Event()
+        self._active = 0
+        self._changed = asyncio.Event()
+
+    def request(self, reason: str, exit_code: int) -> bool:
+        """Begin to drain. False when that had begun already."""
+        if self.reason is not None:
+            return False
+        self.reason, self.exit_code = reason, exit_code
+        self._asked.set()
+        self._changed.set()
+        return True
+
+    @contextlib.asynccontextmanager
+    async def work(self, *, begun: bool = False) -> AsyncIterator[None]:
+        """Around one piece of work. While draining, new work waits here for ever; work that
+        completes what had `begun` before goes on."""
+        if self.reason is not None and not begun:
+            await asyncio.get_running_loop().create_future()
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+            self._changed.set()
+
+    async def hold(self) -> None:
+        """Leave the caller waiting until the process ends: its work is for the next start."""
+        self._active -= 1  # what waits is not at work
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._active += 1
+
+    async def drained(self) -> None:
+        """Returns when a stop was asked for and nothing is at work any more."""
+        await self._asked.wait()
+        while True:
+            self._changed.clear()
+            if self._active == 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), _SETTLE_SECONDS)
+                    continue
+                return
+            await self._changed.wait()

@@ -1,0 +1,83 @@
+"""What to do next, from what is known: the rounds of a feature and the end of a run.
+
+The same functions drive the real run and a simulated one; they look at values only.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.values import Defaults, Feature
+
+#: Where a feature can be when a run has come to its end.
+FinalState = Literal["merged", "failed", "blocked", "review", "skipped"]
+
+#: Lessons a further round is told: enough to see every way to fail, short enough to be read.
+MAX_LESSONS = 12
+MAX_LESSON_CHARS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """One round of a feature: how many attempts, and how many passes decide it early."""
+
+    number: int  # from 1
+    attempts: int
+    quorum: int
+    lessons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """No further round will be paid for."""
+
+    reason: str
+
+
+def first_round(feature: Feature, defaults: Defaults) -> RoundPlan:
+    attempts = feature.attempts or defaults.attempts
+    return RoundPlan(1, attempts, min(defaults.quorum, attempts))
+
+
+def next_round(
+    last: RoundPlan, defaults: Defaults, lessons: Sequence[str], why: str
+) -> RoundPlan | GiveUp:
+    """The round after one in which nothing was merged. `rounds` times `attempts` is a hard cap."""
+    if last.number >= defaults.rounds:
+        rounds = "round" if last.number == 1 else "rounds"
+        return GiveUp(f"nothing to merge after {last.number} {rounds}; the last: {why}")
+    return RoundPlan(
+        last.number + 1, last.attempts, last.quorum, condense([*last.lessons, *lessons])
+    )
+
+
+def condense(lessons: Sequence[str]) -> tuple[str, ...]:
+    """Distinct lessons, each shortened, the newest kept when there are too many."""
+    distinct = dict.fromkeys(lesson.strip()[:MAX_LESSON_CHARS] for lesson in lessons)
+    return tuple(lesson for lesson in distinct if lesson)[-MAX_LESSONS:]
+
+
+def is_decided(plan: RoundPlan, passed: int, finished: int) -> bool:
+    """A round is decided when its quorum has passed everything, or nothing is left to wait for."""
+    return passed >= plan.quorum or finished >= plan.attempts
+
+
+def blocked_by(feature: Feature, ended: Mapping[str, FinalState]) -> str | None:
+    """The first dependency that will not be integrated in this run, if any."""
+    return next((d for d in feature.depends_on if ended.get(d, "merged") != "merged"), None)
+
+
+def exit_code(states: Collection[FinalState]) -> int:
+    """0 all merged, 1 some failed, 3 nothing failed but a person must decide."""
+    if "failed" in states:
+        return 1
+    if "review" in states:
+        return 3
+    return 0 if all(s == "merged" for s in states) else 1
+
+
+def lessons_of(attempt: str, reason: str, problems: Sequence[str]) -> tuple[str, ...]:
+    """What a rejected attempt teaches the next round, in the words of its verification."""
+    if problems:
+        return tuple(f"{attempt}: {problem}" for problem in problems[:4])
+    return (f"{attempt}: {reason}",)
