@@ -1,0 +1,224 @@
+"""What an acceptance command names, and so which paths no attempt may change.
+
+A patch is hostile: whoever may edit the exam, or a file that the test runner loads by itself,
+decides what "passed" means. `conftest.py` is the best known of those files.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from posixpath import basename, normpath
+
+from orchestrator.values import Feature, FeatureList
+
+#: Protected unless `project.protected` says otherwise: what test runners, the interpreter at
+#: its start, git and CI read without being told to. `pyproject.toml` stays editable because
+#: features add dependencies there; its pytest section gives way to a `pytest.ini`.
+STANDARD: tuple[str, ...] = (
+    "conftest.py",
+    "pytest.ini",
+    ".pytest.ini",
+    "pytest.toml",
+    ".pytest.toml",
+    "tox.ini",
+    "setup.cfg",
+    ".coveragerc",
+    "noxfile.py",
+    "jest.config.*",
+    "vitest.config.*",
+    "*.pth",
+    "sitecustomize.*",
+    "usercustomize.*",
+    "**/sitecustomize/**",
+    "**/usercustomize/**",
+    # At the root these would be imported in place of the test runner itself.
+    "./pytest.py",
+    "./pytest/**",
+    "./_pytest/**",
+    "./pluggy/**",
+    "./pluggy.py",
+    "./coverage.py",
+    "./coverage/**",
+    "./unittest.py",
+    "./unittest/**",
+    ".github/**",
+    ".gitlab-ci.yml",
+    ".ci/**",
+    ".gitattributes",
+    ".gitmodules",
+)
+
+#: Files a program reads without being told their name.
+_IMPLIED = {
+    "make": ("./Makefile", "./makefile", "./GNUmakefile"),
+    "just": ("./justfile", "./Justfile"),
+}
+_SHELLS = {"sh", "bash", "dash", "zsh", "eval"}
+_ENDINGS = re.compile(
+    r"\.(py|pyi|sh|bash|js|cjs|mjs|ts|cts|mts|jsx|tsx|rb|rs|go|java|kt|php|pl|lua|ex|exs|swift|c|cc"
+    r"|cpp|h|hpp|cs|bats|robot|feature|sql|json|jsonl|ya?ml|toml|ini|cfg|conf|xml|csv|txt|md|rst"
+    r"|html|ipynb|mk|t)$"
+)
+_PATH = re.compile(r"[\w@+%,.~ /*?\[\]{}-]+")
+_TEST_FILE = re.compile(
+    r"^(test[_.-].*|.*[_.-](test|spec)\..*|tests?\..*|.*_spec\.rb|.*Test\.java)$"
+)
+_SEPARATOR = re.compile(r"[;&|()\n]+")
+
+
+def files_named(command: str) -> tuple[str, ...]:
+    """Path-like words of a shell command, relative to the root of the repo, each once.
+
+    `pytest tests/test_a.py::test_x -q` names `tests/test_a.py`. A folder, a file without a known
+    ending or a glob counts when it holds a `/`. Left out: options, addresses, absolute paths,
+    paths that climb out, and what output is redirected to.
+    """
+    return tuple(dict.fromkeys(_paths(command, 0)))
+
+
+def files_implied(command: str) -> tuple[str, ...]:
+    """Globs of files that the command's programs read unasked, such as `make` its Makefile."""
+    programs = {basename(word) for word in _words(command)}
+    return tuple(glob for name, globs in _IMPLIED.items() if name in programs for glob in globs)
+
+
+def protected_globs(
+    feature_list: FeatureList,
+    feature: Feature | None = None,
+    *,
+    existing_files: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Globs of what an attempt at `feature` must not change.
+
+    Always the files that any feature's acceptance commands name, and the test files among
+    `existing_files` (of the base) in folders they name; beside them `project.protected`, which
+    takes the place of `STANDARD`. A file that the feature's `scope` names letter by letter is
+    its to write, whoever runs it as a check.
+    """
+    commands = [c for f in feature_list.features for c in f.acceptance]
+    named = [path for c in commands for path in files_named(c)]
+    exams = [
+        *named,
+        *_tests_below(named, existing_files),
+        *(g for c in commands for g in files_implied(c)),
+    ]
+    own = {normpath(glob) for glob in feature.scope} if feature else set()
+    exams = [_anchored(glob) for glob in exams if normpath(glob) not in own]
+    given = feature_list.project.protected
+    return tuple(dict.fromkeys([*exams, *(STANDARD if given is None else given)]))
+
+
+def is_protected(path: str, globs: Iterable[str]) -> bool:
+    """Whether a changed file's path (from the root of the repo, with `/`) falls under a glob.
+
+    `*`, `?` and `[...]` stay within a folder, `**` spans folders; a glob without `/` matches at
+    any depth, `./x` only at the root; case counts. A path that is absolute or climbs out is
+    protected, and so is a file or link put where a glob has a folder.
+    """
+    clean = normpath(path)
+    if path.startswith("/") or clean in {"..", "."} or clean.startswith("../") or not path:
+        return True
+    parts = tuple(clean.split("/"))
+    return any(_matches(parts, _pattern(glob)) or _shadows(parts, _pattern(glob)) for glob in globs)
+
+
+def _anchored(path: str) -> str:
+    """`check.py` named by a command is the one at the root, not one at any depth."""
+    return path if "/" in path else f"./{path}"
+
+
+def _tests_below(named: Collection[str], existing_files: Collection[str]) -> list[str]:
+    folders = tuple(f"{normpath(name)}/" for name in named if not _ENDINGS.search(name))
+    if not folders:
+        return []
+    return sorted(
+        f for f in existing_files if f.startswith(folders) and _TEST_FILE.match(basename(f))
+    )
+
+
+# ------------------------------------------------------------------ reading commands
+
+
+def _words(command: str) -> list[str]:
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace = " \t\r"
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        return list(lexer)
+    except ValueError:  # a quote that is never closed: read on as well as we can
+        return command.split()
+
+
+def _paths(command: str, depth: int) -> Iterable[str]:
+    program, before, folder = "", "", ""
+    for word in _words(command):
+        if _SEPARATOR.fullmatch(word):
+            program = ""
+        elif before.startswith(">") or before == "&>":
+            pass  # written to, not read
+        elif program == "cd":
+            folder = word
+        elif not program and not re.match(r"\w+=", word):
+            program = basename(word)
+            yield from _path(word, folder)
+        elif program in _SHELLS and re.search(r"\s", word) and depth < 3:
+            # `bash -c "pytest tests/x.py"`; three deep is more than anyone quotes
+            yield from _paths(f"cd {shlex.quote(folder)}; {word}" if folder else word, depth + 1)
+        else:
+            yield from _path(word, folder)
+        before = word
+
+
+def _path(word: str, folder: str) -> Iterable[str]:
+    """The word as a path, if it looks like one: zero or one."""
+    if word.startswith("-"):
+        word = word.partition("=")[2]
+    word = word.partition("::")[0]
+    if "://" in word or not _PATH.fullmatch(word) or word.startswith(("/", "~")):
+        return
+    if "/" not in word and not _ENDINGS.search(word):
+        return
+    path = normpath(f"{folder}/{word}" if folder else word)
+    if not path.startswith(("..", "/")) and path != ".":
+        yield path
+
+
+# ------------------------------------------------------------------ matching globs
+
+
+@lru_cache(maxsize=4096)
+def _pattern(glob: str) -> tuple[str, ...]:
+    """The glob by folders; one without `/` gets a `**` in front."""
+    if "/" not in glob.rstrip("/"):
+        return ("**", glob.rstrip("/"))
+    parts = tuple(p for p in glob.split("/") if p not in {"", "."})
+    return (*parts, "**") if glob.endswith("/") else parts
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Folder by folder; on a mismatch the latest `**` takes one folder more. A closing `**`
+    stands for whatever is below, and for the folder itself."""
+    at = here = 0
+    again: tuple[int, int] | None = None
+    while at < len(parts):
+        if here < len(pattern) and pattern[here] == "**":
+            again = (at, here)
+            here += 1
+        elif here < len(pattern) and fnmatchcase(parts[at], pattern[here]):
+            at, here = at + 1, here + 1
+        elif again:
+            at, here = again[0] + 1, again[1] + 1
+            again = (at, again[1])
+        else:
+            return False
+    return all(part == "**" for part in pattern[here:])
+
+
+def _shadows(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a file of this path would stand where the pattern has a folder."""
+    return len(parts) < len(pattern) and all(
+        want != "**" and fnmatchcase(part, want) for part, want in zip(parts, pattern, strict=False)
+    )

@@ -1,0 +1,168 @@
+"""The shape of feature_list.json as pydantic models, both forms; the JSON Schema comes from here.
+
+Nothing is coerced and no unknown key is let through. Each field's description finishes the
+sentence "must be ...": it stands in the published schema and in every error message.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from orchestrator import feature_rules as rules
+from orchestrator.values import Defaults, Feature, Project, Tier
+
+_DEFAULTS = Defaults()
+_PROJECT = Project()
+
+_LONG = Field(min_length=1, max_length=rules.TEXT_LIMIT)
+_SHORT = Field(min_length=1, max_length=4096)  # a path, a glob, a name: PATH_MAX of Linux
+
+Text = Annotated[str, _LONG, AfterValidator(rules.text)]
+Command = Annotated[str, _LONG, AfterValidator(rules.command)]
+Name = Annotated[str, _SHORT, AfterValidator(rules.name)]
+Folder = Annotated[str, _SHORT, AfterValidator(rules.folder)]
+Glob = Annotated[str, _SHORT, AfterValidator(rules.glob)]
+Revision = Annotated[str, _SHORT, AfterValidator(rules.revision)]
+Branch = Annotated[str, _SHORT, AfterValidator(rules.branch)]
+Id = Annotated[
+    str, Field(json_schema_extra={"pattern": rules.ID_PATTERN}), AfterValidator(rules.identifier)
+]
+Env = Annotated[
+    dict[str, str],
+    Field(json_schema_extra={"propertyNames": {"pattern": rules.ENV_PATTERN}}),
+    AfterValidator(rules.environment),
+]
+
+# Ceilings catch typing errors, not ambition: each is far above any use and says so when hit.
+_ATTEMPTS = Field(ge=1, le=100, description="a whole number from 1 to 100")
+_MINUTES = Field(gt=0, le=1440, description="a number of minutes above 0, at most 1440")
+_DOLLARS = Field(gt=0, le=1_000_000, description="US dollars above 0, at most 1000000")
+_TIER = "haiku, sonnet or opus, in double quotes"
+_AGENT = "the name of an agent, such as builtin"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BareEntry(_Strict):
+    """One entry of the bare form: a list whose order is its priority."""
+
+    category: Name = Field(description="a word such as functional; ids are made from it")
+    description: Text = Field(description="a non-empty string that says what is wanted")
+    steps: list[Text] = Field(default=[], description="a list of non-empty strings")
+    passes: bool = Field(default=False, description="true or false; only FibreFlow writes it")
+
+
+class FeatureEntry(_Strict):
+    """One feature of the full form."""
+
+    id: Id = Field(description="a short name in double quotes, such as health-api")
+    category: Name | None = Field(default=None, description="a non-empty string of one line")
+    description: Text = Field(description="a non-empty string that says what is wanted")
+    steps: list[Text] = Field(default=[], description="a list of non-empty strings")
+    depends_on: list[Id] = Field(default=[], description="a list of ids of other features")
+    priority: int = Field(
+        default=0,
+        ge=-1_000_000,
+        le=1_000_000,
+        description="a whole number, smaller is more urgent, at most a million either way",
+    )
+    acceptance: list[Command] | None = Field(
+        default=None,
+        min_length=1,
+        description="a list of at least one shell command; without this key the feature ends in "
+        "review unless the project's own tests decide",
+    )
+    scope: list[Glob] = Field(default=[], description="a list of globs such as src/**")
+    agent: Id | None = Field(default=None, description=_AGENT)
+    tier: Tier | None = Field(default=None, description=_TIER)
+    attempts: Annotated[int | None, _ATTEMPTS] = None
+    budget_usd: Annotated[float | None, _DOLLARS] = None
+    timeout_minutes: Annotated[float | None, _MINUTES] = None
+    passes: bool = Field(default=False, description="true or false; only FibreFlow writes it")
+
+    def value(self) -> Feature:
+        return Feature(**{**_frozen(self), "category": self.category or ""})
+
+
+class ProjectEntry(_Strict):
+    """The repository being built."""
+
+    name: Name | None = Field(default=None, description="a non-empty string of one line")
+    repo: Folder = Field(default=_PROJECT.repo, description="the path of a git repository")
+    base: Revision | None = Field(default=None, description="a branch, tag or commit to start at")
+    branch: Branch = Field(default=_PROJECT.branch, description="a branch name git accepts")
+    setup: Command | None = Field(default=None, description="a shell command in double quotes")
+    test: Command | None = Field(default=None, description="a shell command in double quotes")
+    protected: list[Glob] | None = Field(
+        default=None, description="a list of globs such as tests/acceptance/**"
+    )
+    env: Env = Field(default={}, description="an object of names and string values")
+    seed: Folder | None = Field(default=None, description="the path of a folder to start from")
+    recording: Folder | None = Field(default=None, description="the path of a recording's folder")
+    deploy: dict[str, Any] | None = Field(
+        default=None, description="an object; read by deployment, not yet in use"
+    )
+
+    def value(self) -> Project:
+        fields = {**_frozen(self), "name": self.name or ""}
+        del fields["deploy"]
+        return Project(**fields)
+
+
+class DefaultsEntry(_Strict):
+    """What a feature gets where it says nothing."""
+
+    attempts: Annotated[int, _ATTEMPTS] = _DEFAULTS.attempts
+    rounds: int = Field(
+        default=_DEFAULTS.rounds, ge=1, le=20, description="a whole number from 1 to 20"
+    )
+    quorum: Annotated[int, _ATTEMPTS] = _DEFAULTS.quorum
+    timeout_minutes: Annotated[float, _MINUTES] = _DEFAULTS.timeout_minutes
+    turns: int = Field(
+        default=_DEFAULTS.turns, ge=1, le=1000, description="a whole number from 1 to 1000"
+    )
+    budget_usd: Annotated[float | None, _DOLLARS] = _DEFAULTS.budget_usd
+    agent: Id = Field(default=_DEFAULTS.agent, description=_AGENT)
+    tier: Tier | None = Field(default=_DEFAULTS.tier, description=_TIER)
+
+    def value(self) -> Defaults:
+        return Defaults(**_frozen(self))
+
+
+class FullForm(_Strict):
+    """The full form of feature_list.json."""
+
+    version: int = Field(
+        default=1, ge=1, le=1, description="1, the only version this program reads"
+    )
+    project: ProjectEntry = Field(
+        default=ProjectEntry(), description="an object that describes the repository"
+    )
+    defaults: DefaultsEntry = Field(
+        default=DefaultsEntry(), description="an object of settings for every feature"
+    )
+    features: list[FeatureEntry] = Field(min_length=1, description="a list of at least one feature")
+
+
+BARE: TypeAdapter[list[BareEntry]] = TypeAdapter(Annotated[list[BareEntry], Field(min_length=1)])
+FULL: TypeAdapter[FullForm] = TypeAdapter(FullForm)
+
+
+def _frozen(entry: BaseModel) -> dict[str, Any]:
+    """The fields as a frozen value takes them: tuples for lists; an absent list is empty."""
+    values = {name: getattr(entry, name) for name in type(entry).model_fields}
+    if values.get("acceptance", ()) is None:
+        values["acceptance"] = ()
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of both forms, as published."""
+    either = TypeAdapter(Annotated[list[BareEntry], Field(min_length=1)] | FullForm)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "feature_list.json of FibreFlow",
+        **either.json_schema(),
+    }
