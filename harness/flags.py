@@ -1,0 +1,198 @@
+"""The command line: its words, their meaning, and nothing of what they do."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from harness import __version__
+from orchestrator.errors import InputError
+from orchestrator.values import TIERS, Tier
+
+COMMANDS = ("run", "status", "report", "resume", "list", "accept", "doctor")
+_EXIT_CODES = """\
+exit codes:
+  0  every feature is merged      3  a person must decide (see `fibreflow accept`)
+  1  some features failed         4  a budget or another limit was reached
+  2  bad input                    5  this machine cannot do it (see `fibreflow doctor`)
+  130  stopped by Ctrl-C; the same command goes on where it stopped
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The flags of `run`; None means "as the feature list says"."""
+
+    features: Path
+    repo: Path | None = None
+    autopilot: bool = False
+    attempts: int | None = None
+    rounds: int | None = None
+    workers: int | None = None
+    agent: str | None = None
+    tier: Tier | None = None
+    only: tuple[str, ...] = ()
+    budget_usd: float | None = None
+    sandbox: str = "local"
+    live: bool = False
+    dry_run: bool = False
+    screen: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One parsed command line; `run` is set for `run`, the rest for the other commands."""
+
+    name: str
+    workspace: Path
+    run: RunOptions | None = None
+    run_id: str | None = None
+    feature: str | None = None
+    attempt: str | None = None
+    json: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises `InputError` where argparse would print and leave, so that one place reports it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(argv: list[str]) -> Command:
+    """Raises `InputError` for a bad command line; `SystemExit(0)` after --help and --version."""
+    if not argv or argv[0].startswith("-"):
+        argv = ["run", *argv] if not _asks_about_itself(argv) else argv
+    args = _parser().parse_args(argv)
+    workspace: Path = args.workspace or _workspace_of(args)
+    return Command(
+        name=args.command or "run",
+        workspace=workspace,
+        run=_run_options(args, workspace) if args.command == "run" else None,
+        run_id=getattr(args, "run_id", None),
+        feature=getattr(args, "feature", None),
+        attempt=getattr(args, "attempt", None),
+        json=getattr(args, "json", False),
+    )
+
+
+def _asks_about_itself(argv: list[str]) -> bool:
+    return bool(argv) and argv[0] in {"-h", "--help", "--version"}
+
+
+def _workspace_of(args: argparse.Namespace) -> Path:
+    features: Path | None = getattr(args, "features", None)
+    return features.parent if features else Path()
+
+
+def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
+    return RunOptions(
+        features=args.features or workspace / "feature_list.json",
+        repo=args.repo,
+        autopilot=args.autopilot,
+        attempts=args.attempts,
+        rounds=args.rounds,
+        workers=args.workers,
+        agent=args.agent,
+        tier=args.model,
+        only=tuple(dict.fromkeys(args.only or ())),
+        budget_usd=args.budget,
+        sandbox=args.sandbox,
+        live=args.live,
+        dry_run=args.dry_run,
+        screen="json" if args.json else "plain" if args.plain else "auto",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="fibreflow",
+        description="A feature list becomes merged, independently verified features.",
+        epilog="`fibreflow --autopilot` is `fibreflow run --autopilot`.\n\n" + _EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"fibreflow {__version__}")
+    parser.set_defaults(workspace=None)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _add_run(_command(commands, "run", "work on a feature list until it is merged"))
+    for name, what in (
+        ("status", "where a run stands, alive or not"),
+        ("report", "what a run merged, from which attempt, and why"),
+        ("resume", "continue the newest run that was stopped, or RUN"),
+    ):
+        sub = _command(commands, name, what)
+        sub.add_argument("run_id", nargs="?", metavar="RUN", help="default: the newest")
+        sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    _command(commands, "list", "the runs of this workspace").add_argument(
+        "--json", action="store_true", help="one JSON array instead of text"
+    )
+    accept = _command(commands, "accept", "decide a review: merge this attempt of a feature")
+    accept.add_argument("feature", metavar="FEATURE")
+    accept.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
+    accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+    _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[_Parser]", name: str, what: str
+) -> argparse.ArgumentParser:
+    sub = commands.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        epilog=_EXIT_CODES if name in {"run", "resume"} else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sub.add_argument(
+        "--workspace",
+        type=Path,
+        metavar="DIR",
+        help="folder with feature_list.json and logs/ (default: that of --features, or here)",
+    )
+    return sub
+
+
+def _add_run(sub: argparse.ArgumentParser) -> None:
+    add = sub.add_argument
+    add("--autopilot", action="store_true", help="unattended: never ask, leave with an exit code")
+    add("--repo", type=Path, metavar="PATH", help="git repository to build (default: project.repo)")
+    add("--features", type=Path, metavar="FILE", help="the feature list")
+    add("--attempts", type=_number(1, 100), metavar="N", help="attempts per round of a feature")
+    add("--rounds", type=_number(1, 20), metavar="N", help="rounds before a feature has failed")
+    add("--workers", type=_number(1, 1000), metavar="N", help="attempts at work at once")
+    add("--agent", metavar="NAME", help="the agent that works on the features")
+    add("--model", choices=TIERS, help="this tier for every attempt; no escalation")
+    add("--only", action="append", metavar="ID", help="only this feature; may be repeated")
+    add("--budget", type=_money, metavar="USD", help="the most this run may cost")
+    add("--sandbox", default="local", metavar="NAME", help="local, or process (NO isolation)")
+    add("--live", action="store_true", help="ask real models even where a recording is given")
+    add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
+    add("--json", action="store_true", help="events as JSON lines, the report last")
+    add("--plain", action="store_true", help="plain lines even on a terminal")
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
+        return value
+
+    return number
+
+
+def _money(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:  # also refuses nan and inf
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above 0")
+    return value

@@ -1,0 +1,51 @@
+"""`python harness/runner.py`, `python -m harness.runner` and `fibreflow`: flags to exit code."""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a file: import the packages beside this folder, and keep the folder itself off the
+    # path, where its modules would stand in for others of the same name.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from harness import flags
+from orchestrator.errors import FibreFlowError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit code; see `fibreflow --help`. A mistake of the user is one message, no traceback."""
+    try:
+        command = flags.parse(sys.argv[1:] if argv is None else argv)
+        return _dispatch(command)
+    except FibreFlowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] in {"harness", "orchestrator"}:
+            raise
+        print(
+            f"error: the package {error.name!r} is not installed for {sys.executable}; run "
+            "`make setup` and use .venv/bin/python, or `pip install -e .`",
+            file=sys.stderr,
+        )
+        return 5
+    except BrokenPipeError:
+        # The reader of our output left, as `| head` does. Nothing more can be said to it.
+        sys.stderr.close()
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(command: flags.Command) -> int:
+    if command.run is not None:
+        from harness import app  # noqa: PLC0415 - each command pays for its own imports only
+
+        return app.start(command.workspace, command.run)
+    from harness import commands  # noqa: PLC0415
+
+    return commands.COMMANDS[command.name](command)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
