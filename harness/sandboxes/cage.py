@@ -1,0 +1,238 @@
+"""One command in a bubblewrap cage: the arguments, the start, and an end that is certain."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.ports import SandboxLimits
+from harness.sandboxes import rootfs, seccomp
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.child import Child, Launch
+from harness.sandboxes.toolbox import INSIDE
+from orchestrator.errors import SandboxError
+
+WORKDIR = "/work"
+BASE_GIT = "/run/fibreflow/base.git"
+HOME = "/home/agent"
+_UID = "1000"
+_SHM_BYTES = 256 << 20  # browsers and multiprocessing want /dev/shm; it counts as memory
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a cage is built of, all of it host folders. `writable_env` and `host_files` (source
+    and place inside) are for setup alone."""
+
+    layers: Layers
+    folder: Path
+    root: Path
+    overlay: bool = True
+    writable_env: bool = False
+    host_files: tuple[tuple[Path, str], ...] = ()
+
+
+def arguments(place: Place, limits: SandboxLimits) -> list[str]:
+    """bwrap's arguments but for the command, its folder and variables."""
+    args = [
+        "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
+        "--unshare-cgroup-try", *(() if limits.network else ("--unshare-net",)),
+        "--uid", _UID, "--gid", _UID, "--hostname", "sandbox",
+        "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+        "--ro-bind", str(place.root), "/", "--ro-bind", "/usr", "/usr",
+    ]  # fmt: skip
+    for name, path in rootfs.system_links():
+        args += ["--ro-bind", str(path), f"/{name}"]
+    for path in rootfs.interpreter_folders():
+        args += ["--ro-bind", str(path), str(path)]
+    # Root outside owns the kernel's switches in /proc even without a capability: all read-only.
+    args += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    args += ["--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108 - inside
+    args += ["--remount-ro", "/dev"]
+    args += ["--bind" if place.writable_env else "--ro-bind", str(place.layers.env), INSIDE]
+    args += ["--bind", str(place.folder / "tmp"), "/tmp"]  # noqa: S108 - inside
+    args += ["--bind", str(place.folder / "tmp"), "/var/tmp"]  # noqa: S108 - inside
+    args += _home(place)
+    args += _work(place)
+    args += ["--ro-bind", str(place.layers.git), BASE_GIT]
+    for source, target in place.host_files:
+        args += ["--ro-bind", str(source), target]
+    return args
+
+
+def _work(place: Place) -> list[str]:
+    if not place.overlay:
+        return ["--bind", str(place.folder / "upper"), WORKDIR]
+    sources = [arg for tree in place.layers.trees for arg in ("--overlay-src", str(tree))]
+    return [*sources, "--overlay", str(place.folder / "upper"), str(place.folder / "work"), WORKDIR]
+
+
+def _home(place: Place) -> list[str]:
+    if place.layers.home is None or not place.overlay:
+        return ["--bind", str(place.folder / "home"), HOME]
+    upper, work = str(place.folder / "home"), str(place.folder / "home-work")
+    return ["--overlay-src", str(place.layers.home), "--overlay", upper, work, HOME]
+
+
+def make_folders(folder: Path) -> None:
+    """The host folders of one workspace; those that exist stay as they are."""
+    for name in ("upper", "work", "tmp", "home", "home-work"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a caged command ended. `exit` None: it never started, `child.err` says why."""
+
+    exit: int | None
+    timed_out: bool = False
+
+
+class Cage:
+    """A running cage. `prefix` is the guard's entrance followed by bwrap's path."""
+
+    def __init__(self, prefix: Sequence[str], args: Sequence[str], launch: Launch) -> None:
+        self._status_read, status_write = os.pipe()
+        gate_read, self._gate = os.pipe()
+        fds = [status_write, gate_read]
+        extra = ["--json-status-fd", str(status_write), "--block-fd", str(gate_read)]
+        program = seccomp.program()
+        if program is not None:
+            filter_read, filter_write = os.pipe()
+            os.write(filter_write, program)
+            os.close(filter_write)
+            fds.append(filter_read)
+            extra += ["--seccomp", str(filter_read)]
+        self._status = b""
+        self._init = -1
+        self.init_pid = 0
+        try:
+            self.child = Child(
+                Launch(
+                    [*prefix, *args, *extra, "--", *launch.argv], {}, "/", launch.stdin,
+                    tuple(fds), True, launch.limit, launch.on_output,
+                )
+            )  # fmt: skip
+        except (OSError, ValueError):
+            os.close(self._status_read)
+            os.close(self._gate)
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
+        os.set_blocking(self._status_read, False)
+        self._loop = asyncio.get_running_loop()
+        self._announced: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._status_read, self._read_status)
+
+    def _read_status(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._status_read, 4096)
+            self._status += data
+            if not data:
+                self._loop.remove_reader(self._status_read)
+            if not self._announced.done():
+                self._announced.set_result(None)
+
+    async def open(self, limits: SandboxLimits) -> bool:
+        """Wait until the cage stands, set its limits, let the command start.
+
+        False when bwrap gave up before; its complaint is in `child.err`.
+        """
+        await self._find_init()
+        if self._init < 0:
+            return False
+        _set_limits(self.init_pid, limits)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._gate, b"g")
+        return True
+
+    async def _find_init(self) -> None:
+        await asyncio.shield(self._announced)
+        with contextlib.suppress(OSError, IndexError):
+            monitor = _only_child(_only_child(self.child.pid))
+            self._init = os.pidfd_open(monitor)
+            self.init_pid = monitor
+
+    async def finish(self) -> int | None:
+        """Kill what is still there and wait until all of it is gone; the command's exit status,
+        None when it was killed or never started."""
+        if self._init < 0 and not self.child.exited.done():
+            # Cancelled while being built: nothing to signal until the cage has a PID 1.
+            await self._find_init()
+        if self._init >= 0:
+            await self._kill_all()
+        elif not self.child.exited.done():
+            self.child.kill()  # bwrap goes with it, by --die-with-parent
+        await asyncio.shield(self.child.exited)
+        # Whoever held the pipes is dead, so both streams end now.
+        await asyncio.shield(self.child.drained)
+        return self._exit_status()
+
+    async def _kill_all(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._init, signal.SIGKILL)
+        gone: asyncio.Future[None] = self._loop.create_future()
+        # Readable when PID 1 has ended, which it does after all others of its namespace.
+        self._loop.add_reader(self._init, _settle, gone)
+        try:
+            await asyncio.shield(gone)
+        finally:
+            self._loop.remove_reader(self._init)
+
+    def _exit_status(self) -> int | None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._status_read, 4096):
+                self._status += data
+        for line in self._status.splitlines():
+            with contextlib.suppress(ValueError):
+                document = json.loads(line)
+                if "exit-code" in document:
+                    return int(document["exit-code"])
+        return None
+
+    def close(self) -> None:
+        self.child.close()
+        self._loop.remove_reader(self._status_read)
+        os.close(self._status_read)
+        os.close(self._gate)
+        if self._init >= 0:
+            os.close(self._init)
+            self._init = -1
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _only_child(pid: int) -> int:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return int(text.split()[0])
+
+
+def _set_limits(pid: int, limits: SandboxLimits) -> None:
+    """Resource limits of PID 1 of the cage, inherited by all it starts.
+
+    RLIMIT_NPROC counts within the cage's own user namespace. Root outside is exempt from it.
+    """
+    wanted = {
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_FSIZE: limits.file_mb << 20,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, value in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        held = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.prlimit(pid, kind, (held, held))
+        except ProcessLookupError:
+            return
+        except PermissionError as error:
+            raise SandboxError(f"cannot limit process {pid}: {error}") from error

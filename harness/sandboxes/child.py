@@ -1,0 +1,126 @@
+"""A child process whose output and end arrive on the event loop, without a thread for either."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.sandboxes.capture import Capture
+
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a child is started. File descriptors in `pass_fds` keep their numbers."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str | Path | None = None
+    stdin: bytes | None = None
+    pass_fds: tuple[int, ...] = ()
+    new_session: bool = False
+    limit: int = 1_000_000
+    on_output: Callable[[bytes], None] | None = None
+
+
+class Child:
+    """A running process. `exited` yields its wait status as `Popen.returncode` gives it;
+    `drained` is done when both output streams have ended.
+
+    Raises `OSError` when it cannot be started. `close` must be called at the end.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.out, self.err = Capture(launch.limit), Capture(launch.limit)
+        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self.drained: asyncio.Future[None] = self._loop.create_future()
+        self._on_output = launch.on_output
+        self._readers: dict[int, Capture] = {}
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        stdin = _stdin(launch.stdin)
+        try:
+            self._process = subprocess.Popen(
+                launch.argv,
+                env=launch.env,
+                cwd=launch.cwd,
+                stdin=stdin,
+                stdout=out_write,
+                stderr=err_write,
+                pass_fds=launch.pass_fds,
+                start_new_session=launch.new_session,
+            )
+        except (OSError, ValueError):
+            os.close(out_read)
+            os.close(err_read)
+            raise
+        finally:
+            os.close(out_write)
+            os.close(err_write)
+            if stdin >= 0:
+                os.close(stdin)
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        for fd, capture in ((out_read, self.out), (err_read, self.err)):
+            os.set_blocking(fd, False)
+            self._readers[fd] = capture
+            self._loop.add_reader(fd, self._on_readable, fd)
+
+    def _on_exit(self) -> None:
+        status = self._process.poll()
+        if status is not None:
+            self._forget_process()
+            if not self.exited.done():
+                self.exited.set_result(status)
+
+    def _forget_process(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _on_readable(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            self._forget_stream(fd)
+            return
+        self._readers[fd].feed(data)
+        if self._on_output is not None:
+            self._on_output(data)
+
+    def _forget_stream(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        os.close(fd)
+        del self._readers[fd]
+        if not self._readers and not self.drained.done():
+            self.drained.set_result(None)
+
+    def kill(self) -> None:
+        """SIGKILL to this one process; a no-op once it has been waited for."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Stop listening; output not yet read is lost. The process must have exited."""
+        for fd in tuple(self._readers):
+            self._forget_stream(fd)
+        self._forget_process()
+
+
+def _stdin(data: bytes | None) -> int:
+    """A descriptor to read `data` from. A memory file needs no writer, whatever its size."""
+    if not data:
+        return subprocess.DEVNULL
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

