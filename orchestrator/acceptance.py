@@ -68,14 +68,27 @@ _TEST_FILE = re.compile(
 _SEPARATOR = re.compile(r"[;&|()\n]+")
 
 
-def files_named(command: str) -> tuple[str, ...]:
+@lru_cache(maxsize=16_384)
+def files_named(command: str, folders: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Path-like words of a shell command, relative to the root of the repo, each once.
 
     `pytest tests/test_a.py::test_x -q` names `tests/test_a.py`. A folder, a file without a known
-    ending or a glob counts when it holds a `/`. Left out: options, addresses, absolute paths,
-    paths that climb out, and what output is redirected to.
+    ending or a glob counts when it holds a `/` or is one of the known `folders`. Left out:
+    options, addresses, absolute paths, paths that climb out, and where output is redirected to.
     """
-    return tuple(dict.fromkeys(_paths(command, 0)))
+    return tuple(dict.fromkeys(_paths(command, folders, 0)))
+
+
+@lru_cache(maxsize=8)
+def folders_of(files: frozenset[str]) -> frozenset[str]:
+    """Every folder that holds one of the files, at any depth."""
+    found: set[str] = set()
+    for path in files:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return frozenset(found)
 
 
 def files_implied(command: str) -> tuple[str, ...]:
@@ -88,7 +101,7 @@ def protected_globs(
     feature_list: FeatureList,
     feature: Feature | None = None,
     *,
-    existing_files: Collection[str] = (),
+    existing_files: frozenset[str] = frozenset(),
 ) -> tuple[str, ...]:
     """Globs of what an attempt at `feature` must not change.
 
@@ -98,7 +111,8 @@ def protected_globs(
     its to write, whoever runs it as a check.
     """
     commands = [c for f in feature_list.features for c in f.acceptance]
-    named = [path for c in commands for path in files_named(c)]
+    folders = folders_of(existing_files)
+    named = [path for c in commands for path in files_named(c, folders)]
     exams = [
         *named,
         *_tests_below(named, existing_files),
@@ -122,6 +136,11 @@ def is_protected(path: str, globs: Iterable[str]) -> bool:
         return True
     parts = tuple(clean.split("/"))
     return any(_matches(parts, _pattern(glob)) or _shadows(parts, _pattern(glob)) for glob in globs)
+
+
+def matches(path: str, glob: str) -> bool:
+    """Whether a normal path falls under a glob, by the rules of `is_protected`."""
+    return _matches(tuple(path.split("/")), _pattern(glob))
 
 
 def _anchored(path: str) -> str:
@@ -152,7 +171,7 @@ def _words(command: str) -> list[str]:
         return command.split()
 
 
-def _paths(command: str, depth: int) -> Iterable[str]:
+def _paths(command: str, folders: frozenset[str], depth: int) -> Iterable[str]:
     program, before, folder = "", "", ""
     for word in _words(command):
         if _SEPARATOR.fullmatch(word):
@@ -163,25 +182,26 @@ def _paths(command: str, depth: int) -> Iterable[str]:
             folder = word
         elif not program and not re.match(r"\w+=", word):
             program = basename(word)
-            yield from _path(word, folder)
+            yield from _path(word, folder, folders)
         elif program in _SHELLS and re.search(r"\s", word) and depth < 3:
             # `bash -c "pytest tests/x.py"`; three deep is more than anyone quotes
-            yield from _paths(f"cd {shlex.quote(folder)}; {word}" if folder else word, depth + 1)
+            inner = f"cd {shlex.quote(folder)}; {word}" if folder else word
+            yield from _paths(inner, folders, depth + 1)
         else:
-            yield from _path(word, folder)
+            yield from _path(word, folder, folders)
         before = word
 
 
-def _path(word: str, folder: str) -> Iterable[str]:
+def _path(word: str, folder: str, folders: frozenset[str]) -> Iterable[str]:
     """The word as a path, if it looks like one: zero or one."""
     if word.startswith("-"):
         word = word.partition("=")[2]
     word = word.partition("::")[0]
     if "://" in word or not _PATH.fullmatch(word) or word.startswith(("/", "~")):
         return
-    if "/" not in word and not _ENDINGS.search(word):
-        return
     path = normpath(f"{folder}/{word}" if folder else word)
+    if "/" not in word and not _ENDINGS.search(word) and path not in folders:
+        return
     if not path.startswith(("..", "/")) and path != ".":
         yield path
 
@@ -192,10 +212,10 @@ def _path(word: str, folder: str) -> Iterable[str]:
 @lru_cache(maxsize=4096)
 def _pattern(glob: str) -> tuple[str, ...]:
     """The glob by folders; one without `/` gets a `**` in front."""
-    if "/" not in glob.rstrip("/"):
-        return ("**", glob.rstrip("/"))
     parts = tuple(p for p in glob.split("/") if p not in {"", "."})
-    return (*parts, "**") if glob.endswith("/") else parts
+    front = () if "/" in glob.rstrip("/") else ("**",)
+    back = ("**",) if glob.endswith("/") else ()
+    return (*front, *parts, *back)
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from orchestrator.acceptance import files_named, is_protected
+from orchestrator.acceptance import files_named, folders_of, is_protected, matches
 from orchestrator.graph import Graph
 from orchestrator.values import Feature, FeatureList
 
@@ -121,7 +121,7 @@ def _warnings(
     left_out: frozenset[str],
     existing_files: frozenset[str],
 ) -> tuple[str, ...]:
-    known = _known(existing_files)
+    known = existing_files | folders_of(existing_files)
     found = []
     unjudged = [i for i in rest if not graph.feature(i).acceptance]
     for id_ in rest:
@@ -165,21 +165,10 @@ def _parts(path: str) -> list[str]:
     return [part for word in path.lower().split("/") for part in word.replace("_", ".").split(".")]
 
 
-def _known(existing_files: frozenset[str]) -> frozenset[str]:
-    """The files and every folder that holds one."""
-    known = set(existing_files)
-    for path in existing_files:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in known:
-            known.add(folder)
-            folder = folder.rpartition("/")[0]
-    return frozenset(known)
-
-
 def _exists(path: str, known: frozenset[str]) -> bool:
     if path in known or "{" in path:  # what the shell makes of braces is not guessed
         return True
-    return any(c in path for c in "*?[") and any(is_protected(name, (path,)) for name in known)
+    return any(c in path for c in "*?[") and any(matches(name, path) for name in known)
 
 
 def _few(ids: list[str]) -> str:
