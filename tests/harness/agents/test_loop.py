@@ -80,8 +80,8 @@ async def test_a_finished_transcript_answers_without_asking(tmp_path):
 
 
 async def test_calls_of_one_reply_run_in_order_and_none_after_a_submit(tmp_path):
-    calls = [bash("echo 1 >> log", id="a"), bash("echo 2 >> log", id="b"), submit(),
-             bash("echo 3 >> log", id="c")]  # fmt: skip
+    calls = [bash("echo 1 >> log", name_id="a"), bash("echo 2 >> log", name_id="b"), submit(),
+             bash("echo 3 >> log", name_id="c")]  # fmt: skip
     bench = Bench(tmp_path, calls)
     assert (await bench.work()).ending == "submitted"
     assert bench.sandbox.files() == {"log": "1\n2\n"}

@@ -171,12 +171,12 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def call(name: str, *, id: str = "", **given: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": id or f"{name}-1", "name": name, "input": given}
+def call(name: str, *, name_id: str = "", **given: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": name_id or f"{name}-1", "name": name, "input": given}
 
 
-def bash(command: str, *, id: str = "") -> dict[str, Any]:
-    return call("bash", id=id, command=command)
+def bash(command: str, *, name_id: str = "") -> dict[str, Any]:
+    return call("bash", name_id=name_id, command=command)
 
 
 def submit(summary: str = "done") -> dict[str, Any]:

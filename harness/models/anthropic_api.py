@@ -1,0 +1,200 @@
+"""Asks a live model over Anthropic's Messages API, streamed, through the `anthropic` SDK."""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.models import prices
+from harness.models.anthropic_errors import translate
+from harness.ports import ModelReply, ModelRequest
+from orchestrator.errors import (
+    ModelMalformedError,
+    ModelRefusedError,
+    ModelTimeoutError,
+    ModelUnauthorizedError,
+)
+from orchestrator.values import Tier, Usage
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
+#: Seconds of silence within a stream; the API sends a ping every few seconds.
+READ_SECONDS = 180.0
+
+
+class AnthropicModel:
+    """A `Model` behind api.anthropic.com, or whatever `ANTHROPIC_BASE_URL` names.
+
+    Never retries: `harness.models.retries` does, by our table. The SDK is imported with the
+    first question, because importing it takes longer than starting the program may.
+    """
+
+    source: Literal["live", "recorded", "scripted"] = "live"
+
+    def __init__(
+        self, environ: Mapping[str, str] | None = None, *, read_seconds: float = READ_SECONDS
+    ) -> None:
+        """`environ` stands in for `os.environ`. Raises `ModelUnauthorizedError` without a key."""
+        self._environ = os.environ if environ is None else environ
+        self._key = self._environ.get("ANTHROPIC_API_KEY", "")
+        if not self._key:
+            raise ModelUnauthorizedError(
+                "ANTHROPIC_API_KEY is not set: export a key of console.anthropic.com; for an "
+                "endpoint of your own in ANTHROPIC_BASE_URL that wants none, any text will do"
+            )
+        self._read_seconds = read_seconds
+        self._client: AsyncAnthropic | None = None
+        self._connecting = asyncio.Lock()
+
+    def model_id(self, tier: Tier) -> str:
+        return prices.model_id(tier, self._environ)
+
+    def worst_case_usd(self, request: ModelRequest) -> float | None:
+        return prices.worst_case_usd(request)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        """Raises `ModelError` and its kinds, for a stream that breaks off as well."""
+        client = await self._connected()
+        import anthropic  # noqa: PLC0415 - late, for it costs start-up
+        import httpx2  # noqa: PLC0415 - the SDK's HTTP client, whose errors pass through it
+
+        answer = Answer(model=request.model)
+        try:
+            stream: Any = await client.messages.create(
+                model=request.model,
+                max_tokens=request.max_tokens,
+                system=list(request.system),  # type: ignore[arg-type] # shapes of the API, as dicts
+                tools=list(request.tools),  # type: ignore[arg-type]
+                messages=list(request.messages),  # type: ignore[arg-type]
+                stream=True,
+            )
+            async with stream:
+                async for event in stream:
+                    answer.add(event.to_dict())
+        except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
+            raise translate(error) from error
+        except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
+            raise translate(error) from error
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
+        return answer.reply()
+
+    async def _connected(self) -> "AsyncAnthropic":
+        async with self._connecting:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._connect)
+            return self._client
+
+    def _connect(self) -> "AsyncAnthropic":
+        from anthropic import AsyncAnthropic, Timeout  # noqa: PLC0415 - late
+
+        return AsyncAnthropic(
+            api_key=self._key,
+            base_url=self._environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com",
+            max_retries=0,
+            # A reply may stream for long; what must not be long is silence.
+            timeout=Timeout(self._read_seconds, connect=15.0),
+        )
+
+
+@dataclass
+class Answer:
+    """A reply growing from the stream's events.
+
+    The SDK's own accumulator accepts tool inputs that are cut off; a call that was not said in
+    full must never run, so the parts are put together here and parsed strictly at the end.
+    """
+
+    model: str
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    inputs: dict[int, str] = field(default_factory=dict)
+    usage: dict[str, Any] = field(default_factory=dict)
+    stop_reason: str | None = None
+    complete: bool = False
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        kind = event["type"]
+        if kind == "message_start":
+            message = event["message"]
+            self.model = message.get("model") or self.model
+            self._count(message.get("usage"))
+        elif kind == "content_block_start":
+            if event["index"] != len(self.blocks):
+                raise ModelMalformedError(f"content block {event['index']} came out of order")
+            self.blocks.append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            self._extend(event["index"], event["delta"])
+        elif kind == "message_delta":
+            self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
+            self._count(event.get("usage"))
+        elif kind == "message_stop":
+            self.complete = True
+
+    def reply(self) -> ModelReply:
+        """Raises `ModelTimeoutError` when the stream broke off, `ModelMalformedError` when a tool
+        input is not JSON, `ModelRefusedError` when the model declined."""
+        if not self.complete or self.stop_reason is None:
+            raise ModelTimeoutError("the stream was cut before the reply was complete")
+        if self.stop_reason == "refusal":
+            raise ModelRefusedError(f"{self.model} declined to go on")
+        content = [self._finished(index) for index in range(len(self.blocks))]
+        usage = self._usage()
+        return ModelReply(
+            content=tuple(block for block in content if block is not None),
+            stop_reason=self.stop_reason,
+            model=self.model,
+            usage=usage,
+            cost_usd=prices.cost_usd(self.model, usage) if usage is not None else None,
+        )
+
+    def _extend(self, index: int, delta: Mapping[str, Any]) -> None:
+        block = self.blocks[index]
+        if delta["type"] == "text_delta":
+            block["text"] = block.get("text", "") + delta["text"]
+        elif delta["type"] == "input_json_delta":
+            self.inputs[index] = self.inputs.get(index, "") + delta["partial_json"]
+        elif delta["type"] == "thinking_delta":
+            block["thinking"] = block.get("thinking", "") + delta["thinking"]
+        elif delta["type"] == "signature_delta":
+            block["signature"] = delta["signature"]
+
+    def _finished(self, index: int) -> dict[str, Any] | None:
+        """A whole block; None for a tool call that the length limit cut off."""
+        block = {name: value for name, value in self.blocks[index].items() if value is not None}
+        if block["type"] != "tool_use":
+            return block
+        if not (isinstance(block.get("id"), str) and isinstance(block.get("name"), str)):
+            raise ModelMalformedError("a tool call without an id or a name")
+        given = self.inputs.get(index, "")
+        try:
+            parsed = json.loads(given) if given else block.get("input", {})
+        except ValueError as error:
+            if self.stop_reason == "max_tokens":
+                return None
+            raise ModelMalformedError(
+                f"the input of tool call {block['name']} is not JSON ({error}): {given[:200]!r}"
+            ) from error
+        called = {"type": "tool_use", "id": block["id"], "name": block["name"]}
+        return {**called, "input": parsed if isinstance(parsed, dict) else {"input": parsed}}
+
+    def _count(self, usage: Mapping[str, Any] | None) -> None:
+        """Later figures replace earlier ones: the API counts cumulatively."""
+        self.usage.update({k: v for k, v in (usage or {}).items() if isinstance(v, int)})
+
+    def _usage(self) -> Usage | None:
+        if not {"input_tokens", "output_tokens"} <= self.usage.keys():
+            return None
+        return Usage(
+            input=self.usage["input_tokens"],
+            output=self.usage["output_tokens"],
+            cache_read=self.usage.get("cache_read_input_tokens", 0),
+            cache_write=self.usage.get("cache_creation_input_tokens", 0),
+        )

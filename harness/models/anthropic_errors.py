@@ -1,0 +1,148 @@
+"""Translates what the `anthropic` SDK and its HTTP client raise into our own model errors."""
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from orchestrator.errors import (
+    ModelContextTooLongError,
+    ModelError,
+    ModelMalformedError,
+    ModelOverloadedError,
+    ModelQuotaExhaustedError,
+    ModelRateLimitedError,
+    ModelRejectedError,
+    ModelTimeoutError,
+    ModelUnauthorizedError,
+)
+
+#: By class name, nearest class first, so that a subclass of a later SDK is covered as well.
+BY_CLASS: Mapping[str, type[ModelError]] = {
+    # the SDK
+    "AnthropicError": ModelRejectedError,  # misuse of the SDK: our fault
+    "APIError": ModelTimeoutError,  # no status, so no answer
+    "APIConnectionError": ModelTimeoutError,
+    "APIResponseValidationError": ModelMalformedError,
+    "APIStatusError": ModelOverloadedError,  # a status or event without a class of its own
+    "BadRequestError": ModelRejectedError,
+    "AuthenticationError": ModelUnauthorizedError,
+    "PaymentRequiredError": ModelQuotaExhaustedError,
+    "PermissionDeniedError": ModelUnauthorizedError,
+    "NotFoundError": ModelRejectedError,
+    "RequestTimeoutError": ModelTimeoutError,
+    "ConflictError": ModelOverloadedError,
+    "PreconditionFailedError": ModelRejectedError,
+    "ContentTooLargeError": ModelRejectedError,
+    "UnprocessableEntityError": ModelRejectedError,
+    "RateLimitError": ModelRateLimitedError,
+    "ContractSpendLimitReachedError": ModelQuotaExhaustedError,
+    "EnforcedSpendLimitReachedError": ModelQuotaExhaustedError,
+    "RequestHeaderFieldsTooLargeError": ModelRejectedError,
+    "ClientClosedRequestError": ModelTimeoutError,
+    "InternalServerError": ModelOverloadedError,
+    "HTTPNotImplementedError": ModelRejectedError,
+    "GatewayTimeoutError": ModelTimeoutError,
+    "RetryableError": ModelOverloadedError,
+    "CredentialsError": ModelUnauthorizedError,
+    "WorkloadIdentityError": ModelUnauthorizedError,
+    "MutuallyExclusiveAuthError": ModelUnauthorizedError,
+    # its HTTP client
+    "HTTPError": ModelTimeoutError,
+    "StreamError": ModelTimeoutError,
+    "DecodingError": ModelMalformedError,
+    "TooManyRedirects": ModelRejectedError,
+    "UnsupportedProtocol": ModelRejectedError,
+    "InvalidURL": ModelRejectedError,
+    "CookieConflict": ModelRejectedError,
+    # the standard library, through either
+    "OSError": ModelTimeoutError,
+    "ValueError": ModelMalformedError,  # JSON or text that cannot be decoded
+}
+
+#: By the `type` of the error in the body: all there is when it came within a stream.
+_BY_TYPE: Mapping[str, type[ModelError]] = {
+    "overloaded_error": ModelOverloadedError,
+    "api_error": ModelOverloadedError,
+    "rate_limit_error": ModelRateLimitedError,
+    "timeout_error": ModelTimeoutError,
+    "authentication_error": ModelUnauthorizedError,
+    "permission_error": ModelUnauthorizedError,
+    "billing_error": ModelQuotaExhaustedError,
+    "invalid_request_error": ModelRejectedError,
+    "not_found_error": ModelRejectedError,
+    "request_too_large": ModelRejectedError,
+}
+
+# Two facts that the API tells in words only, under the type of any invalid request.
+_TOO_LONG = re.compile(r"prompt is too long|exceed(s|ed)? (the )?(model's )?context", re.IGNORECASE)
+_QUOTA = re.compile(
+    r"credit balance|insufficient[ _](credit|quota|funds)|(spend|usage) limit|billing",
+    re.IGNORECASE,
+)
+
+REMEDIES: Mapping[type[ModelError], str] = {
+    ModelUnauthorizedError: "check ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL)",
+    ModelQuotaExhaustedError: "add credit or wait for the limit's end, then resume the run",
+}
+
+
+def translate(error: Exception, *, now: float | None = None) -> ModelError:
+    """Our error for a foreign one, with its message, a remedy and the wait it asks for.
+
+    An error already ours is returned as it is. `now` is for tests: seconds since the epoch.
+    """
+    if isinstance(error, ModelError):
+        return error
+    message = _message(error)
+    cls = _class(error, message)
+    remedy = REMEDIES.get(cls)
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    wait = retry_after(headers.get("retry-after"), time.time() if now is None else now)
+    return cls(f"{message}; {remedy}" if remedy else message, retry_after=wait)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds from the header `retry-after`: a number, or an HTTP date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _class(error: Exception, message: str) -> type[ModelError]:
+    kind = _body(error).get("type")
+    found = next(
+        (BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), None
+    )
+    in_stream = getattr(error, "status_code", None) == 200
+    if found is None or (in_stream and kind in _BY_TYPE):
+        found = _BY_TYPE.get(str(kind), ModelError)
+    if found in (ModelRejectedError, ModelRateLimitedError, ModelUnauthorizedError):
+        if _TOO_LONG.search(message):
+            return ModelContextTooLongError
+        if _QUOTA.search(message):
+            return ModelQuotaExhaustedError
+    return found
+
+
+def _message(error: Exception) -> str:
+    status = getattr(error, "status_code", None)
+    body = _body(error)
+    words = body.get("message") or str(error) or type(error).__name__
+    head = [str(status) if status else type(error).__name__, str(body.get("type", ""))]
+    return f"{' '.join(h for h in head if h)}: {words}"
+
+
+def _body(error: Exception) -> Mapping[str, Any]:
+    """The `error` object of the answer's body, empty when there is none."""
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, Mapping) else {}
+    return inner if isinstance(inner, Mapping) else {}

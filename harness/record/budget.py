@@ -1,0 +1,236 @@
+"""Keeps the one transactional book of money: what is reserved, spent, or of unknown cost.
+
+SQLite in WAL mode, so that many processes share one file and a killed one leaves it whole.
+A call reserves its worst case under every scope at once, or nowhere. Amounts are whole
+nano-dollars. A reservation is `held` while its call is in flight and then becomes `spent`,
+or `unknown` when nobody will tell what it cost; `unknown` counts against the cap for ever,
+for a bill that is not known may have been made.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.ports import Clock
+from orchestrator.cost import Balance, Refusal, nano_down, nano_up, refusal, usd
+from orchestrator.values import AttemptKey
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    key TEXT NOT NULL, scope TEXT NOT NULL, nano INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('held', 'spent', 'unknown')));
+CREATE INDEX IF NOT EXISTS held_by_key ON entries (key) WHERE state = 'held';
+CREATE TABLE IF NOT EXISTS totals (
+    scope TEXT PRIMARY KEY, held INTEGER NOT NULL DEFAULT 0,
+    spent INTEGER NOT NULL DEFAULT 0, unknown INTEGER NOT NULL DEFAULT 0);
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
+    INSERT OR IGNORE INTO totals (scope) VALUES (new.scope);
+    UPDATE totals SET held = held + new.nano * (new.state = 'held'),
+                      spent = spent + new.nano * (new.state = 'spent'),
+                      unknown = unknown + new.nano * (new.state = 'unknown')
+    WHERE scope = new.scope; END;
+CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
+    UPDATE totals SET held = held - old.nano * (old.state = 'held'),
+                      spent = spent - old.nano * (old.state = 'spent'),
+                      unknown = unknown - old.nano * (old.state = 'unknown')
+    WHERE scope = old.scope; END;
+CREATE TRIGGER IF NOT EXISTS entry_changed AFTER UPDATE ON entries BEGIN
+    UPDATE totals SET held = held - old.nano * (old.state = 'held')
+                                  + new.nano * (new.state = 'held'),
+                      spent = spent - old.nano * (old.state = 'spent')
+                                    + new.nano * (new.state = 'spent'),
+                      unknown = unknown - old.nano * (old.state = 'unknown')
+                                        + new.nano * (new.state = 'unknown')
+    WHERE scope = new.scope; END;
+"""
+
+#: Seconds to wait for another process that writes; a transaction takes milliseconds.
+_BUSY_SECONDS = 30.0
+
+Scope = tuple[str, float | None]
+
+
+class BudgetBook:
+    """Reservations and costs by scope. Calls are short and block: use threads where it matters.
+
+    Safe from several threads and processes at once. Scopes are names with a cap in dollars,
+    None for no cap; the caller says the caps each time, so the book holds money, not policy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # money outlives a power cut
+        self._db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+
+    def reserve(self, scopes: Sequence[Scope], key: str, amount: float | None) -> Refusal | None:
+        """Holds `amount` dollars under every scope, or says why not and changes nothing.
+
+        A key that is seen again while held was lost with its process: whether that call was
+        charged is unknown, so its first reservation stays, as unknown, beside the new one.
+        An amount of None (an unknown price) is refused wherever a scope has a cap.
+        """
+        nano = None if amount is None else nano_up(amount)
+        with self._transaction():
+            self._db.execute(
+                "UPDATE entries SET state = 'unknown' WHERE key = ? AND state = 'held'", (key,)
+            )
+            refused = refusal([self._balance(name, cap) for name, cap in scopes], nano)
+            if refused is None:
+                self._db.executemany(
+                    "INSERT INTO entries (key, scope, nano, state) VALUES (?, ?, ?, 'held')",
+                    [(key, name, nano or 0) for name, _ in scopes],
+                )
+            return refused
+
+    def settle(self, key: str, amount: float | None) -> None:
+        """The held reservation becomes what the call cost; None keeps it as unknown.
+
+        Nothing happens when nothing is held under `key`, so settling twice settles once.
+        """
+        with self._transaction():
+            if amount is None:
+                self._db.execute(
+                    "UPDATE entries SET state = 'unknown' WHERE key = ? AND state = 'held'", (key,)
+                )
+            else:
+                self._db.execute(
+                    "UPDATE entries SET state = 'spent', nano = ? WHERE key = ? AND state = 'held'",
+                    (nano_up(amount), key),
+                )
+
+    def release(self, key: str) -> None:
+        """Gives a held reservation back: the call certainly cost nothing."""
+        with self._transaction():
+            self._db.execute("DELETE FROM entries WHERE key = ? AND state = 'held'", (key,))
+
+    def abandon(self, scope: str) -> float:
+        """Marks all that is held under `scope` as unknown; the dollars so marked.
+
+        For the start of a run that owns the scope: whoever held it is dead. Money in flight
+        makes others wait, money of unknown cost does not.
+        """
+        with self._transaction():
+            held = self._balance(scope, None).held
+            self._db.execute(
+                "UPDATE entries SET state = 'unknown' WHERE state = 'held' AND key IN "
+                "(SELECT key FROM entries WHERE scope = ? AND state = 'held')",
+                (scope,),
+            )
+            return usd(held)
+
+    def spent(self, scope: str) -> float:
+        """Dollars known to be spent."""
+        return usd(self.balance(scope).spent)
+
+    def held(self, scope: str) -> float:
+        """Dollars reserved: for calls in flight and for calls of unknown cost."""
+        balance = self.balance(scope)
+        return usd(balance.held + balance.unknown)
+
+    def balance(self, scope: str) -> Balance:
+        with self._lock:
+            return self._balance(scope, None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _balance(self, scope: str, cap: float | None) -> Balance:
+        row = self._db.execute(
+            "SELECT spent, unknown, held FROM totals WHERE scope = ?", (scope,)
+        ).fetchone()
+        return Balance(scope, None if cap is None else nano_down(cap), *(row or (0, 0, 0)))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One writer at a time, among threads by the lock and among processes by SQLite."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+class RunPurse:
+    """A run's money for its attempts: a `Purse` of the agent loop over a `BudgetBook`.
+
+    Every call counts for `run RUN`, `feature ID` and `attempt KEY`, and for `also`: further
+    scopes such as a month's. A refusal that calls in flight may lift is waited out.
+    """
+
+    def __init__(  # noqa: PLR0913 - the caps and where they are kept; all but two are optional
+        self,
+        book: BudgetBook,
+        clock: Clock,
+        *,
+        run: str,
+        run_usd: float | None = None,
+        also: Sequence[Scope] = (),
+        patience: float = 1800.0,
+    ) -> None:
+        """`patience`: seconds to wait for calls in flight; no model call takes half an hour."""
+        self._book = book
+        self._clock = clock
+        self._run = run
+        self._run_usd = run_usd
+        self._also = tuple(also)
+        self._patience = patience
+
+    @property
+    def scope(self) -> str:
+        """The run's own scope in the book."""
+        return f"run {self._run}"
+
+    async def reserve(
+        self,
+        key: AttemptKey,
+        call: str,
+        worst: float | None,
+        *,
+        feature_usd: float | None,
+        attempt_usd: float | None,
+    ) -> Refusal | None:
+        scopes = [
+            (f"attempt {self._run}/{key}", attempt_usd),
+            (f"feature {self._run}/{key.feature}", feature_usd),
+            (self.scope, self._run_usd),
+            *self._also,
+        ]
+        deadline = self._clock.monotonic() + self._patience
+        while True:
+            refused = await self._reserve_once(scopes, self._key(key, call), worst)
+            if refused is None or not refused.temporary or self._clock.monotonic() > deadline:
+                return refused
+            await self._clock.sleep(1.0)  # calls take seconds; looking more often helps nobody
+
+    async def _reserve_once(
+        self, scopes: Sequence[Scope], key: str, worst: float | None
+    ) -> Refusal | None:
+        asked = asyncio.ensure_future(asyncio.to_thread(self._book.reserve, scopes, key, worst))
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # The thread goes on; the call it reserves for will certainly not be made.
+            if await asked is None:
+                await asyncio.to_thread(self._book.release, key)
+            raise
+
+    async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
+        await asyncio.to_thread(self._book.settle, self._key(key, call), actual)
+
+    async def release(self, key: AttemptKey, call: str) -> None:
+        await asyncio.to_thread(self._book.release, self._key(key, call))
+
+    def _key(self, key: AttemptKey, call: str) -> str:
+        return f"{self._run}/{key}/{call}"

@@ -1,0 +1,297 @@
+"""The real SDK against a local server: each fault, alone and through the whole loop."""
+
+import inspect
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import anthropic
+import httpx2
+import pytest
+
+from harness.agents.loop import BuiltinAgent
+from harness.agents.tools import TOOLS
+from harness.models.anthropic_api import Answer, AnthropicModel
+from harness.models.anthropic_errors import BY_CLASS, retry_after, translate
+from harness.ports import ModelRequest
+from orchestrator import errors as e
+from orchestrator.values import Usage
+from tests.emulators import messages_api as api
+from tests.emulators.messages_api import MessagesServer
+from tests.harness.agents.workbench import (
+    KEY,
+    FolderSandbox,
+    Seen,
+    StepClock,
+    bash,
+    submit,
+    task,
+    text,
+)
+
+CALL = {"type": "tool_use", "name": "bash", "input": {"command": "ls"}}
+
+
+def model_at(server: MessagesServer, **env) -> AnthropicModel:
+    read_seconds = env.pop("read_seconds", 60.0)
+    environ = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "k-1", **env}
+    return AnthropicModel(environ, read_seconds=read_seconds)
+
+
+def request(model: str = "claude-haiku-5-5", words: str = "hello") -> ModelRequest:
+    message = {"role": "user", "content": [{"type": "text", "text": words}]}
+    return ModelRequest(KEY, 1, model, ({"type": "text", "text": "sys"},), TOOLS, (message,))
+
+
+async def test_a_streamed_reply_is_put_together():
+    def respond(_):
+        return {
+            "content": [text("Let me look."), {**CALL, "id": "toolu_9"}],
+            "usage": {"input_tokens": 1000, "output_tokens": 200, "cache_read_input_tokens": 5000},
+        }
+
+    async with MessagesServer(respond) as server:
+        model = model_at(server)
+        reply = await model.reply(request())
+        await model.close()
+    assert reply.content == (text("Let me look."), {**CALL, "id": "toolu_9"})
+    assert (reply.stop_reason, reply.model, reply.source) == (
+        "tool_use",
+        "claude-haiku-5-5",
+        "live",
+    )
+    assert reply.usage == Usage(1000, 200, 5000, 0)
+    # per million: 0.10 in, 0.50 out, 0.01 read
+    assert reply.cost_usd == pytest.approx((1000 * 0.10 + 200 * 0.50 + 5000 * 0.01) / 1e6)
+    sent = server.requests[0]
+    assert sent["stream"] is True and sent["system"] == [{"type": "text", "text": "sys"}]
+    assert server.headers[0]["authorization"] == "Bearer k-1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (api.rate_limited(7), e.ModelRateLimitedError),
+        (api.overloaded(), e.ModelOverloadedError),
+        (api.broken(500), e.ModelOverloadedError),
+        (api.broken(503), e.ModelOverloadedError),
+        (api.broken(504), e.ModelTimeoutError),
+        (api.broken(408), e.ModelTimeoutError),
+        (api.unauthorized(), e.ModelUnauthorizedError),
+        (api.broken(402), e.ModelQuotaExhaustedError),
+        (api.broken(403), e.ModelUnauthorizedError),
+        (api.broken(404), e.ModelRejectedError),
+        (api.broken(413), e.ModelRejectedError),
+        (api.rejected(), e.ModelRejectedError),
+        (api.too_long(), e.ModelContextTooLongError),
+        (api.out_of_credit(), e.ModelQuotaExhaustedError),
+        (api.cut(), e.ModelTimeoutError),
+        (api.drop(), e.ModelTimeoutError),
+        (api.malformed_call(), e.ModelMalformedError),
+        (api.garbage(), e.ModelMalformedError),
+        (api.error_event(), e.ModelOverloadedError),
+        (api.error_event("rate_limit_error", "slow"), e.ModelRateLimitedError),
+        (api.error_event("invalid_request_error", "no"), e.ModelRejectedError),
+        (api.error_event("novel_error", "?"), e.ModelOverloadedError),
+    ],
+)
+async def test_each_fault_becomes_our_error_and_is_asked_once(fault, error):
+    async with MessagesServer(lambda _: [CALL], faults={1: fault}) as server:
+        model = model_at(server)
+        with pytest.raises(e.ModelError) as caught:
+            await model.reply(request())
+        await model.close()
+    assert type(caught.value) is error
+    assert caught.value.retry_after == (7 if fault.headers else None)
+    assert len(server.requests) == 1
+
+
+async def test_silence_is_a_timeout():
+    async with MessagesServer(lambda _: [CALL], faults={1: api.stall()}) as server:
+        model = model_at(server, read_seconds=0.2)
+        with pytest.raises(e.ModelTimeoutError):
+            await model.reply(request())
+        await model.close()
+
+
+async def test_nobody_listening_is_a_timeout():
+    async with MessagesServer(lambda _: [CALL]) as server:
+        model = model_at(server)
+    with pytest.raises(e.ModelTimeoutError):
+        await model.reply(request())
+    await model.close()
+
+
+async def test_a_refusal_is_an_error():
+    said = {"content": [text("I cannot")], "stop_reason": "refusal"}
+    async with MessagesServer(lambda _: said) as server:
+        model = model_at(server)
+        with pytest.raises(e.ModelRefusedError):
+            await model.reply(request())
+        await model.close()
+
+
+def test_a_call_cut_by_the_length_limit_is_dropped_and_otherwise_malformed():
+    def answer(reason: str) -> Answer:
+        answer = Answer("m")
+        block = {"type": "tool_use", "id": "t", "name": "bash", "input": {}}
+        answer.add({"type": "content_block_start", "index": 0, "content_block": block})
+        delta = {"type": "input_json_delta", "partial_json": '{"command": "rm -rf'}
+        answer.add({"type": "content_block_delta", "index": 0, "delta": delta})
+        answer.add({"type": "message_delta", "delta": {"stop_reason": reason}})
+        answer.add({"type": "message_stop"})
+        return answer
+
+    cut = answer("max_tokens").reply()
+    assert cut.content == () and cut.usage is None and cut.cost_usd is None
+    with pytest.raises(e.ModelMalformedError, match="bash is not JSON"):
+        answer("tool_use").reply()
+
+
+def test_a_missing_key_names_the_remedy():
+    with pytest.raises(e.ModelUnauthorizedError, match="export a key"):
+        AnthropicModel({})
+
+
+async def test_ids_come_from_one_place_and_the_environment():
+    async with MessagesServer(lambda _: [CALL]) as server:
+        assert model_at(server).model_id("haiku") == "claude-haiku-5-5"
+        assert model_at(server, FIBREFLOW_MODEL_OPUS="mine").model_id("opus") == "mine"
+
+
+# ------------------------------------------------------------- through the loop
+
+FAULTS = {
+    1: api.rate_limited(3),
+    2: api.overloaded(),
+    4: api.cut(),
+    5: api.malformed_call(),
+    7: api.error_event(),
+}
+
+
+def builder(asked: dict) -> list[dict]:
+    """Decides by the request alone: writes, checks, submits."""
+    results = [b for m in asked["messages"] for b in m["content"] if b["type"] == "tool_result"]
+    steps = [bash("echo 1 >> log"), bash("echo 2 >> log"), submit("both are in")]
+    block = dict(steps[len(results)])
+    del block["id"]
+    return [block]
+
+
+async def test_a_stormy_conversation_comes_to_the_same_end(tmp_path):
+    async with MessagesServer(builder, faults=FAULTS) as server:
+        model, seen, clock = model_at(server), Seen(), StepClock()
+        sandbox = FolderSandbox(tmp_path / "work")
+        done = await BuiltinAgent(model, clock, jitter=lambda: 0.5).work(
+            task(tmp_path / "log"), sandbox, seen.observer()
+        )
+        await model.close()
+    assert (done.ending, done.reason, done.turns) == ("submitted", "both are in", 3)
+    assert sandbox.files() == {"log": "1\n2\n"}
+    assert [error.split(":")[0] for error, _ in seen.retried] == [
+        "ModelRateLimitedError",
+        "ModelOverloadedError",
+        "ModelTimeoutError",
+        "ModelMalformedError",
+        "ModelOverloadedError",
+    ]
+    assert clock.slept[0] >= 3
+    assert done.cost_usd is None  # two replies were lost, and perhaps charged
+    assert len(server.requests) == 8 and len(server.usages) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (api.unauthorized(), e.ModelUnauthorizedError),
+        (api.out_of_credit(), e.ModelQuotaExhaustedError),
+    ],
+)
+async def test_what_stops_the_run_comes_out_of_the_loop(tmp_path, fault, error):
+    async with MessagesServer(builder, faults={1: fault}) as server:
+        model = model_at(server)
+        with pytest.raises(error):
+            await BuiltinAgent(model, StepClock()).work(
+                task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
+            )
+        await model.close()
+    assert len(server.requests) == 1
+
+
+async def test_a_prompt_too_long_is_shortened_until_it_fits(tmp_path):
+    def respond(asked: dict):
+        turns = sum(m["role"] == "assistant" for m in asked["messages"])
+        if turns < 8:
+            return [{**CALL, "input": {"command": "head -c 15000 /dev/zero | tr '\\0' x"}}]
+        return [{"type": "tool_use", "name": "submit", "input": {"summary": "ok"}}]
+
+    faults = {9: api.too_long()}
+    async with MessagesServer(respond, faults=faults) as server:
+        model = model_at(server)
+        done = await BuiltinAgent(model, StepClock()).work(
+            task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
+        )
+        await model.close()
+    assert done.ending == "submitted"
+    assert len(str(server.requests[9])) < len(str(server.requests[8])) * 0.6
+
+
+# ------------------------------------------------------------------ translation
+
+
+def _subclasses(cls: type) -> set[type]:
+    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
+
+
+#: Raised by parts of the SDK that are not used here; as misuse of it they map to a rejection.
+UNUSED = {
+    "APIWebhookValidationError",
+    "MissingDependencyError",
+    "StreamAlreadyConsumed",
+    "ToolsetUsageError",
+}
+ROOTS = {anthropic.AnthropicError, anthropic.APIError, anthropic.APIStatusError}
+
+
+def test_every_exception_of_the_sdk_is_mapped_by_name():
+    """A class right under one of the SDK's roots says something of its own, so it needs a row."""
+    found = _subclasses(anthropic.AnthropicError)
+    assert len(found) > 30
+    need = {c.__name__ for c in found if c in ROOTS or ROOTS & set(c.__bases__)}
+    assert need - UNUSED <= BY_CLASS.keys()
+
+
+def test_every_exception_of_its_client_is_mapped():
+    found = {c for _, c in inspect.getmembers(httpx2, inspect.isclass) if issubclass(c, Exception)}
+    assert len(found) > 20
+    covered = {c for c in found if any(base.__name__ in BY_CLASS for base in c.__mro__)}
+    assert found == covered
+
+
+def test_spending_limits_are_no_rate_limits():
+    for name in ("ContractSpendLimitReachedError", "EnforcedSpendLimitReachedError"):
+        assert issubclass(getattr(anthropic, name), anthropic.RateLimitError)
+        assert BY_CLASS[name] is e.ModelQuotaExhaustedError
+
+
+def test_a_translated_error_keeps_what_was_said():
+    answer = httpx2.Response(
+        401, request=httpx2.Request("POST", "http://x"), headers={"retry-after": "2"}
+    )
+    body = {"type": "error", "error": {"type": "authentication_error", "message": "bad key"}}
+    ours = translate(anthropic.AuthenticationError("m", response=answer, body=body))
+    assert type(ours) is e.ModelUnauthorizedError and ours.retry_after == 2
+    assert str(ours).startswith("401 authentication_error: bad key; check ANTHROPIC_API_KEY")
+    assert translate(ours) is ours
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None), ("30", 30), ("0.5", 0.5), ("-3", 0), ("soon", None), ("inf", None),
+        ("nan", None), (format_datetime(datetime.fromtimestamp(1_000_060, UTC), usegmt=True), 60),
+        (format_datetime(datetime.fromtimestamp(999_000, UTC), usegmt=True), 0),
+    ],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date(value, seconds):
+    assert retry_after(value, 1_000_000) == seconds
