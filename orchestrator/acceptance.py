@@ -40,7 +40,8 @@ STANDARD: tuple[str, ...] = (
     "./pluggy/**",
     "./pluggy.py",
     "./coverage.py",
-    "./coverage/**",
+    "./coverage/__init__.py",  # not the folder: JavaScript tools leave their reports there
+    "./coverage/__main__.py",
     "./unittest.py",
     "./unittest/**",
     ".github/**",

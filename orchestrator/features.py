@@ -156,11 +156,8 @@ def _edit(text: str, entry: Node, *, passes: bool) -> list[tuple[int, int, str]]
         return []
     last = entry.members[-1]
     # What stands before the last key, blanks and line break, is how this file separates keys.
-    before = entry.members[-2].value.end if len(entry.members) > 1 else entry.start
-    gap = (
-        text[before : last.start].lstrip(" \t\r\n")[1:]
-        if before > entry.start
-        else (text[entry.start + 1 : last.start])
-    )
+    alone = len(entry.members) == 1
+    before = entry.start if alone else text.index(",", entry.members[-2].value.end)
+    gap = text[before + 1 : last.start]
     colon = text[last.end : last.value.start]
     return [(last.value.end, last.value.end, f',{gap}"passes"{colon}true')]
