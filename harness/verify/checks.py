@@ -1,0 +1,166 @@
+"""Runs one acceptance command on a tree and decides whether it passed, and who says so."""
+
+import secrets
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.ports import Base, ExecResult
+from harness.verify.bench import Bench
+from harness.verify.commands import PytestCommand, read_command
+from harness.verify.junit import MAX_BYTES, Case, read_junit
+from harness.verify.patch import shown
+from harness.verify.suite import Canary, Expected, TestRun, expected, judge, run_pytest
+from orchestrator.values import CheckResult
+
+DISHONEST = "the test run does not report what it ran"
+
+#: The report, when the command writes one, leaves by standard output after everything else.
+_PLAIN = """
+export FIBREFLOW_JUNIT="${{TMPDIR:-/tmp}}/junit-{token}.xml"
+exec 3>&1 1>&2
+( eval {command} ) 3>&- </dev/null
+code=$?
+[ -f "$FIBREFLOW_JUNIT" ] && cat "$FIBREFLOW_JUNIT" >&3
+exit $code
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One command's outcome. `open` are pytest runs seen once, with a canary; a second, separate
+    process must still show the same passes before the check counts."""
+
+    result: CheckResult
+    open: tuple[tuple[PytestCommand, Expected], ...] = ()
+    timed_out: bool = False
+
+
+async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: str = "") -> Checked:
+    """Run `command` in a fork of `tree`; what it must run is read from the base `known`."""
+    runs = read_command(command)
+    if not runs:
+        return await _plain(bench, tree, command, name or command)
+    seconds, open_ = 0.0, []
+    for run in runs:
+        wanted = await expected(bench, known, run)
+        why, result = await _with_canary(bench, tree, run, wanted)
+        seconds += result.seconds
+        if why:
+            failed = CheckResult(name or command, False, why, seconds)
+            return Checked(failed, timed_out=result.timed_out)
+        open_.append((run, wanted))
+    return Checked(CheckResult(name or command, True, "", seconds), tuple(open_))
+
+
+async def confirm(  # the second, separate process of a check that passed with its canary
+    bench: Bench, tree: Base, run: PytestCommand, wanted: Expected, measure: Sequence[str]
+) -> tuple[str, TestRun]:
+    """Run without a canary: it must exit 0 and report the same passes. Says why not."""
+    async with bench.fork(tree) as sandbox:
+        seen = await run_pytest(bench, sandbox, run, config={"measure": list(measure)})
+    if seen.result.timed_out:
+        return timed_out(seen.result), seen
+    bad = judge(wanted, seen)
+    if bad:
+        return f"{DISHONEST}: {shown(bad[0][0])} passed once and then {shown(bad[0][1], 200)}", seen
+    if seen.reported != 0 or (run.strict and seen.result.exit != 0):
+        return f"exit {seen.result.exit}: {tail(seen.result)}", seen
+    return "", seen
+
+
+async def _with_canary(
+    bench: Bench, tree: Base, run: PytestCommand, wanted: Expected
+) -> tuple[str, ExecResult]:
+    """Why the run does not count, empty when it does."""
+    canary = Canary.fresh()
+    config = {"canary": canary.token, "good": canary.good, "bad": canary.bad}
+    async with bench.fork(tree) as sandbox:
+        seen = await run_pytest(bench, sandbox, run, config=config)
+    if seen.result.timed_out:
+        return timed_out(seen.result), seen.result
+    if seen.reported is None:
+        return _no_report(seen.result), seen.result
+    return _verdict(run, wanted, seen, canary), seen.result
+
+
+def _no_report(result: ExecResult) -> str:
+    if result.exit in {0, 1}:
+        return f"{DISHONEST}: it ended with exit {result.exit} and left no report"
+    return f"the tests ended with exit {result.exit} before any result: {tail(result)}"
+
+
+def _verdict(run: PytestCommand, wanted: Expected, seen: TestRun, canary: Canary) -> str:
+    planted = {i: outcome for i, (outcome, _) in seen.tests.items() if canary.token in i}
+    theirs = {i: told for i, told in seen.tests.items() if i not in planted}
+    bad = judge(wanted, seen)
+    failed = [(i, why) for i, (outcome, why) in theirs.items() if outcome == "failed"]
+    wrong = dict([*bad, *failed])  # a failure's own words before "did not run"
+    if wrong:
+        return _told(wrong)
+    if not any(outcome == "passed" for outcome, _ in theirs.values()):
+        return "no test ran and passed"
+    outcomes = {i.rpartition("::")[2]: outcome for i, outcome in planted.items()}
+    if outcomes != {canary.good: "passed", canary.bad: "failed"}:
+        return f"{DISHONEST}: a failing test planted among its own was not reported as it ended"
+    if seen.reported != 1 or (run.strict and seen.result.exit != 1):
+        return (
+            f"{DISHONEST}: with a failing test planted it ended with exit {seen.result.exit} "
+            f"and reported {seen.reported}"
+        )
+    return ""
+
+
+def _told(wrong: dict[str, str]) -> str:
+    # What really failed tells more than what therefore did not run.
+    test, why = min(wrong.items(), key=lambda item: (item[1] == "did not run", item[0]))
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return f"{shown(test)}: {_last_line(why)}{more}"
+
+
+def _last_line(why: str) -> str:
+    lines = [line.strip() for line in why.splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line] or lines
+    return shown(errors[-1] if errors else "failed", 300)
+
+
+async def _plain(bench: Bench, tree: Base, command: str, name: str) -> Checked:
+    script = _PLAIN.format(token=secrets.token_hex(8), command=shlex.quote(command))
+    async with bench.fork(tree) as sandbox:
+        result = await bench.run(sandbox, script, limit=MAX_BYTES)
+    bench.note(command)
+    bench.output(
+        ExecResult(result.exit, b"", result.err, timed_out=result.timed_out, seconds=result.seconds)
+    )
+    why = _plain_verdict(result)
+    return Checked(CheckResult(name, not why, why, result.seconds), timed_out=result.timed_out)
+
+
+def _plain_verdict(result: ExecResult) -> str:
+    if result.timed_out:
+        return timed_out(result)
+    cases: tuple[Case, ...] | None = None
+    if result.out:
+        try:
+            cases = read_junit(result.out)
+        except ValueError as error:
+            return shown(str(error))
+    for case in cases or ():
+        if case.outcome == "failed":
+            return f"{shown(case.name)}: {shown(case.why)}"
+    if result.exit != 0:
+        return f"exit {result.exit}: {tail(result)}"
+    if cases is not None and not any(c.outcome == "passed" for c in cases):
+        return "no test ran and passed"
+    return ""
+
+
+def timed_out(result: ExecResult) -> str:
+    return f"timed out after {result.seconds:.0f} s"
+
+
+def tail(result: ExecResult) -> str:
+    """The end of what a command said, on one line."""
+    text = (result.err.strip() or result.out.strip())[-2000:].decode("utf-8", "replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return shown(" | ".join(lines[-3:]) or "no output", 400)

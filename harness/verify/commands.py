@@ -1,0 +1,125 @@
+"""Recognises test commands: which are pytest, what they select, and what looks like a test file."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_PYTHON = re.compile(r"(?:.*/)?python[0-9.]*$")
+_PYTEST = re.compile(r"(?:.*/)?(?:pytest|py\.test)$")
+_ASSIGNED = re.compile(r"^[A-Za-z_]\w*=")
+#: A word the shell would expand cannot be taken apart and put together again.
+_EXPANDED = re.compile(r"[$`*?~\[{]")
+#: Options after which the static reading of a test file no longer says what will run.
+_FILTERS = ("-k", "-m", "--deselect", "--ignore", "--lf", "--last-failed", "--ff", "--sw")
+
+
+@dataclass(frozen=True, slots=True)
+class PytestCommand:
+    """A shell line that runs pytest once.
+
+    `strict`: its exit status is pytest's own. `filtered`: options choose tests by more than
+    their place. `chosen`: the node ids it names. `moves`: it changes the folder first.
+    """
+
+    line: str
+    strict: bool
+    filtered: bool
+    chosen: tuple[str, ...]
+    moves: bool
+
+
+def read_command(line: str) -> tuple[PytestCommand, ...]:
+    """The pytest runs that make up `line`, empty when it is anything else.
+
+    `a && b` of two pytest runs is two; one run amid other commands is one, not strict unless
+    it is last and joined by `&&` alone.
+    """
+    tokens = _tokens(line)
+    if tokens is None:
+        return ()
+    segments, joints = tokens
+    runs = [i for i, words in enumerate(segments) if _is_pytest(words)]
+    if len(runs) == 1:
+        strict = runs[0] == len(segments) - 1 and set(joints) <= {"&&"}
+        return (_command(line, segments[runs[0]], strict=strict, moves=len(segments) > 1),)
+    plain = not any(_EXPANDED.search(w) for words in segments for w in words)
+    if runs and len(runs) == len(segments) and set(joints) == {"&&"} and plain:
+        return tuple(_command(_joined(w), w, strict=True, moves=False) for w in segments)
+    return ()
+
+
+def _tokens(line: str) -> tuple[list[list[str]], list[str]] | None:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace = " \t\r"
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    segments: list[list[str]] = [[]]
+    joints: list[str] = []
+    try:
+        for word in lexer:
+            if re.fullmatch(r"[;&|()\n]+", word):
+                joints.append(word)
+                segments.append([])
+            else:
+                segments[-1].append(word)
+    except ValueError:
+        return None
+    return segments, joints
+
+
+def _arguments(words: list[str]) -> list[str] | None:
+    """The arguments given to pytest, None when `words` do not run it."""
+    rest = list(words)
+    while rest and (_ASSIGNED.match(rest[0]) or rest[0] == "env"):
+        rest.pop(0)
+    if rest and _PYTEST.match(rest[0]):
+        return rest[1:]
+    if not rest or not _PYTHON.match(rest[0]) or "-m" not in rest:
+        return None
+    at = rest.index("-m")
+    flags = rest[1:at]
+    # -I and -E make it blind to the environment through which the report is asked for.
+    isolated = any(re.match(r"-[A-Za-z]*[IE]", f) for f in flags)
+    named = rest[at + 1 : at + 2]
+    return rest[at + 2 :] if named in (["pytest"], ["py.test"]) and not isolated else None
+
+
+def _is_pytest(words: list[str]) -> bool:
+    return _arguments(words) is not None
+
+
+def _command(line: str, words: list[str], *, strict: bool, moves: bool) -> PytestCommand:
+    arguments = _arguments(words) or []
+    return PytestCommand(
+        line=line,
+        strict=strict,
+        filtered=any(a.startswith(_FILTERS) for a in arguments),
+        chosen=tuple(a for a in arguments if "::" in a and not a.startswith("-")),
+        moves=moves,
+    )
+
+
+def _joined(words: list[str]) -> str:
+    """Assignments in front stay unquoted, else the shell would take them for a program."""
+    return " ".join(
+        f"{w.partition('=')[0]}={shlex.quote(w.partition('=')[2])}"
+        if _ASSIGNED.match(w)
+        else shlex.quote(w)
+        for w in words
+    )
+
+
+def is_test_file(path: str) -> bool:
+    """Whether `path` belongs to a Python project's tests rather than to its product."""
+    pure = PurePosixPath(path)
+    if any(part in {"test", "tests"} for part in pure.parts[:-1]):
+        return True
+    name = pure.name
+    return name == "conftest.py" or is_test_module(path)
+
+
+def is_test_module(path: str) -> bool:
+    """Whether pytest would look for tests in it by its default settings."""
+    name = PurePosixPath(path).name
+    return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))

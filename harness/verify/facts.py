@@ -1,0 +1,91 @@
+"""What verification needs to know about a base before any patch: its tests, and which pass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.ports import Base
+from harness.verify.bench import Bench
+from harness.verify.commands import PytestCommand, is_test_file, is_test_module, read_command
+from harness.verify.shared import once
+from harness.verify.suite import TestRun, name_of, run_pytest
+from orchestrator.values import Project
+
+#: Test modules of other features may not be importable yet; the rest must still be judged.
+SUITE_OPTIONS = ("--continue-on-collection-errors",)
+_DETECTED = "python -m pytest -q"
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the project's tests end on the base. `passed` is empty when they are not pytest's."""
+
+    command: str
+    exit: int
+    passed: frozenset[str]
+    timed_out: bool = False
+
+    @property
+    def pytest(self) -> PytestCommand | None:
+        found = read_command(self.command)
+        return found[0] if len(found) == 1 else None
+
+
+async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
+    """The base's test files and support: path -> blob id."""
+
+    async def find() -> dict[str, Any]:
+        async with bench.fork(base) as sandbox:
+            command = f"git --git-dir={sandbox.base_git} ls-tree -r -z HEAD"
+            result = await bench.run(sandbox, command, limit=32_000_000)
+        entries = (e.partition(b"\t") for e in result.out.split(b"\0") if b"\t" in e)
+        files = {
+            path.decode("utf-8", "surrogateescape"): facts.split(b" ")[2].decode("ascii", "replace")
+            for facts, _, path in entries
+        }
+        return {p: blob for p, blob in files.items() if is_test_file(p) and p.isprintable()}
+
+    return await once(base.folder / "test-files.json", find)
+
+
+async def suite_command(bench: Bench, base: Base, project: Project) -> str | None:
+    """The project's own tests: as configured, or pytest where Python tests are found."""
+    if project.test:
+        return project.test
+    files = await test_files(bench, base)
+    return _DETECTED if any(is_test_module(path) for path in files) else None
+
+
+async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
+    """Run the project's tests on the base itself; once per base."""
+
+    async def find() -> dict[str, Any]:
+        async with bench.fork(base) as sandbox:
+            return _facts(*await run_suite(bench, sandbox, command))
+
+    data = await once(base.folder / f"suite-{name_of(command)}.json", find)
+    return Baseline(
+        command, int(data["exit"]), frozenset(data["passed"]), timed_out=bool(data["timed_out"])
+    )
+
+
+async def run_suite(
+    bench: Bench, sandbox: Any, command: str, config: Mapping[str, Any] | None = None
+) -> tuple[TestRun, bool]:
+    """One run of the project's tests, and whether it was pytest."""
+    found = read_command(command)
+    if len(found) == 1:
+        run = await run_pytest(bench, sandbox, found[0], options=SUITE_OPTIONS, config=config)
+        return run, True
+    bench.note(command)
+    result = await bench.run(sandbox, command)
+    bench.output(result)
+    return TestRun(result), False
+
+
+def _facts(run: TestRun, _: bool) -> dict[str, Any]:
+    return {
+        "exit": run.result.exit,
+        "timed_out": run.result.timed_out,
+        "passed": sorted(run.passed),
+    }

@@ -1,0 +1,132 @@
+"""Reads a patch without applying it: paths, added lines, and what must never be applied.
+
+Everything here is hostile text. `git apply` itself refuses `.git`, absolute and climbing paths;
+they are refused here too, so that the reason is ours and does not depend on git's version.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+MAX_PATCH = 20_000_000  # bytes: far above any honest feature
+MAX_BINARY = 10_000_000  # bytes after inflation, all binary files together
+
+_OLD_NAME = re.compile(rb"^(?:rename|copy) (?:from|old) (.*)$", re.MULTILINE)
+_LITERAL = re.compile(rb"^(?:literal|delta) (\d+)", re.MULTILINE)
+_MODE = re.compile(
+    rb"^(?:new file mode|new mode|index [0-9a-f.]+)[\s+]*([0-7]{5,})\s*$", re.MULTILINE
+)
+_HUNK = re.compile(rb"^@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_LETTERS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f"}
+
+#: Shapes of secrets. Only shapes with a fixed prefix: a guess by entropy would refuse honest work.
+_SECRETS = (
+    ("a private key", re.compile(rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")),
+    ("an AWS access key", re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
+    ("an Anthropic key", re.compile(rb"\bsk-ant-[A-Za-z0-9_-]{20,}")),
+    ("a GitHub token", re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})")),
+    ("a Slack token", re.compile(rb"\bxox[abeoprs]-[A-Za-z0-9-]{10,}")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchText:
+    """What the text of a patch says. `added`: new line numbers by path, for measuring only;
+    `sources`: what renames and copies take their content from; `modes`: file modes it sets.
+    """
+
+    sources: tuple[str, ...] = ()
+    modes: frozenset[int] = frozenset()
+    added: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def added_lines(self) -> int:
+        return sum(len(lines) for lines in self.added.values())
+
+
+def read_patch(patch: bytes) -> PatchText:
+    """Never raises: what cannot be understood is left to `git apply`, which then refuses it."""
+    if len(patch) > MAX_PATCH:
+        return PatchText(problems=(f"the patch is larger than {MAX_PATCH // 1_000_000} MB",))
+    modes = frozenset(int(m, 8) for m in _MODE.findall(patch))
+    problems = []
+    if sum(int(n[:12]) for n in _LITERAL.findall(patch)) > MAX_BINARY:
+        problems.append(f"its binary files are larger than {MAX_BINARY // 1_000_000} MB")
+    if 0o160000 in modes:
+        problems.append("adds a git submodule")
+    added: dict[str, set[int]] = {}
+    secrets: set[str] = set()
+    for path, number, line in _added(patch):
+        added.setdefault(path, set()).add(number)
+        secrets.update(name for name, shape in _SECRETS if shape.search(line))
+    problems.extend(f"adds what looks like {name}" for name in sorted(secrets))
+    return PatchText(
+        sources=tuple(unquote(name) for name in _OLD_NAME.findall(patch)),
+        modes=modes,
+        added={path: frozenset(lines) for path, lines in added.items()},
+        problems=tuple(problems),
+    )
+
+
+def _added(patch: bytes) -> Iterator[tuple[str, int, bytes]]:
+    """Path, new line number and content of every added line."""
+    path, number, old, new = "", 0, 0, 0
+    for line in patch.split(b"\n"):
+        if old > 0 or new > 0:
+            if line[:1] == b"+":
+                yield path, number, line[1:]
+            old -= line[:1] in {b"-", b" ", b""}
+            fresh = line[:1] in {b"+", b" ", b""}
+            new -= fresh
+            number += fresh
+        elif line.startswith(b"+++ "):
+            path = unquote(line[4:]).removeprefix("b/")
+        elif match := _HUNK.match(line):
+            old = int((match[1] or b"1")[:9])
+            number, new = int(match[2][:9]), int((match[3] or b"1")[:9])
+
+
+def unquote(name: bytes) -> str:
+    """A path as git writes it, C-quoted where needed; bytes that are not UTF-8 are kept apart."""
+    name = name.rstrip(b"\r\n\t")
+    if len(name) >= 2 and name[:1] == b'"' == name[-1:]:
+        name = _ESCAPE.sub(_letter, name[1:-1])
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _letter(match: re.Match[bytes]) -> bytes:
+    what = match[1]
+    return bytes([int(what, 8) & 255]) if what[:1].isdigit() else _LETTERS.get(what, what)
+
+
+def unsafe_path(path: str) -> str | None:
+    """Why a patch may not touch `path`, or None."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\0" in path:
+        return f"writes an absolute or empty path: {shown(path)}"
+    if ".." in parts:
+        return f"writes outside the repository: {shown(path)}"
+    if any(p.lower().rstrip(" .") in {".git", "git~1"} for p in parts):
+        return f"writes into the git directory: {shown(path)}"
+    return None
+
+
+def escaping_link(path: str, target: str) -> bool:
+    """Whether a symbolic link at `path` (relative to the root) points outside the repository."""
+    if target.startswith("/"):
+        return True
+    depth = len(PurePosixPath(path).parts) - 1
+    for part in PurePosixPath(target).parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False
+
+
+def shown(text: str, limit: int = 300) -> str:
+    """Hostile text made fit for a log or a terminal: one line, no control characters."""
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:limit])
+    return clean + ("..." if len(text) > limit else "")

@@ -1,0 +1,107 @@
+"""Runs the project's tests on a tree: what passed on the base must pass still."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.ports import Base, Sandbox
+from harness.verify.bench import Bench
+from harness.verify.checks import DISHONEST, tail, timed_out
+from harness.verify.facts import Baseline, run_suite
+from harness.verify.suite import TestRun
+from harness.verify.tree import listed
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """`broken` are node ids; `problems` say it in words; `run` is None when nothing was run."""
+
+    run: TestRun | None = None
+    broken: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+async def regress(
+    bench: Bench,
+    tree: Base,
+    before: Baseline,
+    *,
+    restore: Mapping[str, Sequence[str]],
+    measure: Sequence[str] = (),
+) -> Regression:
+    """`restore`: commit -> test files put back from it, so that no attempt weakens them.
+
+    Tests that fail are run once more by themselves in a fresh fork before they count: a test
+    that fails one time in many is not the patch's fault.
+    """
+    run = await _once(bench, tree, before, restore, {"measure": list(measure)})
+    if before.pytest is None:
+        return await _by_exit(bench, tree, before, restore, run)
+    if run.result.timed_out:
+        return Regression(run, (), (f"the project's tests: {timed_out(run.result)}",))
+    if run.reported is None and before.passed:
+        return Regression(run, (), (f"the project's tests: {_no_report(run)}",))
+    broken = sorted(before.passed - run.passed)
+    if broken:
+        again = await _once(bench, tree, before, restore, {"keep": broken})
+        broken = sorted(set(broken) - again.passed)
+    if broken:
+        return Regression(run, tuple(broken), (f"breaks tests that passed: {listed(broken)}",))
+    return Regression(run)
+
+
+async def _by_exit(
+    bench: Bench,
+    tree: Base,
+    before: Baseline,
+    restore: Mapping[str, Sequence[str]],
+    run: TestRun,
+) -> Regression:
+    if before.exit != 0 or run.result.ok:
+        return Regression(run)
+    again = await _once(bench, tree, before, restore, {})
+    if again.result.ok:
+        return Regression(again)
+    why = timed_out(run.result) if run.result.timed_out else f"exit {run.result.exit}"
+    return Regression(
+        run,
+        (before.command,),
+        (f"breaks the project's tests, which passed: {why}: {tail(run.result)}",),
+    )
+
+
+async def _once(
+    bench: Bench,
+    tree: Base,
+    before: Baseline,
+    restore: Mapping[str, Sequence[str]],
+    config: Mapping[str, Sequence[str]],
+) -> TestRun:
+    async with bench.fork(tree) as sandbox:
+        for commit, paths in restore.items():
+            await _restore(bench, sandbox, commit, paths)
+        run, _ = await run_suite(bench, sandbox, before.command, config)
+    return run
+
+
+async def _restore(bench: Bench, sandbox: Sandbox, commit: str, paths: Sequence[str]) -> None:
+    """By git's own checkout, with an index of its own: it knows modes, links and filters."""
+    if not paths:
+        return
+    named = " ".join(shlex.quote(p) for p in paths)
+    git = shlex.quote(sandbox.base_git)
+    bench.note(f"restore {listed(paths)}")
+    result = await bench.run(
+        sandbox,
+        f"d=$(mktemp -d) && cp {git}/index $d/index && GIT_INDEX_FILE=$d/index "
+        f"git --git-dir={git} --work-tree={shlex.quote(sandbox.workdir)} "
+        f"checkout -f {shlex.quote(commit)} -- {named}",
+    )
+    if not result.ok:
+        bench.output(result)
+
+
+def _no_report(run: TestRun) -> str:
+    if run.result.exit in {0, 1}:
+        return f"{DISHONEST}: exit {run.result.exit} and no report"
+    return f"exit {run.result.exit} before any result: {tail(run.result)}"

@@ -1,0 +1,271 @@
+"""Verifies one patch, or one merged tree, in clean sandboxes: what the harness itself observed.
+
+In this order, and no further than needed: the patch is inspected and applied to a fork of the
+base; each acceptance command runs in a fork of that; the project's tests run in another, under
+coverage; what is not yet confirmed by a second process is run again; ruff measures what changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.ports import Base, SandboxProvider
+from harness.verify import checks, lint, record
+from harness.verify.bench import Bench
+from harness.verify.checks import Checked
+from harness.verify.commands import is_test_file
+from harness.verify.facts import Baseline, baseline, suite_command, test_files
+from harness.verify.patch import PatchText
+from harness.verify.regression import Regression, regress
+from harness.verify.suite import judge
+from harness.verify.tree import Tree, listed, patched
+from orchestrator.acceptance import is_protected
+from orchestrator.values import CheckResult, Feature, Project, Verification
+
+LOG = "verify.log"
+#: All of a verification together may take this many times what one command may.
+_TOTAL = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """One patch to verify. `timeout` is for one command, in seconds; `folder` is the attempt's
+    log folder; `key` names the sandboxes. `protected` are globs no patch may touch.
+    """
+
+    provider: SandboxProvider
+    base: Base
+    patch: bytes
+    feature: Feature
+    project: Project
+    protected: tuple[str, ...]
+    folder: Path
+    key: str
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TreeJob:
+    """One merged commit to verify: `tree` is its base, `before` the head it was built on.
+    `features` are those whose acceptance must hold on it.
+    """
+
+    provider: SandboxProvider
+    before: Base
+    tree: Base
+    features: tuple[Feature, ...]
+    project: Project
+    folder: Path
+    key: str
+    timeout: float = 600.0
+
+
+async def verify(job: VerifyJob) -> Verification:
+    """Judge a patch; writes `verify.log` as it goes and `evidence.json` at the end.
+
+    Whatever the patch does is a value. Raises `SandboxError` when the sandbox itself fails.
+    """
+    bench = Bench(job.provider, job.key, job.folder / LOG, job.timeout, total=_TOTAL * job.timeout)
+    try:
+        async with patched(bench, job.base, job.patch, job.protected) as tree:
+            found = await _judge(bench, job, tree)
+        for problem in found.problems:
+            bench.note(problem)
+    finally:
+        bench.close()
+    record.store(job.folder, found)
+    return found
+
+
+async def verify_tree(job: TreeJob) -> Verification:
+    """Judge a merged tree by several features' acceptance and by what passed before it."""
+    bench = Bench(job.provider, job.key, job.folder / LOG, job.timeout, total=_TOTAL * job.timeout)
+    try:
+        commands = list(dict.fromkeys(c for f in job.features for c in f.acceptance))
+        done = await _acceptance(bench, job.before, job.tree, commands)
+        found = Verification(usable=True, acceptance=tuple(c.result for c in done))
+        if all(c.passed for c in found.acceptance):
+            found = await _merged(bench, job, found, done)
+        return replace(found, problems=(*found.problems, *_failures(found.acceptance)))
+    finally:
+        bench.close()
+
+
+async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
+    if tree.problems:
+        return Verification(
+            usable=False, acceptance=_not_run(job.feature.acceptance), problems=tree.problems
+        )
+    notes = _notes(job, tree)
+    done = await _trusted(bench, job, tree)
+    found = Verification(usable=True, acceptance=tuple(c.result for c in done))
+    if all(c.passed for c in found.acceptance):
+        found = await _widen(bench, job, tree, found, done)
+    seconds = _seconds(found)
+    problems = (*found.problems, *_failures(found.acceptance), *notes)
+    return replace(found, seconds=seconds, problems=problems)
+
+
+async def _trusted(bench: Bench, job: VerifyJob, tree: Tree) -> list[Checked]:
+    """The acceptance commands; without any, project tests that were red and must turn green."""
+    commands = job.feature.acceptance
+    if commands or not job.project.test:
+        return await _acceptance(bench, job.base, tree.base, commands)
+    before = await baseline(bench, job.base, job.project.test)
+    if before.exit == 0 or before.timed_out:
+        return []
+    one = await checks.check(
+        bench, known=job.base, tree=tree.base, command=job.project.test, name="project tests"
+    )
+    return [one]
+
+
+async def _acceptance(
+    bench: Bench, known: Base, tree: Base, commands: Sequence[str]
+) -> list[Checked]:
+    """Each in its own fork. After one that timed out the rest is not run: it would too."""
+    done: list[Checked] = []
+    for command in commands:
+        if done and done[-1].timed_out:
+            break
+        done.append(await checks.check(bench, known=known, tree=tree, command=command))
+    rest = _not_run(commands[len(done) :], "not run: the one before timed out")
+    return [*done, *(Checked(r) for r in rest)]
+
+
+async def _widen(
+    bench: Bench, job: VerifyJob, tree: Tree, found: Verification, done: list[Checked]
+) -> Verification:
+    """Regressions, confirmation, coverage and quality of a patch whose acceptance passed."""
+    measured = _product(tree.text)
+    regression = await _regression(bench, job, tree, measured)
+    if regression.problems:
+        return replace(
+            found, usable=False, regressions=regression.broken, problems=regression.problems
+        )
+    lines = dict(regression.run.lines) if regression.run else {}
+    seconds = regression.run.result.seconds if regression.run else 0.0
+    acceptance = []
+    for one in done:
+        result, more = await _confirm(bench, tree.base, one, regression, measured)
+        acceptance.append(result)
+        for path, (statements, missing) in more.items():
+            old = lines.get(path, (statements, missing))
+            lines[path] = (statements, old[1] & missing)
+    found = replace(found, acceptance=tuple(acceptance), seconds=seconds)
+    if not all(c.passed for c in acceptance):
+        return found
+    return replace(
+        found,
+        coverage=_coverage(tree.text, lines),
+        quality=await _quality(bench, job, tree, measured),
+    )
+
+
+async def _regression(
+    bench: Bench, job: VerifyJob, tree: Tree, measured: Sequence[str]
+) -> Regression:
+    before = await _baseline(bench, job.base, job.project)
+    if before is None or (not before.passed and before.exit != 0):
+        return Regression()
+    known = await test_files(bench, job.base)
+    restore = {job.base.commit: [p for p in tree.touched if p in known]}
+    return await regress(bench, tree.base, before, restore=restore, measure=measured)
+
+
+async def _baseline(bench: Bench, base: Base, project: Project) -> Baseline | None:
+    command = await suite_command(bench, base, project)
+    return await baseline(bench, base, command) if command else None
+
+
+async def _confirm(
+    bench: Bench, tree: Base, one: Checked, regression: Regression, measured: Sequence[str]
+) -> tuple[CheckResult, dict[str, tuple[frozenset[int], frozenset[int]]]]:
+    """A second, separate process for each pytest run, unless the regression run was one."""
+    result = one.result
+    lines: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
+    for run, wanted in one.open:
+        seen = regression.run
+        if seen is not None and wanted.tests and seen.consistent and not judge(wanted, seen):
+            continue
+        why, again = await checks.confirm(bench, tree, run, wanted, measured)
+        lines.update(again.lines)
+        total = result.seconds + again.result.seconds
+        result = replace(result, seconds=total)
+        if why:
+            return replace(result, passed=False, detail=why), lines
+    return result, lines
+
+
+async def _merged(
+    bench: Bench, job: TreeJob, found: Verification, done: list[Checked]
+) -> Verification:
+    before = await _baseline(bench, job.before, job.project)
+    regression = Regression()
+    if before is not None and (before.passed or before.exit == 0):
+        old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
+        changed = [path for path, blob in old.items() if new.get(path) != blob]
+        restore = {job.before.commit: changed} if changed else {}
+        regression = await regress(bench, job.tree, before, restore=restore)
+    if regression.problems:
+        return replace(
+            found, usable=False, regressions=regression.broken, problems=regression.problems
+        )
+    confirmed = [(await _confirm(bench, job.tree, one, regression, ()))[0] for one in done]
+    return replace(found, acceptance=tuple(confirmed))
+
+
+# ------------------------------------------------------------------ measures
+
+
+def _product(text: PatchText) -> list[str]:
+    """Changed Python files that are not tests."""
+    return [p for p in text.added if p.endswith(".py") and p.isprintable() and not is_test_file(p)]
+
+
+def _coverage(
+    text: PatchText, lines: dict[str, tuple[frozenset[int], frozenset[int]]]
+) -> float | None:
+    """Share of the added executable lines that ran; None without any."""
+    executable = covered = 0
+    for path, (statements, missing) in lines.items():
+        added = text.added.get(path, frozenset()) & statements
+        executable += len(added)
+        covered += len(added - missing)
+    return covered / executable if executable else None
+
+
+async def _quality(
+    bench: Bench, job: VerifyJob, tree: Tree, measured: Sequence[str]
+) -> float | None:
+    if not measured:
+        return None
+    added = sum(len(tree.text.added[path]) for path in measured)
+    async with bench.fork(tree.base) as sandbox:
+        return await lint.measure(bench, sandbox, job.base.commit, measured, added)
+
+
+# --------------------------------------------------------------------- words
+
+
+def _not_run(commands: Sequence[str], why: str = "not run") -> tuple[CheckResult, ...]:
+    return tuple(CheckResult(command, False, why) for command in commands)
+
+
+def _failures(acceptance: Sequence[CheckResult]) -> tuple[str, ...]:
+    failed = tuple(f"{c.name}: {c.detail}" for c in acceptance if not c.passed)
+    rest = ("not run: the project's tests, coverage, quality",) if failed else ()
+    return (*failed, *rest)
+
+
+def _notes(job: VerifyJob, tree: Tree) -> tuple[str, ...]:
+    """Remarks that disqualify nothing."""
+    if not job.feature.scope:
+        return ()
+    outside = [p for p in tree.touched if not is_protected(p, job.feature.scope)]
+    return (f"changes files outside its scope: {listed(outside)}",) if outside else ()
+
+
+def _seconds(found: Verification) -> float | None:
+    total = sum(c.seconds for c in found.acceptance) + (found.seconds or 0.0)
+    return total or None

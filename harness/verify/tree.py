@@ -1,0 +1,119 @@
+"""Puts a patch on a base in a clean sandbox, after looking at what it touches."""
+
+import contextlib
+import secrets
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.ports import Base, ExecResult
+from harness.verify.bench import Bench
+from harness.verify.patch import PatchText, escaping_link, read_patch, shown, unsafe_path
+from orchestrator.acceptance import is_protected
+
+_UNREADABLE, _REFUSED = 3, 4
+_LONGEST_LIST = 5
+
+#: One command for all of it. Nothing of the patch has run when it ends: git alone has written,
+#: by the clean git directory's configuration. Links are listed after they were made.
+_SCRIPT = """
+d=$(mktemp -d) || exit 125
+cat > "$d/patch"
+export GIT_DIR={git} GIT_WORK_TREE={work} GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+cd {work} || exit 125
+git apply --numstat -z "$d/patch" > "$d/names" || exit 3
+git apply --whitespace=nowarn "$d/patch" || exit 4
+cat "$d/names"
+printf '%s' {mark}
+sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
+  for p; do [ -L "$p" ] && printf "%s\\0%s\\0" "$p" "$(readlink "$p")"; done; :' sh
+rm -rf "$d"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A patched base to fork from. `touched` names every path the patch changes."""
+
+    base: Base
+    text: PatchText = field(default_factory=PatchText)
+    touched: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@contextlib.asynccontextmanager
+async def patched(
+    bench: Bench, base: Base, patch: bytes, protected: Sequence[str]
+) -> AsyncIterator[Tree]:
+    """The patched tree, which lives as long as the block. With `problems` nothing was applied
+    that may be used: `base` is then the base as it was.
+    """
+    if not patch:
+        yield Tree(base)
+        return
+    text = read_patch(patch)
+    if text.problems:
+        yield Tree(base, text, (), text.problems)
+        return
+    async with bench.fork(base) as sandbox:
+        mark = f"mark-{secrets.token_hex(16)}"
+        script = _SCRIPT.format(
+            git=shlex.quote(sandbox.base_git), work=shlex.quote(sandbox.workdir), mark=mark
+        )
+        bench.note(f"git apply ({len(patch)} bytes)")
+        result = await bench.run(sandbox, script, stdin=patch, limit=8_000_000)
+        if not result.ok:
+            bench.output(result)
+            yield Tree(base, text, (), (_why_not(result),))
+            return
+        names, _, links = result.out.partition(mark.encode())
+        touched = _touched(names, text)
+        problems = _problems(touched, _pairs(links), protected)
+        tree = base if problems else await bench.provider.snapshot(sandbox)
+        yield Tree(tree, text, touched, problems)
+
+
+def _why_not(result: ExecResult) -> str:
+    if result.timed_out:
+        return "applying the patch timed out"
+    lines = [line for line in result.err.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = shown("; ".join(lines[:3]), 400)
+    if result.exit in {_UNREADABLE, _REFUSED}:
+        return f"the patch does not apply: {said}"
+    return f"the patch could not be put on the base (exit {result.exit}): {said}"
+
+
+def _touched(names: bytes, text: PatchText) -> tuple[str, ...]:
+    found = [
+        entry.split(b"\t", 2)[2].decode("utf-8", "surrogateescape")
+        for entry in names.split(b"\0")
+        if entry.count(b"\t") >= 2
+    ]
+    return tuple(dict.fromkeys([*found, *text.sources]))
+
+
+def _pairs(links: bytes) -> list[tuple[str, str]]:
+    words = [w.decode("utf-8", "surrogateescape") for w in links.split(b"\0")]
+    return list(zip(words[::2], words[1::2], strict=False))
+
+
+def _problems(
+    touched: Sequence[str], links: Sequence[tuple[str, str]], protected: Sequence[str]
+) -> tuple[str, ...]:
+    found = [why for path in touched if (why := unsafe_path(path))]
+    found += [
+        f"adds a symbolic link that points outside: {shown(path)} -> {shown(target)}"
+        for path, target in links
+        if escaping_link(path, target)
+    ]
+    guarded = [path for path in touched if is_protected(path, protected)]
+    if guarded:
+        found.append(f"changes protected files: {listed(guarded)}")
+    return tuple(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some of `names`, and how many more there are."""
+    more = len(names) - _LONGEST_LIST
+    told = ", ".join(shown(n, 120) for n in names[:_LONGEST_LIST])
+    return told + (f" and {more} more" if more > 0 else "")
