@@ -117,6 +117,7 @@ class RunState:
     calls: int = 0
     retries: int = 0
     sources: tuple[str, ...] = ()  # live, recorded, scripted: what attempts said they used
+    models: tuple[str, ...] = ()  # ids of the models they asked, or would have
     draining: str | None = None
     limits: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -200,9 +201,16 @@ def counted(run: RunState, event: e.Event) -> RunState:
         )
     if isinstance(event, e.ModelRetried):
         return replace(run, retries=run.retries + 1)
-    if isinstance(event, e.AttemptStarted) and event.source not in run.sources:
-        return replace(run, sources=(*run.sources, event.source))
+    if isinstance(event, e.AttemptStarted):
+        known = event.source in run.sources and event.model in run.models
+        return run if known else _asked(run, event)
     return run
+
+
+def _asked(run: RunState, event: e.AttemptStarted) -> RunState:
+    return replace(
+        run, sources=more(run.sources, event.source), models=more(run.models, event.model)
+    )
 
 
 def _started(attempt: AttemptState, event: e.AttemptStarted) -> AttemptState:

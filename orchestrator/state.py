@@ -42,13 +42,15 @@ class Fold:
     def __init__(self, initial: RunState | None = None) -> None:
         self._run = initial if initial is not None else RunState()
         self._features = dict(self._run.features)
+        self._latest = self._run.latest
         self._snapshot: RunState | None = self._run
 
     @property
     def state(self) -> RunState:
         """The present state, which later events leave as it is."""
         if self._snapshot is None:
-            self._run = replace(self._run, features=MappingProxyType(dict(self._features)))
+            features = MappingProxyType(dict(self._features))
+            self._run = replace(self._run, features=features, latest=self._latest)
             self._snapshot = self._run
         return self._snapshot
 
@@ -62,10 +64,10 @@ class Fold:
         self._snapshot = None
         now = seconds(event.time)
         if now is not None:
-            self._run = replace(self._run, latest=now)
+            self._latest = now  # into the state when somebody asks: most events change little else
         change = RUN_CHANGES.get(type(event))
         if change is not None:
-            self._run = change(self._run, event)
+            self._run = change(replace(self._run, latest=self._latest), event)
             if isinstance(event, e.RunStarted):
                 self._features = dict(self._run.features)
             return

@@ -1,0 +1,76 @@
+"""Plain tables for `fibreflow status` and `fibreflow list`, made from files alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from harness.record.workspace import RunInfo
+from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
+from orchestrator.wording import duration, model_source, money, one_line, unisolated
+
+
+def render_status(run: RunState, *, alive: bool = False) -> str:
+    """The run as it stands. `alive`: a process holds the workspace and works on it now."""
+    cap = f" of {money(run.budget_usd)}" if run.budget_usd is not None else ""
+    took = (run.finished or run.latest or 0.0) - (run.started or 0.0)
+    lines = [
+        f"run {one_line(run.run)}: {_standing(run, alive)}",
+        f"{one_line(run.repo)}, branch {one_line(run.branch)}",
+        f"model: {model_source(run)}",
+        unisolated(run) or f"sandbox: {one_line(run.sandbox)}",
+        f"{money(run.cost_usd, run.unknown_cost)}{cap}, {duration(took)}{_left(run)}",
+        "",
+        *_columns([_HEADER, *(_row(feature) for feature in run.features.values())]),
+    ]
+    lines += [f"warning: {one_line(warning)}" for warning in run.warnings]
+    lines += [f"limit: {one_line(limit)}" for limit in run.limits]
+    return "\n".join(lines) + "\n"
+
+
+def render_runs(runs: Iterable[RunInfo]) -> str:
+    """One line per run, in the order given."""
+    table: list[tuple[str, ...]] = [("run", "standing", "exit")]
+    for run in runs:
+        standing = "finished" if run.finished else one_line(run.stopped, 60) or "not finished"
+        table.append((run.id, standing, "" if run.exit_code is None else str(run.exit_code)))
+    return "\n".join(_columns(table)) + "\n" if len(table) > 1 else "no runs yet\n"
+
+
+_HEADER = ("feature", "state", "round", "attempts", "cost", "time", "winner / why")
+
+
+def _standing(run: RunState, alive: bool) -> str:
+    if run.finished is not None:
+        return f"finished, exit code {run.exit_code}"
+    if run.stopped is not None:
+        return f"stopped: {one_line(run.stopped)}; `fibreflow resume` goes on"
+    if alive:
+        why = f" (draining: {one_line(run.draining)})" if run.draining is not None else ""
+        return f"running, process {run.pid}{why}"
+    return "its process died; `fibreflow resume` goes on"
+
+
+def _left(run: RunState) -> str:
+    path, eta = critical_path_left(run), seconds_left(run)
+    if not path:
+        return ""
+    about = f", about {duration(eta)}" if eta is not None else ""
+    return f", critical path {path} left{about}"
+
+
+def _row(feature: FeatureState) -> tuple[str, ...]:
+    found = Counter(attempt.state for attempt in feature.attempts.values())
+    why = "; ".join(feature.reasons) if feature.state in {"failed", "review", "blocked"} else ""
+    return (
+        one_line(feature.id, 40),
+        feature.state,
+        f"{feature.round}/{feature.rounds}" if feature.round else "",
+        " ".join(f"{n} {state}" for state, n in found.items()),
+        money(feature.cost_usd, feature.unknown_cost) if feature.attempts else "",
+        duration(feature.seconds),
+        one_line(": ".join(p for p in (feature.winner, why) if p), 100),
+    )
+
+
+def _columns(table: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
