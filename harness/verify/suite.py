@@ -179,8 +179,10 @@ def _selected(test: str, command: PytestCommand) -> bool:
 
 
 def name_of(line: str) -> str:
-    """A file name for what is known about one command."""
-    return hashlib.sha256(line.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    """A file name for what is known about one command; another after the plugin changed,
+    because bases are kept across versions of this program."""
+    known = line.encode("utf-8", "surrogateescape") + b"\0" + _PLUGIN.read_bytes()
+    return hashlib.sha256(known).hexdigest()[:16]
 
 
 def judge(wanted: Expected, run: TestRun) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """A small Python repository, bases of it, and patches written as plain edits."""
 
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,12 @@ FILES = {
         "        with pytest.raises(TypeError):\n            total(['a'])\n"
     ),
 }
-RIGHT = "def total(prices):\n    result = 0\n    for p in prices:\n        result += p\n    return result\n"
+RIGHT = """def total(prices):
+    result = 0
+    for price in prices:
+        result += price
+    return result
+"""
 
 Edits = dict[str, str | bytes | None]
 
@@ -114,9 +119,15 @@ class Field:
         return found
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toolbox is built once for all tests of a worker."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-async def provider(tmp_path: Path) -> AsyncIterator[LocalSandboxProvider]:
-    made = LocalSandboxProvider("test", state=tmp_path / "state")
+async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxProvider]:
+    made = LocalSandboxProvider("test", state=tmp_path / "state", cache=cache)
     try:
         await made.reap()
     except SandboxUnavailableError as error:
@@ -128,6 +139,3 @@ async def provider(tmp_path: Path) -> AsyncIterator[LocalSandboxProvider]:
 @pytest.fixture
 def field(provider: LocalSandboxProvider, tmp_path: Path) -> Field:
     return Field(provider, tmp_path)
-
-
-FieldMaker = Callable[[], Field]
