@@ -63,7 +63,7 @@ class FolderSandbox:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             return ExecResult(124, b"", b"", timed_out=True)
-        return ExecResult(process.returncode or 0, out[:limit], err[:limit])
+        return ExecResult(process.returncode or 0, _ends(out, limit), _ends(err, limit))
 
     async def upload(self, path: str, data: bytes) -> None:
         self._check()
@@ -95,6 +95,12 @@ class FolderSandbox:
         return {
             str(p.relative_to(root)): p.read_text() for p in sorted(root.rglob("*")) if p.is_file()
         }
+
+
+def _ends(data: bytes, limit: int) -> bytes:
+    """Head and tail with a note between them, as the port asks."""
+    half = limit // 2 - 20
+    return data if len(data) <= limit else data[:half] + b"\n[... left out ...]\n" + data[-half:]
 
 
 class StepClock:
