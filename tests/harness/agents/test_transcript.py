@@ -145,8 +145,8 @@ async def test_a_resumed_conversation_repeats_its_beginning_byte_by_byte(tmp_pat
 
 async def test_seconds_go_on_where_they_were(tmp_path):
     path = tmp_path / "log" / NAME
-    Transcript(path).write("start", time=1, elapsed=595, first={"role": "user", "content": [text("go")]},
-                           system=[], task={}, model="m", source="live")  # fmt: skip
+    facts = {"first": {"role": "user", "content": [text("go")]}, "system": []}
+    Transcript(path).write("start", time=1, elapsed=595, **facts)
     clock = StepClock(step=1)
     done = await BuiltinAgent(ScriptModel([bash("true")]), clock).work(
         task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
