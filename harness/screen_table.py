@@ -1,5 +1,6 @@
 """The picture of a run as a rich renderable: header, one row per feature, footer."""
 
+import errno
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -13,6 +14,7 @@ from harness.screen_lines import SYMBOLS, encodes
 from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
 from orchestrator.wording import (
     asked_a_model,
+    counted,
     duration,
     model_source,
     money,
@@ -50,10 +52,18 @@ _LAST_RANK = 3
 _FRAME_ROWS = 4
 
 
+class Terminal(Console):
+    """A console that leaves a broken pipe to its caller: rich would point the whole process's
+    standard output elsewhere and exit."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the terminal went away")
+
+
 def console(stream: TextIO, size: tuple[int, int] | None = None) -> Console:
     """A console on `stream` that interprets no markup, emoji codes or paths in its texts."""
     width, height = size if size is not None else (None, None)
-    return Console(
+    return Terminal(
         file=stream,
         width=width,
         height=height,
@@ -147,14 +157,20 @@ class Picture:
             for attempt in feature.attempts.values()
         )
         cap = f"of {money(run.budget_usd)}" if run.budget_usd is not None else "(no cap)"
-        parts = [
+        found = [
             f"merged {states['merged']}/{len(run.features)}",
             *(f"{states[s]} {s}" for s in ("failed", "review", "blocked") if states[s]),
-            f"{busy} attempts running",
+        ]
+        parts = [
+            f"{counted(busy, 'attempt')} running",
             f"{money(run.cost_usd, run.unknown_cost)} {cap}",
             self._left(run, states),
         ]
-        lines = [self._text(" · ".join(p for p in parts if p), "bold"), self._legend()]
+        lines = [
+            self._text(" · ".join(found), "bold"),
+            self._text(" · ".join(p for p in parts if p), "bold"),
+            self._legend(),
+        ]
         lines += [self._text(f"warning: {w}", "yellow") for w in run.warnings[-2:]]
         lines += [self._text(f"limit: {w}", "yellow") for w in run.limits[-1:]]
         if run.draining is not None:

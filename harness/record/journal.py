@@ -1,5 +1,6 @@
 """The journal: every event of a run, once, as a line that outlives the process that wrote it."""
 
+import errno
 import json
 import os
 import threading
@@ -68,7 +69,7 @@ class Lines:
                 # The disk filled up in the middle: take the piece back rather than leave a line
                 # that the next one would be glued to.
                 os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync:
                 os.fsync(self._fd)
         except OSError as error:
