@@ -126,7 +126,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
     folder = services.attempt_folder(key)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        base = await services.base(commit)
+        base = await services.bases.of(commit)
         async with _sandbox(services, base, key) as sandbox:
             result = await services.agent.work(
                 _task(services, key, tier), sandbox, _observer(services, key)
@@ -175,7 +175,7 @@ async def _with_patch(
 def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
     feature = services.feature(key.feature)
     minutes = feature.timeout_minutes or services.defaults.timeout_minutes
-    brief = load_brief(services.workspace.run_folder(services.settings.run), key)
+    brief = load_brief(services.run_folder, key)
     return Task(
         key=key,
         feature=feature,
@@ -184,7 +184,7 @@ def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
         folder=services.attempt_folder(key),
         context=str(brief["context"]),
         lessons=tuple(brief["lessons"]),
-        protected=services.protected,
+        protected=services.protected(feature),
     )
 
 
@@ -231,10 +231,10 @@ async def _verification_part(
     if verification is None:
         services.journal.write(events.VerificationStarted(**names))
         try:
-            verification = await services.check_patch(
+            verification = await services.checker.patch(
                 key,
                 services.feature(key.feature),
-                await services.base(commit),
+                await services.bases.of(commit),
                 (folder / result.patch).read_bytes(),
             )
         except SandboxError as error:

@@ -17,7 +17,7 @@ from orchestrator.errors import MergeRefusedError
 from orchestrator.graph import Frontier, Graph
 from orchestrator.model_router import tier_for
 from orchestrator.plan import FinalState, GiveUp, RoundPlan
-from orchestrator.selector import Selection, select
+from orchestrator.selector import Evidence, Selection, select
 from orchestrator.values import AttemptKey
 
 Outcome = dict[str, Any]
@@ -115,9 +115,8 @@ class Batch:
         commit = await services.repository.head_name(services.project.branch)
         assert commit is not None, "the integration branch exists since the run began"
         text = await context.describe(services, commit)
-        run_folder = services.workspace.run_folder(services.settings.run)
         attempt.store_brief(
-            run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
+            services.run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
         )
         services.journal.write(
             events.RoundStarted(
@@ -158,7 +157,8 @@ class Batch:
     async def _select(self, id_: str, round_: RoundPlan, names: list[str]) -> Outcome:
         """The choice among what was verified, from the evidence on file, in words."""
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
-        evidence, lessons = [], []
+        evidence: list[Evidence] = []
+        lessons: list[str] = []
         for name, key in sorted(keys.items()):
             folder = self._services.attempt_folder(key)
             result = attempt.load_result(folder)
@@ -222,7 +222,7 @@ class Batch:
             patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
             winner = Winner(key, services.feature(id_), patch, commit)
             try:
-                merged = await services.integrator.merge(winner, services.check_tree)
+                merged = await services.integrator.merge(winner, services.checker.tree)
             except MergeRefusedError as error:
                 return {"commit": None, "reason": str(error)}
             await services.write_passes()

@@ -1,6 +1,6 @@
 """What an agent is told about the repository: its files, its README, and what was built lately."""
 
-from harness.record import progress
+from harness import progress
 from harness.services import Services
 
 #: A list longer than this is cut: an agent can look for itself, and every attempt pays for it.

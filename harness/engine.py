@@ -15,6 +15,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,6 +123,8 @@ class Engine:
         from dbos import DBOS  # noqa: PLC0415
 
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # The engine had put its own pool of threads under `asyncio.to_thread`, and closed it.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     async def run(self, name: str, workflow: str, *args: Any) -> Any:
         """Start a top-level workflow, or join it when it exists; returns its value."""

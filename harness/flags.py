@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from harness import __version__
 from orchestrator.errors import InputError
@@ -24,6 +24,7 @@ exit codes:
 class RunOptions:
     """The flags of `run`; None means "as the feature list says"."""
 
+    workspace: Path
     features: Path
     repo: Path | None = None
     autopilot: bool = False
@@ -37,7 +38,7 @@ class RunOptions:
     sandbox: str = "local"
     live: bool = False
     dry_run: bool = False
-    screen: str = "auto"
+    screen: Literal["live", "plain", "json", "quiet"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def _workspace_of(args: argparse.Namespace) -> Path:
 
 def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
     return RunOptions(
+        workspace=workspace,
         features=args.features or workspace / "feature_list.json",
         repo=args.repo,
         autopilot=args.autopilot,
@@ -101,7 +103,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         sandbox=args.sandbox,
         live=args.live,
         dry_run=args.dry_run,
-        screen="json" if args.json else "plain" if args.plain else "auto",
+        screen="json" if args.json else "plain" if args.plain else None,
     )
 
 

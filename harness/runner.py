@@ -41,10 +41,10 @@ def _dispatch(command: flags.Command) -> int:
     if command.run is not None:
         from harness import app  # noqa: PLC0415 - each command pays for its own imports only
 
-        return app.start(command.workspace, command.run)
-    from harness import commands  # noqa: PLC0415
+        return app.start(command.run)
+    from harness.commands import COMMANDS  # noqa: PLC0415
 
-    return commands.COMMANDS[command.name](command)
+    return COMMANDS[command.name](command)
 
 
 if __name__ == "__main__":

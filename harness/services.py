@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from harness.agents.task import Agent
 from harness.git import Repository
-from harness.integrate import Integrator, TreeCheck
+from harness.integrate import Integrator
 from harness.ports import Base, BaseSpec, Model, SandboxProvider
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
@@ -23,9 +24,6 @@ from orchestrator.values import (
     Verification,
 )
 
-#: Verifies one attempt's patch against a base: (key, feature, base, patch).
-PatchCheck = Callable[[AttemptKey, Feature, Base, bytes], Awaitable[Verification]]
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -38,28 +36,74 @@ class Settings:
     budget_usd: float | None = None
 
 
+class Bases:
+    """The prepared base of each commit, prepared once however many ask at the same time."""
+
+    def __init__(self, provider: SandboxProvider, repository: Repository, project: Project) -> None:
+        self._provider = provider
+        self._repository = repository
+        self._project = project
+        self._tasks: dict[str, asyncio.Task[Base]] = {}
+
+    async def of(self, commit: str) -> Base:
+        """Raises `SandboxError` when `project.setup` fails there."""
+        task = self._tasks.get(commit)
+        if task is None:
+            spec = BaseSpec(
+                repo=self._repository.path,
+                commit=commit,
+                setup=self._project.setup,
+                env=self._project.env,
+            )
+            task = asyncio.create_task(self._provider.prepare(spec))
+            self._tasks[commit] = task
+        try:
+            # Shielded: one cancelled attempt must not take the base away from the others.
+            return await asyncio.shield(task)
+        except FibreFlowError:
+            self._tasks.pop(commit, None)
+            raise
+
+
+class Checker(Protocol):
+    """Verification as the workflows see it."""
+
+    async def patch(
+        self, key: AttemptKey, feature: Feature, base: Base, patch: bytes
+    ) -> Verification:
+        """One attempt's patch on its base; the evidence is left in the attempt's folder."""
+        ...
+
+    async def tree(self, feature: Feature, commit: str, parent: str) -> Verification:
+        """The tree of `commit`, which adds `feature` to `parent`, as the branch would be."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One run's wiring. Built by `harness.app`, used by the workflows."""
+    """One run's wiring. Built by `harness.app`, used by the workflows.
+
+    `protected`: globs of what an attempt at a feature must leave alone. `write_passes` brings
+    `passes` in the user's list up to date.
+    """
 
     settings: Settings
     workspace: Workspace
     features: FeatureList
     repository: Repository
+    protected: Callable[[Feature], tuple[str, ...]]
     provider: SandboxProvider
+    bases: Bases
     model: Model
     agent: Agent
+    checker: Checker
     journal: Journal
     commands: CommandLog
     integrator: Integrator
-    protected: tuple[str, ...]
-    check_patch: PatchCheck
-    check_tree: TreeCheck
     write_passes: Callable[[], Awaitable[None]]
-    stop: Stop
+    stop: Stop = field(default_factory=Stop)
     #: (feature, round) that is decided: its attempts that have not begun need not begin.
     decided: set[tuple[str, int]] = field(default_factory=set)
-    _bases: dict[str, asyncio.Task[Base]] = field(default_factory=dict)
 
     @property
     def project(self) -> Project:
@@ -69,27 +113,12 @@ class Services:
     def defaults(self) -> Defaults:
         return self.features.defaults
 
+    @property
+    def run_folder(self) -> Path:
+        return self.workspace.run_folder(self.settings.run)
+
     def feature(self, id_: str) -> Feature:
         return next(f for f in self.features.features if f.id == id_)
 
     def attempt_folder(self, key: AttemptKey) -> Path:
         return self.workspace.attempt_folder(self.settings.run, key)
-
-    async def base(self, commit: str) -> Base:
-        """The prepared base of a commit; prepared once however many ask at the same time."""
-        task = self._bases.get(commit)
-        if task is None:
-            spec = BaseSpec(
-                repo=self.repository.path,
-                commit=commit,
-                setup=self.project.setup,
-                env=self.project.env,
-            )
-            task = asyncio.ensure_future(self.provider.prepare(spec))
-            self._bases[commit] = task
-        try:
-            # Shielded: one cancelled attempt must not take the base away from the others.
-            return await asyncio.shield(task)
-        except FibreFlowError:
-            self._bases.pop(commit, None)
-            raise

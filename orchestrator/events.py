@@ -289,11 +289,10 @@ TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclas
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """A JSON object; fields that are None are left out, except where None means unknown."""
+    """A JSON object; `feature` and `attempt` are left out where they do not apply. Elsewhere
+    None is written, because it says something: unknown, or not measured."""
     body = {
-        k: v
-        for k, v in asdict(event).items()
-        if v is not None or k in {"cost_usd", "usage", "coverage", "quality", "seconds"}
+        k: v for k, v in asdict(event).items() if v is not None or k not in {"feature", "attempt"}
     }
     key = event.key
     head: dict[str, Any] = {"type": event.type, "time": event.time}

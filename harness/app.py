@@ -1,0 +1,202 @@
+"""The wiring: builds a run from its options; the only module that knows the adapters."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from harness import inputs, play, run_file, sandboxes
+from harness.flags import RunOptions
+from harness.follower import Follower
+from harness.inputs import Target
+from harness.ports import Model
+from harness.record.clock import SystemClock
+from harness.record.journal import CommandLog, Journal, read_events
+from harness.record.workspace import Workspace, new_run_id
+from harness.run_file import RunFile
+from harness.services import Bases, Services, Settings
+from orchestrator import events, state
+from orchestrator.acceptance import protected_globs
+from orchestrator.values import Feature, FeatureList
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run before its adapters are opened: what it works on and where it is written down."""
+
+    given: FeatureList
+    workspace: Workspace
+    options: RunOptions
+    target: Target
+    model: Model
+    settings: Settings
+
+
+def start(options: RunOptions) -> int:
+    """Run or continue a run; the exit code. Raises `FibreFlowError` for what cannot begin."""
+    given = inputs.read_features(options)
+    workspace = Workspace(options.workspace.resolve())
+    if options.dry_run:
+        from harness import dry_run  # noqa: PLC0415 - a run does not need it
+
+        return asyncio.run(dry_run.show(given, workspace, options))
+    with workspace.lock():
+        return asyncio.run(_start(given, workspace, options))
+
+
+async def _start(given: FeatureList, workspace: Workspace, options: RunOptions) -> int:
+    model = choose_model(given, workspace, options)
+    target = await inputs.open_target(given, workspace.root, create=True)
+    inputs.write_passes(options.features, given, target.integrated)
+    digest = inputs.digest(given, options, target.repository.path)
+    unfinished = workspace.find_unfinished(digest)
+    if unfinished is None:
+        held = run_file.held(given, workspace, options, target, digest)
+        if target.integrated.keys() | held.keys() == {f.id for f in given.features}:
+            return play.nothing_to_do(held, target)
+        run = new_run_id(SystemClock().now(), secrets.token_hex(2))
+        file = RunFile.first(digest, options, target, held)
+        file.store(workspace.run_file(run))
+    else:
+        run = unfinished.id
+        file = RunFile.load(workspace.run_file(run))
+    settings = settings_of(run, given, options, workers=options.workers or _workers(model))
+    opened = Opened(given, workspace, options, target, model, settings)
+    return await _play(opened, file, resumed=unfinished is not None)
+
+
+def settings_of(run: str, given: FeatureList, options: RunOptions, *, workers: int) -> Settings:
+    return Settings(
+        run=run,
+        workers=workers,
+        sandbox=options.sandbox,
+        tier=options.tier,
+        budget_usd=given.defaults.budget_usd,
+    )
+
+
+def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) -> Model:
+    """The recording that the list names, else a real model by the environment's key."""
+    recording = inputs.recording_path(given, workspace.root)
+    if recording is not None and not options.live:
+        from harness.models.recorded import RecordedModel  # noqa: PLC0415
+
+        return RecordedModel(recording)
+    from harness.models.anthropic_api import AnthropicModel  # noqa: PLC0415
+
+    return AnthropicModel()
+
+
+def _workers(model: Model) -> int:
+    """A live attempt waits for its model nearly all the time; a recorded one never does."""
+    cores = os.cpu_count() or 1
+    return 15 if model.source == "live" else max(2, min(15, cores))
+
+
+async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
+    from harness.screen import Screen, mode_for  # noqa: PLC0415
+
+    run = opened.settings.run
+    path = opened.workspace.events(run)
+    journal = Journal(path, run, SystemClock())
+    before = state.fold(read_events(path))
+    mode = opened.options.screen or mode_for(sys.stdout)
+    with Screen(sys.stdout, mode, initial=before) as screen:
+        follower = Follower(opened.workspace, run, before)
+        journal.listen(follower)
+        journal.listen(screen)
+        try:
+            async with open_services(opened, journal) as services:
+                _announce(opened, file, journal, resumed=resumed)
+                code = await play.play(services, file, opened.target.head)
+        finally:
+            report = follower.write_report()
+            journal.close()
+        screen.finish(report)
+    return code
+
+
+def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool) -> None:
+    given, target = opened.given, opened.target
+    if resumed:
+        journal.write(events.RunResumed(pid=os.getpid()))
+    journal.write(
+        events.RunStarted(
+            repo=str(target.repository.path),
+            branch=target.branch,
+            base=target.base,
+            features={
+                f.id: {
+                    "depends_on": list(f.depends_on),
+                    "attempts": f.attempts or given.defaults.attempts,
+                }
+                for f in given.features
+            },
+            integrated=tuple(file.done),
+            skipped=tuple(i for i, end in file.held.items() if end == "skipped"),
+            rounds=given.defaults.rounds,
+            model=opened.model.source,
+            sandbox=opened.settings.sandbox,
+            budget_usd=opened.settings.budget_usd,
+            pid=os.getpid(),
+        )
+    )
+    for id_, end in file.held.items():
+        if end == "review":
+            journal.write(
+                events.ReviewRequested(feature=id_, reasons=("waits for a person since before",))
+            )
+
+
+@contextlib.asynccontextmanager
+async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Services]:
+    """Everything the workflows need, opened; and closed again whatever happens."""
+    from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
+    from harness.checker import PatchChecker  # noqa: PLC0415
+    from harness.integrate import Integrator  # noqa: PLC0415
+    from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
+
+    given, workspace, target = opened.given, opened.workspace, opened.target
+    settings, clock = opened.settings, SystemClock()
+
+    def protected(feature: Feature) -> tuple[str, ...]:
+        return protected_globs(given, feature, existing_files=target.files)
+
+    async def refresh_passes() -> None:
+        head = await target.repository.head_name(target.branch)
+        integrated = await target.repository.integrated(head or target.base)
+        inputs.write_passes(opened.options.features, given, integrated)
+
+    async with contextlib.AsyncExitStack() as stack:
+        provider = sandboxes.provider(settings.sandbox, settings.run)
+        stack.push_async_callback(provider.close)
+        await provider.reap()
+        book = BudgetBook(workspace.logs / "budget.sqlite")
+        stack.callback(book.close)
+        purse = RunPurse(book, clock, run=settings.run, run_usd=settings.budget_usd)
+        book.abandon(purse.scope)
+        commands = CommandLog(workspace.command_log, settings.run, clock)
+        stack.callback(commands.close)
+        stack.push_async_callback(opened.model.close)
+        bases = Bases(provider, target.repository, given.project)
+        yield Services(
+            settings=settings,
+            workspace=workspace,
+            features=given,
+            repository=target.repository,
+            protected=protected,
+            provider=provider,
+            bases=bases,
+            model=opened.model,
+            agent=BuiltinAgent(opened.model, clock, purse=purse),
+            checker=PatchChecker(
+                given, workspace, settings.run, target.repository, provider, bases, protected
+            ),
+            journal=journal,
+            commands=commands,
+            integrator=Integrator(target.repository, target.branch, journal, settings.run),
+            write_passes=refresh_passes,
+        )

@@ -1,0 +1,130 @@
+"""The commands beside `run`: each looks at a workspace, or decides one thing in it."""
+
+import asyncio
+import getpass
+import json
+from collections.abc import Callable, Mapping
+
+from harness.flags import Command
+from harness.record.journal import read_events
+from harness.record.workspace import RunInfo, Workspace
+from orchestrator import report, state
+from orchestrator.errors import InputError, MachineError
+from orchestrator.state import RunState
+
+
+def _workspace(command: Command) -> Workspace:
+    if not command.workspace.is_dir():
+        raise InputError(f"--workspace {command.workspace}: there is no such folder")
+    return Workspace(command.workspace.resolve())
+
+
+def find_run(workspace: Workspace, run: str | None) -> RunInfo:
+    """The run with this id, else the newest. Raises `InputError` naming what there is."""
+    runs = workspace.runs()
+    if not runs:
+        raise InputError(f"{workspace.root}: no run has begun here; start one with `fibreflow run`")
+    if run is None:
+        return runs[0]
+    found = next((r for r in runs if r.id == run), None)
+    if found is None:
+        known = ", ".join(r.id for r in runs[:5])
+        raise InputError(f"no run is called {run!r} in {workspace.root}; the newest: {known}")
+    return found
+
+
+def _state(info: RunInfo) -> RunState:
+    return state.fold(read_events(info.events))
+
+
+def status(command: Command) -> int:
+    from harness.status import render_status  # noqa: PLC0415
+
+    workspace = _workspace(command)
+    info = find_run(workspace, command.run_id)
+    if command.json:
+        print(json.dumps(report.to_json(report.build(_state(info)))))
+        return 0
+    alive = workspace.holder() is not None and not info.finished
+    print(render_status(_state(info), alive=alive))
+    return 0
+
+
+def show_report(command: Command) -> int:
+    built = report.build(_state(find_run(_workspace(command), command.run_id)))
+    if command.json:
+        print(json.dumps(report.to_json(built)))
+    else:
+        print(report.to_markdown(built))
+    return 0
+
+
+def list_runs(command: Command) -> int:
+    from harness.status import render_runs  # noqa: PLC0415
+
+    runs = _workspace(command).runs()
+    if command.json:
+        rows = [{"run": r.id, "finished": r.finished, "exit_code": r.exit_code} for r in runs]
+        print(json.dumps(rows))
+    else:
+        print(render_runs(runs))
+    return 0
+
+
+def resume(command: Command) -> int:
+    from harness import app  # noqa: PLC0415
+    from harness.run_file import RunFile  # noqa: PLC0415
+
+    workspace = _workspace(command)
+    if command.run_id is None:
+        info = next((r for r in workspace.runs() if not r.finished), None)
+        if info is None:
+            print("nothing to resume: every run here has come to its end")
+            return 0
+    else:
+        info = find_run(workspace, command.run_id)
+    if info.finished:
+        print(f"{info.id} has come to its end; `fibreflow report {info.id}` shows it")
+        return info.exit_code or 0
+    return app.start(RunFile.load(workspace.run_file(info.id)).run_options())
+
+
+def accept(command: Command) -> int:
+    from harness import review  # noqa: PLC0415
+
+    workspace = _workspace(command)
+    info = find_run(workspace, command.run_id)
+    assert command.feature is not None
+    assert command.attempt is not None
+    with workspace.lock():
+        commit = asyncio.run(
+            review.accept(workspace, info, command.feature, command.attempt, _user())
+        )
+    print(f"merged {command.feature} from {command.attempt} as {commit[:12]}")
+    print("go on with what waited for it: run the same command again")
+    return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no entry for this uid, as in a bare container
+        return "unknown"
+
+
+def doctor(command: Command) -> int:  # noqa: ARG001 - every command takes its command line
+    from harness.doctor import diagnose, render  # noqa: PLC0415
+
+    findings = diagnose()
+    print(render(findings))
+    return 0 if all(f.ok for f in findings) else MachineError.exit_code
+
+
+COMMANDS: Mapping[str, Callable[[Command], int]] = {
+    "status": status,
+    "report": show_report,
+    "list": list_runs,
+    "resume": resume,
+    "accept": accept,
+    "doctor": doctor,
+}

@@ -1,0 +1,189 @@
+"""What a run is given: the feature list with the flags laid over it, and the repository's state."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness import git
+from harness.flags import RunOptions
+from harness.git import Repository
+from harness.record import files
+from orchestrator import features as feature_lists
+from orchestrator.errors import InputError
+from orchestrator.values import Feature, FeatureList
+
+AGENTS = ("builtin",)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The repository of a run. `head` is where the integration branch stands, `integrated`
+    maps the features of the list that are on it to their commits."""
+
+    repository: Repository
+    branch: str
+    base: str
+    head: str
+    integrated: dict[str, str]
+    files: frozenset[str]
+
+
+def read_features(options: RunOptions) -> FeatureList:
+    """Raises `InputError` (all problems of the list at once, or the flag that does not fit)."""
+    path = options.features
+    try:
+        text = feature_lists.decode(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: there is no such file; give one with --features FILE (see README)"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return _with_flags(feature_lists.parse(text, str(path)), options)
+
+
+def _with_flags(given: FeatureList, options: RunOptions) -> FeatureList:
+    entries = given.features
+    defaults = given.defaults
+    if options.attempts is not None:
+        entries = tuple(replace(f, attempts=None) for f in entries)
+        defaults = replace(defaults, attempts=options.attempts)
+    if options.agent is not None:
+        entries = tuple(replace(f, agent=None) for f in entries)
+        defaults = replace(defaults, agent=options.agent)
+    if options.rounds is not None:
+        defaults = replace(defaults, rounds=options.rounds)
+    if options.budget_usd is not None:
+        defaults = replace(defaults, budget_usd=options.budget_usd)
+    project = given.project
+    if options.repo is not None:
+        project = replace(project, repo=str(options.repo.resolve()))
+    result = replace(given, features=entries, defaults=defaults, project=project)
+    _check_names(result, options)
+    return result
+
+
+def _check_names(given: FeatureList, options: RunOptions) -> None:
+    ids = [f.id for f in given.features]
+    for id_ in options.only:
+        if id_ not in ids:
+            raise InputError(f"--only {id_}: no feature has this id{_nearest(id_, ids)}")
+    for name in {given.defaults.agent, *(f.agent for f in given.features if f.agent)}:
+        if name not in AGENTS:
+            raise InputError(f"agent {name!r} is not known{_nearest(name, AGENTS)}")
+
+
+def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known[:20])}"
+
+
+def repo_path(given: FeatureList, workspace: Path) -> Path:
+    return (workspace / given.project.repo).resolve()
+
+
+def seed_path(given: FeatureList, workspace: Path) -> Path | None:
+    return (workspace / given.project.seed).resolve() if given.project.seed else None
+
+
+def recording_path(given: FeatureList, workspace: Path) -> Path | None:
+    """Raises `InputError` when the list names a folder of recordings that is not there."""
+    if given.project.recording is None:
+        return None
+    path = (workspace / given.project.recording).resolve()
+    if not path.is_dir():
+        raise InputError(
+            f"project.recording {given.project.recording}: there is no such folder; "
+            "remove the key to ask a model"
+        )
+    return path
+
+
+async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> Target:
+    """The repository and its integration branch; with `create`, made where they are missing.
+
+    Raises `InputError` when the path is no repository, the base names no commit, or the
+    integration branch is checked out somewhere, where moving it would surprise its owner.
+    """
+    path = repo_path(given, workspace)
+    seed = seed_path(given, workspace)
+    if not path.exists() and seed is not None and create:
+        await git.create_from(seed, path)
+    repository = await git.open_repository(path)
+    base = await _base_of(repository, given)
+    branch = given.project.branch
+    head = await repository.head_name(branch)
+    if head is None and create:
+        await repository.create_branch(branch, base)
+    where = await repository.checked_out_at(branch)
+    if where is not None:
+        raise InputError(
+            f"branch {branch} is checked out at {where}; it belongs to FibreFlow: "
+            f"`git -C {where} switch -` first, or set project.branch"
+        )
+    on_branch = await repository.integrated(head or base)
+    ids = {f.id for f in given.features}
+    return Target(
+        repository=repository,
+        branch=branch,
+        base=base,
+        head=head or base,
+        integrated={k: v for k, v in on_branch.items() if k in ids},
+        files=frozenset(await repository.files(head or base)),
+    )
+
+
+async def _base_of(repository: Repository, given: FeatureList) -> str:
+    wanted = given.project.base or "HEAD"
+    commit = await repository.commit_of(wanted)
+    if commit is None:
+        what = f"project.base {wanted!r}" if given.project.base else "the repository"
+        raise InputError(
+            f"{what} at {repository.path} has no commit; commit something, or set project.base "
+            "to a branch or commit that exists"
+        )
+    return commit
+
+
+def seed_files(seed: Path) -> frozenset[str]:
+    """What the first commit of a repository made from `seed` would hold."""
+    return frozenset(str(p.relative_to(seed)) for p in seed.rglob("*") if p.is_file())
+
+
+def digest(given: FeatureList, options: RunOptions, repo: Path) -> str:
+    """Names a run's inputs, so that the same command finds the run it began. The number of
+    workers and the budget are left out: they may change when a run goes on."""
+    free = replace(given, defaults=replace(given.defaults, budget_usd=None))
+    parts = [
+        feature_lists.digest(free),
+        str(repo),
+        sorted(options.only),
+        options.tier,
+        options.live,
+        options.sandbox,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def write_passes(path: Path, given: FeatureList, integrated: Collection[str]) -> None:
+    """Sets `passes` in the user's file to what is on the branch and changes nothing else;
+    atomic, and nothing at all when the file says so already."""
+    old = path.read_bytes()
+    passes = {f.id: f.id in integrated for f in given.features}
+    new = feature_lists.with_passes(old.decode("utf-8"), passes).encode("utf-8")
+    if new != old:
+        files.replace(path, new)
+
+
+def unmet(given: FeatureList, chosen: frozenset[str], integrated: frozenset[str]) -> list[str]:
+    """Dependencies that `--only` leaves out and the branch does not have, as problems."""
+    by_id: dict[str, Feature] = {f.id: f for f in given.features}
+    return [
+        f"--only {id_}: it depends on {need}, which is not merged; add --only {need}"
+        for id_ in sorted(chosen)
+        for need in by_id[id_].depends_on
+        if need not in chosen and need not in integrated
+    ]

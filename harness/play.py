@@ -1,0 +1,96 @@
+"""Plays a run's workflows until they end, or until somebody or some limit stops them."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.batch import Batch
+from harness.engine import Engine
+from harness.inputs import Target
+from harness.run_file import RunFile
+from harness.services import Services
+from orchestrator import events, plan
+from orchestrator.errors import InputError, SandboxError
+from orchestrator.plan import FinalState
+
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+#: How long work that is let go may take to notice.
+_LET_GO_SECONDS = 5.0
+
+
+async def play(services: Services, file: RunFile, head: str) -> int:
+    """The exit code. Raises `InputError` when the project's setup fails on `head`."""
+    try:
+        await services.bases.of(head)
+    except SandboxError as error:
+        raise InputError(f"the base of the run cannot be prepared: {error}") from error
+    engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
+    batch = Batch(services, engine)
+    await engine.start()
+    leave = asyncio.Event()
+    try:
+        with _signals(services, leave):
+            playing = asyncio.ensure_future(batch.run(file.done, file.held))
+            stopping = asyncio.ensure_future(services.stop.drained())
+            leaving = asyncio.ensure_future(leave.wait())
+            await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            return _end(services, playing)
+    finally:
+        await _let_go()
+        await engine.close()
+
+
+def _end(services: Services, playing: "asyncio.Future[dict[str, Any]]") -> int:
+    if playing.done():
+        code = plan.exit_code([end["state"] for end in playing.result().values()])
+        services.journal.write(events.RunFinished(exit_code=code))
+        return code
+    reason = services.stop.reason or "stopped"
+    code = services.stop.exit_code or INTERRUPTED
+    services.journal.write(events.RunStopped(exit_code=code, reason=reason))
+    return code
+
+
+async def _let_go() -> None:
+    """Let go of all work at once. It has not failed: the next start of the run continues it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LET_GO_SECONDS)
+
+
+@contextlib.contextmanager
+def _signals(services: Services, leave: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C once lets running attempts end, twice leaves at once; nothing is lost either way."""
+    loop = asyncio.get_running_loop()
+
+    def asked(name: str) -> None:
+        reason = f"interrupted by {name}; the same command goes on from here"
+        if services.stop.request(reason, INTERRUPTED):
+            services.journal.write(events.DrainRequested(reason=reason))
+        else:
+            leave.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, asked, number.name)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def nothing_to_do(held: Mapping[str, FinalState], target: Target) -> int:
+    """Say why no run is begun; the exit code."""
+    waiting = [i for i, end in held.items() if end == "review"]
+    where = f"branch {target.branch} of {target.repository.path}"
+    print(f"{len(target.integrated)} features are merged on {where}")
+    for id_ in waiting:
+        print(f"{id_} waits for a person: see `fibreflow report`, then `fibreflow accept`")
+    if not waiting:
+        print("nothing to do")
+    return 3 if waiting else 0

@@ -1,0 +1,68 @@
+"""A person's decision on a review: merge this attempt, by the same queue as any winner."""
+
+from harness import app, inputs
+from harness.attempt import PATCH, load_result
+from harness.batch import key_of
+from harness.integrate import Winner
+from harness.record.clock import SystemClock
+from harness.record.journal import Journal
+from harness.record.workspace import RunInfo, Workspace
+from harness.run_file import RunFile
+from harness.services import Services
+from orchestrator import events
+from orchestrator.errors import InputError
+from orchestrator.values import AttemptKey
+
+
+async def accept(
+    workspace: Workspace, info: RunInfo, feature: str, attempt: str, person: str
+) -> str:
+    """The commit on the branch. Raises `InputError` when there is no such attempt or it left no
+    patch, `MergeRefusedError` when it conflicts with the branch or makes it red."""
+    options = RunFile.load(workspace.run_file(info.id)).run_options()
+    given = inputs.read_features(options)
+    if feature not in {f.id for f in given.features}:
+        raise InputError(f"no feature is called {feature!r} in {options.features}")
+    key = _key(feature, attempt)
+    result = load_result(workspace.attempt_folder(info.id, key))
+    if result is None or result.patch is None:
+        raise InputError(
+            f"{feature} has no attempt {attempt} with a patch in run {info.id}; "
+            f"`fibreflow report {info.id}` lists them"
+        )
+    target = await inputs.open_target(given, workspace.root, create=False)
+    opened = app.Opened(
+        given=given,
+        workspace=workspace,
+        options=options,
+        target=target,
+        model=app.choose_model(given, workspace, options),
+        settings=app.settings_of(info.id, given, options, workers=1),
+    )
+    journal = Journal(workspace.events(info.id), info.id, SystemClock())
+    try:
+        async with app.open_services(opened, journal) as services:
+            return await _merge(services, key, person)
+    finally:
+        journal.close()
+
+
+def _key(feature: str, attempt: str) -> AttemptKey:
+    try:
+        return key_of(feature, attempt)
+    except ValueError:
+        raise InputError(f"{attempt!r} is no attempt's name; they look like r1-a02") from None
+
+
+async def _merge(services: Services, key: AttemptKey, person: str) -> str:
+    patch = (services.attempt_folder(key) / PATCH).read_bytes()
+    head = await services.repository.head_name(services.project.branch)
+    winner = Winner(key, services.feature(key.feature), patch, head or "")
+    commit = await services.integrator.merge(winner, services.checker.tree)
+    names = {"feature": key.feature, "attempt": key.name}
+    services.journal.write(events.ReviewResolved(by=person, **names))
+    services.journal.write(
+        events.FeatureMerged(commit=commit, reasons=(f"accepted by {person}",), **names)
+    )
+    await services.write_passes()
+    return commit
