@@ -138,7 +138,7 @@ def summary(report: Report) -> tuple[str, ...]:
     states = ", ".join(f"{n} {state}" for state, n in counts(report).items()) or "no features"
     cost = money(report.known_cost_usd, report.cost_usd is None)
     lines = [f"{states} in {duration(report.seconds)} for {cost}"]
-    lines += [report.note] if report.note else []
+    lines += report.note.split("; ") if report.note else []
     lines += [f"stopped: {one_line(report.stopped)}"] if report.stopped else []
     lines += [
         f"{feature.state} {feature.id}: {one_line('; '.join(feature.reasons) or 'no reason given')}"
