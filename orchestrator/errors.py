@@ -82,11 +82,17 @@ class SandboxGoneError(SandboxError):
 
 
 class ModelError(FibreFlowError):
-    """The model could not be asked, or did not answer. `retry_after` is in seconds."""
+    """The model could not be asked, or did not answer. `retry_after` is in seconds.
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    `reply_begun`: part of an answer had come, so the provider may charge for it.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, reply_begun: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.reply_begun = reply_begun
 
 
 class ModelOverloadedError(ModelError):

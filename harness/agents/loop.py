@@ -76,11 +76,16 @@ class BuiltinAgent:
         finished = transcript.result(task.key)
         if finished is not None:
             return finished
-        toolbox = Toolbox(sandbox, observer, self._clock)
-        purse = self._purse
-        work = _Work(task, transcript, toolbox, observer, self._model, self._clock, purse)
-        work.jitter = self._jitter
-        return await work.run()
+        return await _Work(
+            task=task,
+            transcript=transcript,
+            toolbox=Toolbox(sandbox, observer, self._clock),
+            observer=observer,
+            model=self._model,
+            clock=self._clock,
+            purse=self._purse,
+            jitter=self._jitter,
+        ).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ class _Work:
     model: Model
     clock: Clock
     purse: Purse | None
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float]
     room: int = context.ROOM
     uncharged: float = 0.0  # seconds spent waiting for the provider or for money
     before: float = 0.0  # seconds charged by the processes before this one
@@ -250,7 +255,7 @@ class _Work:
                 reply = await self.model.reply(request)
             lost = False
         except ModelError as error:
-            lost = classify(error).reply_lost
+            lost = classify(error).reply_lost or error.reply_begun
             if not lost:
                 await self._settle(request.turn, released=True)
             raise

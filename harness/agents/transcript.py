@@ -45,7 +45,10 @@ class Transcript:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(handle, data)
+            if os.write(handle, data) != len(data):
+                raise OSError(
+                    f"{self._path}: the line could not be written whole; is the disk full?"
+                )
         finally:
             os.close(handle)
         self.lines.append(json.loads(data))

@@ -80,9 +80,9 @@ class AnthropicModel:
                 async for event in stream:
                     answer.add(event.to_dict())
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
-            raise translate(error) from error
+            raise translate(error, reply_begun=answer.begun) from error
         except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
-            raise translate(error) from error
+            raise translate(error, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
         return answer.reply()
@@ -118,11 +118,13 @@ class Answer:
     inputs: dict[int, str] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
     stop_reason: str | None = None
+    begun: bool = False
     complete: bool = False
 
     def add(self, event: Mapping[str, Any]) -> None:
         kind = event["type"]
         if kind == "message_start":
+            self.begun = True
             message = event["message"]
             self.model = message.get("model") or self.model
             self._count(message.get("usage"))

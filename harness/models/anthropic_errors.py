@@ -88,7 +88,9 @@ REMEDIES: Mapping[type[ModelError], str] = {
 }
 
 
-def translate(error: Exception, *, now: float | None = None) -> ModelError:
+def translate(
+    error: Exception, *, now: float | None = None, reply_begun: bool = False
+) -> ModelError:
     """Our error for a foreign one, with its message, a remedy and the wait it asks for.
 
     An error already ours is returned as it is. `now` is for tests: seconds since the epoch.
@@ -100,7 +102,8 @@ def translate(error: Exception, *, now: float | None = None) -> ModelError:
     remedy = REMEDIES.get(cls)
     headers = getattr(getattr(error, "response", None), "headers", {})
     wait = retry_after(headers.get("retry-after"), time.time() if now is None else now)
-    return cls(f"{message}; {remedy}" if remedy else message, retry_after=wait)
+    words = f"{message}; {remedy}" if remedy else message
+    return cls(words, retry_after=wait, reply_begun=reply_begun)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

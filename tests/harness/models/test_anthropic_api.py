@@ -10,6 +10,7 @@ import pytest
 
 from harness.agents.loop import BuiltinAgent
 from harness.agents.tools import TOOLS
+from harness.agents.transcript import NAME, Transcript
 from harness.models.anthropic_api import Answer, AnthropicModel
 from harness.models.anthropic_errors import BY_CLASS, retry_after, translate
 from harness.ports import ModelRequest
@@ -196,7 +197,9 @@ async def test_a_stormy_conversation_comes_to_the_same_end(tmp_path):
         "ModelOverloadedError",
     ]
     assert clock.slept[0] >= 3
-    assert done.cost_usd is None  # two replies were lost, and perhaps charged
+    assert done.cost_usd is None  # three replies had begun, and perhaps are charged
+    notes = Transcript(tmp_path / "log" / NAME).of("note")
+    assert [note["turn"] for note in notes if note["kind"] == "lost"] == [2, 2, 3]
     assert len(server.requests) == 8 and len(server.usages) == 3
 
 
