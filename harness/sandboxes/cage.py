@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ports import SandboxLimits
-from harness.sandboxes import rootfs, seccomp
+from harness.sandboxes import rlimits, rootfs, seccomp
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.child import Child, Launch
 from harness.sandboxes.toolbox import INSIDE
@@ -77,20 +77,6 @@ def _home(place: Place) -> list[str]:
         return ["--bind", str(place.folder / "home"), HOME]
     upper, work = str(place.folder / "home"), str(place.folder / "home-work")
     return ["--overlay-src", str(place.layers.home), "--overlay", upper, work, HOME]
-
-
-def make_folders(folder: Path) -> None:
-    """The host folders of one workspace; those that exist stay as they are."""
-    for name in ("upper", "work", "tmp", "home", "home-work"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a caged command ended. `exit` None: it never started, `child.err` says why."""
-
-    exit: int | None
-    timed_out: bool = False
 
 
 class Cage:
@@ -221,17 +207,10 @@ def _set_limits(pid: int, limits: SandboxLimits) -> None:
 
     RLIMIT_NPROC counts within the cage's own user namespace. Root outside is exempt from it.
     """
-    wanted = {
-        resource.RLIMIT_NPROC: limits.processes,
-        resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_FSIZE: limits.file_mb << 20,
-        resource.RLIMIT_CORE: 0,
-    }
-    for kind, value in wanted.items():
-        _, hard = resource.getrlimit(kind)
-        held = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    processes = rlimits.within_hard_limit(resource.RLIMIT_NPROC, limits.processes)
+    for kind, value in {**rlimits.wanted(limits), resource.RLIMIT_NPROC: processes}.items():
         try:
-            resource.prlimit(pid, kind, (held, held))
+            resource.prlimit(pid, kind, (value, value))
         except ProcessLookupError:
             return
         except PermissionError as error:

@@ -18,6 +18,7 @@ from orchestrator.errors import SandboxError
 _LONGEST_NAME = 200
 _LOCK = ".lock"
 _TRASH = ".trash-"
+_MAKING = ".making-"
 
 
 def cache_folder(given: Path | None = None) -> Path:
@@ -140,8 +141,8 @@ def sweep_namespaces(state: Path, own: str) -> int:
             continue
         if folder.name.startswith(_TRASH):
             remove_tree(folder)
-            continue
-        removed += _sweep_namespace(folder)
+        elif not folder.name.startswith("."):  # a trial of somebody who is just starting
+            removed += _sweep_namespace(folder)
     return removed
 
 
@@ -177,12 +178,17 @@ def complete_or_nothing(final: Path) -> Iterator[Path]:
     What a crash left half-made is thrown away. The caller holds a lock on `final`'s name.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    for old in final.parent.glob(f".making-{final.name}-*"):
+    for old in final.parent.glob(f"{_MAKING}{final.name}-*"):
         remove_tree(old)
-    making = Path(tempfile.mkdtemp(prefix=f".making-{final.name}-", dir=final.parent))
+    making = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{final.name}-", dir=final.parent))
     try:
         yield making
         making.rename(final)
     except BaseException:
         remove_tree(making)
         raise
+
+
+def final_name(making: Path) -> Path:
+    """The folder that `making`, from `complete_or_nothing`, will become."""
+    return making.with_name(making.name.removeprefix(_MAKING).rpartition("-")[0])

@@ -3,15 +3,13 @@
 import asyncio
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from harness.ports import Base, BaseSpec, Capabilities, Sandbox, SandboxLimits
-from harness.sandboxes import bases, cage, folders
-from harness.sandboxes.bases import Layers
+from harness.sandboxes import bases, claim, folders
 from harness.sandboxes.cage import Place
 from harness.sandboxes.guard import Guard
 from harness.sandboxes.opening import Opened, open_provider
@@ -64,9 +62,9 @@ class LocalSandboxProvider:
     ) -> LocalSandbox:
         opened = await self._open()
         folder = opened.namespace / folders.file_name(key)
-        lock_fd = _claim(folder, base, key)
+        lock_fd = claim.claim(folder, base, key)
         if not opened.overlay:
-            await asyncio.to_thread(_copy, base.handle, folder)
+            await asyncio.to_thread(claim.copy_layers, base.handle, folder)
         place = Place(base.handle, folder, opened.root, overlay=opened.overlay)
         sandbox = LocalSandbox(
             key, opened.shop, place, limits or SandboxLimits(), base=base, lock_fd=lock_fd
@@ -89,7 +87,7 @@ class LocalSandboxProvider:
 
     async def reap(self) -> int:
         opened = await self._open()
-        return await asyncio.to_thread(_reap, opened.namespace)
+        return await asyncio.to_thread(claim.reap, opened.namespace)
 
     async def close(self, *, remove: bool = False) -> None:
         """Kill what runs. `remove` also removes this namespace's workspaces; otherwise they
@@ -100,10 +98,7 @@ class LocalSandboxProvider:
         await self._guard.close()
         opened, self._opened = self._opened, None
         if opened is not None:
-            empty = not folders.workspaces(opened.namespace)
-            if remove or empty:
-                await asyncio.to_thread(folders.remove, opened.namespace)
-            os.close(opened.lock_fd)
+            await asyncio.to_thread(claim.leave, opened.namespace, opened.lock_fd, remove=remove)
 
     async def _open(self) -> Opened:
         if self._opened is None:
@@ -113,39 +108,3 @@ class LocalSandboxProvider:
                         self._namespace, self._wanted_state, self._wanted_cache, self._guard
                     )
         return self._opened
-
-
-def _claim(folder: Path, base: Base, key: str) -> int:
-    """Make or reopen a workspace and hold its lock; the descriptor that does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock_fd = folders.try_lock(folder)
-    if lock_fd is None:
-        raise SandboxError(f"sandbox {key} is in use; destroy it first, or take another key")
-    made_on = folder / "base"
-    known = made_on.read_text(encoding="utf-8") if made_on.exists() else None
-    if known not in (None, base.id):
-        os.close(lock_fd)
-        raise SandboxError(
-            f"sandbox {key} exists from another base; destroy it first, or take another key"
-        )
-    if known is None:
-        cage.make_folders(folder)
-        made_on.write_text(base.id, encoding="utf-8")
-    return lock_fd
-
-
-def _copy(layers: Layers, folder: Path) -> None:
-    """Fill a workspace that cannot be an overlay; a half-made one is made again."""
-    done = folder / "copied"
-    if done.exists():
-        return
-    for tree in layers.trees:
-        shutil.copytree(tree, folder / "upper", symlinks=True, dirs_exist_ok=True)
-    if layers.home is not None:
-        shutil.copytree(layers.home, folder / "home", symlinks=True, dirs_exist_ok=True)
-    done.touch()
-
-
-def _reap(namespace: Path) -> int:
-    folders.sweep_trash(namespace)
-    return folders.sweep_namespaces(namespace.parent, namespace.name)

@@ -11,6 +11,7 @@ from harness.sandboxes import cage, folders, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
+from harness.sandboxes.claim import make_folders
 from harness.sandboxes.guard import Guard
 from harness.sandboxes.toolbox import toolbox
 from orchestrator.errors import SandboxUnavailableError
@@ -116,7 +117,7 @@ class _Trial:
             made.mkdir(parents=True)
         for made in (lower / "folder" / "old", lower / "file"):
             made.write_text("old", encoding="utf-8")
-        cage.make_folders(trial)
+        make_folders(trial)
         place = Place(Layers((lower,), git, self.toolbox), trial, self.root)
         args = [*cage.arguments(place, SandboxLimits()), "--chdir", cage.WORKDIR]
         launch = Launch([self.shop.shell, "-c", _TRIAL], {})

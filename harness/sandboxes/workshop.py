@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.ports import ExecResult, SandboxLimits
-from harness.sandboxes import cage
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Place
+from harness.sandboxes.claim import make_folders
 from harness.sandboxes.opening import Opened
 from harness.sandboxes.workspace import LocalSandbox
 from orchestrator.errors import SandboxError
@@ -57,7 +57,7 @@ class LocalWorkshop:
         return result.out
 
     def _place(self, layers: Layers, folder: Path) -> Place:
-        cage.make_folders(folder)
+        make_folders(folder)
         return Place(layers, folder, self._opened.root, overlay=self._opened.overlay)
 
     def _sandbox(self, place: Place, limits: SandboxLimits) -> LocalSandbox:

@@ -4,8 +4,8 @@ import asyncio
 import os
 import posixpath
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from harness.ports import Base, ExecResult, SandboxLimits
 from harness.sandboxes import cage, folders, transfer
@@ -14,10 +14,10 @@ from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
 from harness.sandboxes.opening import Shop
 from harness.sandboxes.toolbox import INSIDE
+from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import watch
 from orchestrator.errors import SandboxError, SandboxGoneError
 
-_T = TypeVar("_T")
 #: Commands shorter than this are not watched: most are, and a watch costs more than they do.
 _UNWATCHED_SECONDS = 0.25
 
@@ -86,7 +86,7 @@ class LocalSandbox:
             except TimeoutError:
                 timed_out = True
         finally:
-            status = await _undisturbed(running.finish())
+            status = await undisturbed(running.finish())
             running.close()
         seconds = time.monotonic() - started
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
@@ -145,20 +145,6 @@ class LocalSandbox:
             self._gone = True
             if self._lock_fd >= 0:
                 os.close(self._lock_fd)
-
-
-async def _undisturbed(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await `work` to its end even when cancelled meanwhile; the cancellation comes after."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()
 
 
 def _result(
