@@ -1,5 +1,6 @@
 """Runs one acceptance command on a tree and decides whether it passed, and who says so."""
 
+import re
 import secrets
 import shlex
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from harness.verify.bench import Bench
 from harness.verify.commands import PytestCommand, read_command
 from harness.verify.junit import MAX_BYTES, Case, read_junit
 from harness.verify.patch import shown
-from harness.verify.suite import Canary, Expected, TestRun, expected, judge, run_pytest
+from harness.verify.suite import Canary, Expected, TestRun, expected, judge, run_pytest, settled
 from orchestrator.values import CheckResult
 
 DISHONEST = "the test run does not report what it ran"
@@ -44,7 +45,7 @@ async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: st
     seconds, open_ = 0.0, []
     for run in runs:
         wanted = await expected(bench, known, run)
-        why, result = await _with_canary(bench, tree, run, wanted)
+        why, result, wanted = await _with_canary(bench, known, tree, run, wanted)
         seconds += result.seconds
         if why:
             failed = CheckResult(name or command, False, why, seconds)
@@ -70,18 +71,20 @@ async def confirm(  # the second, separate process of a check that passed with i
 
 
 async def _with_canary(
-    bench: Bench, tree: Base, run: PytestCommand, wanted: Expected
-) -> tuple[str, ExecResult]:
-    """Why the run does not count, empty when it does."""
+    bench: Bench, known: Base, tree: Base, run: PytestCommand, wanted: Expected
+) -> tuple[str, ExecResult, Expected]:
+    """Why the run does not count, empty when it does, and what was expected in the end."""
     canary = Canary.fresh()
     config = {"canary": canary.token, "good": canary.good, "bad": canary.bad}
     async with bench.fork(tree) as sandbox:
         seen = await run_pytest(bench, sandbox, run, config=config)
     if seen.result.timed_out:
-        return timed_out(seen.result), seen.result
+        return timed_out(seen.result), seen.result, wanted
     if seen.reported is None:
-        return _no_report(seen.result), seen.result
-    return _verdict(run, wanted, seen, canary), seen.result
+        return _no_report(seen.result), seen.result, wanted
+    if any("[" in test and test not in seen.tests for test in wanted.tests):
+        wanted = await settled(bench, known, run, wanted)
+    return _verdict(run, wanted, seen, canary), seen.result, wanted
 
 
 def _no_report(result: ExecResult) -> str:
@@ -99,7 +102,7 @@ def _verdict(run: PytestCommand, wanted: Expected, seen: TestRun, canary: Canary
     if wrong:
         return _told(wrong)
     if not any(outcome == "passed" for outcome, _ in theirs.values()):
-        return "no test ran and passed"
+        return f"no test ran and passed: {tail(seen.result)}"
     outcomes = {i.rpartition("::")[2]: outcome for i, outcome in planted.items()}
     if outcomes != {canary.good: "passed", canary.bad: "failed"}:
         return f"{DISHONEST}: a failing test planted among its own was not reported as it ended"
@@ -132,7 +135,7 @@ async def _plain(bench: Bench, tree: Base, command: str, name: str) -> Checked:
     bench.output(
         ExecResult(result.exit, b"", result.err, timed_out=result.timed_out, seconds=result.seconds)
     )
-    why = _plain_verdict(result)
+    why = _plain_verdict(result) or _unittest_verdict(command, result)
     return Checked(CheckResult(name, not why, why, result.seconds), timed_out=result.timed_out)
 
 
@@ -153,6 +156,16 @@ def _plain_verdict(result: ExecResult) -> str:
     if cases is not None and not any(c.outcome == "passed" for c in cases):
         return "no test ran and passed"
     return ""
+
+
+def _unittest_verdict(command: str, result: ExecResult) -> str:
+    """unittest has no report to compare, but says on standard error what it ran."""
+    if not re.fullmatch(r"(?:\w+=\S* )*python[0-9.]* -m unittest\b[^|;&<>]*", command):
+        return ""
+    said = re.findall(rb"^Ran (\d+) tests? in .*\n\n(OK)\b", result.err, re.MULTILINE)
+    if not said:
+        return f"{DISHONEST}: it ended with exit 0 before its summary"
+    return "" if int(said[-1][0][:9]) > 0 else "no test ran and passed"
 
 
 def timed_out(result: ExecResult) -> str:

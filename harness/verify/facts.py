@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from harness.ports import Base
+from harness.ports import Base, Sandbox
 from harness.verify.bench import Bench
 from harness.verify.commands import PytestCommand, is_test_file, is_test_module, read_command
 from harness.verify.shared import once
@@ -61,16 +62,31 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
 
     async def find() -> dict[str, Any]:
         async with bench.fork(base) as sandbox:
-            return _facts(*await run_suite(bench, sandbox, command))
+            run, _ = await run_suite(bench, sandbox, command)
+        return _facts(run)
 
-    data = await once(base.folder / f"suite-{name_of(command)}.json", find)
+    data = await once(_suite_file(base, command), find)
     return Baseline(
         command, int(data["exit"]), frozenset(data["passed"]), timed_out=bool(data["timed_out"])
     )
 
 
+async def remember(base: Base, command: str, run: TestRun) -> None:
+    """Keep a run of the project's tests on `base` itself as its baseline: a merged tree that
+    was just verified is the next features' base."""
+
+    async def known() -> dict[str, Any]:
+        return _facts(run)
+
+    await once(_suite_file(base, command), known)
+
+
+def _suite_file(base: Base, command: str) -> Path:
+    return base.folder / f"suite-{name_of(command)}.json"
+
+
 async def run_suite(
-    bench: Bench, sandbox: Any, command: str, config: Mapping[str, Any] | None = None
+    bench: Bench, sandbox: Sandbox, command: str, config: Mapping[str, Any] | None = None
 ) -> tuple[TestRun, bool]:
     """One run of the project's tests, and whether it was pytest."""
     found = read_command(command)
@@ -83,7 +99,7 @@ async def run_suite(
     return TestRun(result), False
 
 
-def _facts(run: TestRun, _: bool) -> dict[str, Any]:
+def _facts(run: TestRun) -> dict[str, Any]:
     return {
         "exit": run.result.exit,
         "timed_out": run.result.timed_out,

@@ -14,7 +14,7 @@ from harness.verify import checks, lint, record
 from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
-from harness.verify.facts import Baseline, baseline, suite_command, test_files
+from harness.verify.facts import Baseline, baseline, remember, suite_command, test_files
 from harness.verify.patch import PatchText
 from harness.verify.regression import Regression, regress
 from harness.verify.suite import judge
@@ -170,7 +170,7 @@ async def _regression(
         return Regression()
     known = await test_files(bench, job.base)
     restore = {job.base.commit: [p for p in tree.touched if p in known]}
-    return await regress(bench, tree.base, before, restore=restore, measure=measured)
+    return await regress(bench, job.base, tree.base, before, restore=restore, measure=measured)
 
 
 async def _baseline(bench: Bench, base: Base, project: Project) -> Baseline | None:
@@ -206,7 +206,10 @@ async def _merged(
         old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
         changed = [path for path, blob in old.items() if new.get(path) != blob]
         restore = {job.before.commit: changed} if changed else {}
-        regression = await regress(bench, job.tree, before, restore=restore)
+        regression = await regress(bench, job.before, job.tree, before, restore=restore)
+        seen = regression.run
+        if seen is not None and not restore and before.passed <= seen.passed:
+            await remember(job.tree, before.command, seen)
     if regression.problems:
         return replace(
             found, usable=False, regressions=regression.broken, problems=regression.problems

@@ -1,8 +1,13 @@
 """Honest work, from patch to evidence, in real sandboxes."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.harness.verify.conftest import RIGHT, Field
+from harness.verify import record
+from harness.verify.run import TreeJob, verify_tree
+from orchestrator.values import Project, Verification
+from tests.harness.verify.conftest import FILES, RIGHT, Edits, Field, git, write
 
 pytestmark = pytest.mark.isolation
 
@@ -25,3 +30,174 @@ async def test_wrong_behaviour_fails_and_names_the_test(field: Field) -> None:
     assert "(and 3 more)" in found.acceptance[0].detail
     assert found.problems[0].startswith(found.acceptance[0].name)
     assert found.coverage is None
+
+
+async def test_coverage_is_of_the_added_lines(field: Field) -> None:
+    more = RIGHT + "\n\ndef unused(x):\n    if x:\n        return 1\n    return 2\n"
+    found = await field.judge({"shop/total.py": more})
+    assert found.passed
+    # Nine executable lines were added; the body of `unused`, three of them, never ran.
+    assert found.coverage == pytest.approx(6 / 9)
+
+
+async def test_coverage_comes_from_the_acceptance_where_nothing_else_runs(field: Field) -> None:
+    field.start({"README": "x\n"})
+    field.feature = replace(field.feature, acceptance=("python -m pytest -q checks/exam.py",))
+    exam = "from thing import f\n\n\ndef test_f():\n    assert f() == 1\n"
+    (field.repo / "checks").mkdir()
+    (field.repo / "checks" / "exam.py").write_text(exam)
+    git(field.repo, "add", "-A")
+    git(field.repo, "commit", "-qm", "exam")
+    found = await field.judge({"thing.py": "def f():\n    return 1\n"})
+    assert found.passed, field.log
+    assert found.coverage == 1.0
+
+
+async def test_flaws_lower_the_quality(field: Field) -> None:
+    flawed = "import os, sys\n" + RIGHT + "\n\ndef g(x=[]):\n    exec('1')\n    return x\n"
+    found = await field.judge({"shop/total.py": flawed})
+    assert found.passed
+    assert found.quality is not None
+    assert 0 < found.quality < 0.9
+
+
+async def test_a_patch_that_breaks_what_passed_is_not_usable(field: Field) -> None:
+    found = await field.judge(
+        {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return gross\n"}
+    )
+    assert not found.usable
+    assert found.regressions == ("tests/test_price.py::test_net",)
+    assert found.coverage is None
+
+
+async def test_every_kind_of_command(field: Field) -> None:
+    bad = '<testsuite><testcase name="a"><failure message="m"/></testcase></testsuite>'
+    field.start(
+        {
+            **FILES,
+            "good.xml": '<testsuite><testcase name="a"/></testsuite>',
+            "bad.xml": bad,
+            "shop/exam.py": (
+                "import unittest\n\n\nclass T(unittest.TestCase):\n"
+                "    def test(self):\n        self.assertTrue(1)\n"
+            ),
+        }
+    )
+    commands = {
+        "test -f shop/total.py && echo fine": "",
+        "python -c 'import sys; sys.exit(\"sorry\")'": "exit 1: sorry",
+        "cp good.xml $FIBREFLOW_JUNIT": "",
+        "cp bad.xml $FIBREFLOW_JUNIT": "a: m",
+        "python -m unittest -q shop.exam": "",
+        "cd tests && PYTHONPATH=.. python -m pytest -q test_price.py": "",
+        "PYTHONPATH=. pytest -q tests/test_total.py && PYTHONPATH=. pytest tests/test_price.py": "",
+        "PYTHONPATH=. pytest -q | tail -1": "",
+        "python -m pytest -q tests/nowhere.py": "file or directory not found",
+        "no-such-program": "exit 127",
+    }
+    field.feature = replace(
+        field.feature, acceptance=tuple(commands), scope=("shop/total.py", "shop/**")
+    )
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.usable, found.problems
+    for result, told in zip(found.acceptance, commands.values(), strict=True):
+        assert result.passed is (not told), (result, field.log)
+        assert told in result.detail
+
+
+async def test_unittest_that_ends_early(field: Field) -> None:
+    field.feature = replace(field.feature, acceptance=("python -m unittest shop.exam",))
+    found = await field.judge({"shop/exam.py": "import os\nos._exit(0)\n"})
+    assert not found.passed
+    assert "does not report" in found.problems[0]
+
+
+async def test_without_acceptance_a_red_project_that_turns_green_is_trusted(field: Field) -> None:
+    field.feature = replace(field.feature, acceptance=())
+    field.project = Project(test="python -m pytest -q tests")
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.passed, field.log
+    assert [c.name for c in found.acceptance] == ["project tests"]
+    wrong = await field.judge({"shop/other.py": "x = 1\n"})
+    assert [c.passed for c in wrong.acceptance] == [False]
+
+
+async def test_without_any_trusted_check_nothing_is_claimed(field: Field) -> None:
+    field.feature = replace(field.feature, acceptance=())
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.usable
+    assert found.acceptance == ()
+    assert not found.passed
+
+
+async def test_evidence_and_log_are_kept(field: Field) -> None:
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert record.load(field.folder / "log") == found
+    assert "git apply" in field.log
+
+
+async def test_ids_that_change_from_run_to_run(field: Field) -> None:
+    unstable = (
+        "import pytest\n\n\n@pytest.mark.parametrize('x', [1], ids=lambda v: str(id(object())))\n"
+        "def test_any(x):\n    import os\n    assert x\n"
+    ).replace("id(object())", "__import__('os').urandom(4).hex()")
+    field.start({**FILES, "tests/test_any.py": unstable})
+    field.feature = replace(
+        field.feature, acceptance=("python -m pytest -q tests/test_total.py tests/test_any.py",)
+    )
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.passed, (found, field.log)
+
+
+class TestTree:
+    """Merged commits, by what passed before them."""
+
+    async def judge(self, field: Field, edits: Edits) -> Verification:
+        before = await field.base()
+        write(field.repo, edits)
+        git(field.repo, "add", "-A")
+        git(field.repo, "commit", "-qm", "merged")
+        return await verify_tree(
+            TreeJob(
+                provider=field.provider,
+                before=before,
+                tree=await field.base(),
+                features=(field.feature,),
+                project=field.project,
+                folder=field.folder / "merge",
+                key="merge",
+                timeout=60.0,
+            )
+        )
+
+    async def test_green(self, field: Field) -> None:
+        assert (await self.judge(field, {"shop/total.py": RIGHT})).passed
+
+    async def test_a_verified_tree_is_the_next_base(self, field: Field) -> None:
+        await self.judge(field, {"shop/total.py": RIGHT})
+        tree = await field.base()
+        (known,) = tree.folder.glob("suite-*.json")
+        assert "tests/test_total.py::test_empty" in known.read_text()
+
+    async def test_red_acceptance(self, field: Field) -> None:
+        found = await self.judge(field, {"shop/total.py": "def total(prices):\n    return 0\n"})
+        assert not found.passed
+        assert "tests/test_total.py" in found.problems[0]
+
+    async def test_a_regression(self, field: Field) -> None:
+        found = await self.judge(
+            field, {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return 1\n"}
+        )
+        assert not found.usable
+        assert "tests/test_price.py::test_net" in found.regressions
+
+    async def test_a_deleted_test_is_put_back(self, field: Field) -> None:
+        found = await self.judge(
+            field,
+            {
+                "shop/total.py": RIGHT,
+                "shop/price.py": "def net(gross):\n    return 1\n",
+                "tests/test_price.py": None,
+            },
+        )
+        assert not found.usable

@@ -1,0 +1,83 @@
+"""Which shell lines are pytest, and which files are tests."""
+
+import pytest
+
+from harness.verify.commands import is_test_file, is_test_module, read_command
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pytest",
+        "py.test -q",
+        "python -m pytest -q tests/test_a.py",
+        "python3.12 -X dev -m pytest",
+        "PYTHONPATH=src A='b c' pytest -q",
+        "env A=1 python -m pytest",
+        ".venv/bin/pytest tests",
+        "cd backend && python -m pytest tests",
+        "pip install -e . && pytest",
+    ],
+)
+def test_one_strict_run(line: str) -> None:
+    (run,) = read_command(line)
+    assert run.strict
+    assert run.line == line
+    assert run.moves == ("&&" in line)
+
+
+@pytest.mark.parametrize("line", ["pytest | tail -3", "pytest; true", "pytest || true", "pytest &"])
+def test_a_run_whose_status_is_not_the_lines(line: str) -> None:
+    (run,) = read_command(line)
+    assert not run.strict
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "true",
+        "make test",
+        "echo pytest",
+        "python -m unittest",
+        "python -I -m pytest",
+        "python -m pytest_benchmark",
+        "cat tests/pytest",
+        "pytest 'never closed",
+        "pytest a; pytest b",
+        "pytest $A && pytest b",
+        "",
+    ],
+)
+def test_what_is_decided_by_exit_status_alone(line: str) -> None:
+    assert read_command(line) == ()
+
+
+def test_two_runs_are_taken_apart() -> None:
+    first, second = read_command("A='b c' pytest 'x y' && python -m pytest z")
+    assert first.line == "A='b c' pytest 'x y'"
+    assert second.line == "python -m pytest z"
+    assert first.strict
+    assert not second.moves
+
+
+def test_what_is_chosen() -> None:
+    (run,) = read_command("pytest tests/a.py::test_x tests/b.py -k 'one or two'")
+    assert run.chosen == ("tests/a.py::test_x",)
+    assert run.filtered
+    assert not read_command("pytest tests/a.py")[0].filtered
+
+
+@pytest.mark.parametrize("path", ["tests/a.json", "a/test/b.py", "conftest.py", "x/test_a.py"])
+def test_tests_and_what_supports_them(path: str) -> None:
+    assert is_test_file(path)
+
+
+@pytest.mark.parametrize("path", ["shop/a.py", "testing.py", "contest.py", "tests", "latest/a.py"])
+def test_product(path: str) -> None:
+    assert not is_test_file(path)
+
+
+def test_modules() -> None:
+    assert is_test_module("a/test_b.py")
+    assert is_test_module("b_test.py")
+    assert not is_test_module("tests/data.py")
