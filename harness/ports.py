@@ -161,6 +161,7 @@ class ModelRequest:
     """One question. `messages`, `tools` and `system` have the shapes of Anthropic's Messages API.
 
     `key` and `turn` say who asks (turn from 1); no adapter but the recorded one may look.
+    `input_bound`: it has at most this many tokens, where that is known from earlier answers.
     """
 
     key: AttemptKey
@@ -170,6 +171,7 @@ class ModelRequest:
     tools: tuple[Mapping[str, Any], ...]
     messages: tuple[Mapping[str, Any], ...]
     max_tokens: int = 16_000
+    input_bound: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.values import Usage
+
 Message = dict[str, Any]
 
 #: Characters of a conversation: about 80,000 tokens. Attention thins out in long contexts, and
@@ -20,6 +22,17 @@ REMOVED = "[output removed to save room; run the call again if you need it]"
 def size(messages: Sequence[Mapping[str, Any]]) -> int:
     """Characters of the messages as JSON."""
     return sum(len(json.dumps(message)) for message in messages)
+
+
+def input_bound(messages: Sequence[Message], last: Usage | None) -> int | None:
+    """Tokens that the messages have at most, from what the provider counted for the question
+    before: that count, and a token for every byte since (the reply and the answer to it).
+    Shortening only makes them fewer. None without a count.
+    """
+    if last is None:
+        return None
+    added = json.dumps(messages[-2:], ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return last.input + last.cache_read + last.cache_write + len(added)
 
 
 def shorten(messages: Sequence[Message], count: int) -> list[Message]:

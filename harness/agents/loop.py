@@ -286,6 +286,7 @@ class _Work:
             system=tuple(start["system"]),
             tools=TOOLS,
             messages=tuple(context.with_breakpoint(context.shorten(messages, count))),
+            input_bound=context.input_bound(messages, self.transcript.last_usage),
         )
 
     def _make_room(self, error: ModelContextTooLongError) -> _Over | None:

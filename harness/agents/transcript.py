@@ -74,6 +74,13 @@ class Transcript:
         return sum(known, Usage())
 
     @property
+    def last_usage(self) -> Usage | None:
+        """Of the last reply, None when there is none or it did not say."""
+        replies = self.of("reply")
+        known = replies[-1]["usage"] if replies else None
+        return Usage(**known) if known else None
+
+    @property
     def cost_usd(self) -> float | None:
         """None as soon as one reply's cost is unknown, or a paid reply was lost."""
         lost = any(note.get("kind") == "lost" for note in self.of("note"))

@@ -51,12 +51,15 @@ def cost_usd(model: str, usage: Usage) -> float | None:
 def worst_case_usd(request: ModelRequest) -> float | None:
     """The most dollars a request can cost; None when the model's price is unknown.
 
-    A token is at least one byte, so bytes bound the tokens; nothing is assumed to be cached,
-    and all of it is priced as input and as newly written cache, whichever is dearer.
+    A token is at least one byte, so bytes bound the tokens where no closer bound is known.
+    Nothing is assumed to be cached: all of it is priced as plain input or as newly written
+    cache, whichever is dearer.
     """
     parts: list[Any] = [list(request.system), list(request.tools), list(request.messages)]
     size = len(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     tokens = size + _OVERHEAD_TOKENS
+    if request.input_bound is not None:
+        tokens = min(tokens, request.input_bound)
     costs = [
         cost_usd(request.model, Usage(input=tokens, output=request.max_tokens)),
         cost_usd(request.model, Usage(cache_write=tokens, output=request.max_tokens)),

@@ -1,11 +1,13 @@
 """What the agent is told, and how a conversation is kept within bounds."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from harness.agents import context
 from harness.agents.prompts import feature_section, find_section, first_message, section_digest
+from orchestrator.values import Usage
 from tests.harness.agents.workbench import FEATURE, bash, task, text
 
 
@@ -84,3 +86,11 @@ def test_the_breakpoint_stands_at_the_end_and_the_original_is_untouched():
     assert marked[-1]["content"][-1]["cache_control"] == {"type": "ephemeral"}
     assert "cache_control" not in messages[-1]["content"][-1]
     assert marked[:-1] == messages[:-1]
+
+
+def test_the_bound_on_tokens_is_the_last_count_and_a_token_for_each_new_byte():
+    messages = conversation(3, 400)
+    assert context.input_bound(messages, None) is None
+    bound = context.input_bound(messages, Usage(input=100, output=7, cache_read=20, cache_write=3))
+    new = sum(len(json.dumps(m, ensure_ascii=False).encode()) for m in messages[-2:])
+    assert 123 + new <= bound < 123 + new + 10

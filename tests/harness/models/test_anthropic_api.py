@@ -1,6 +1,7 @@
 """The real SDK against a local server: each fault, alone and through the whole loop."""
 
 import inspect
+import json
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -201,6 +202,33 @@ async def test_a_stormy_conversation_comes_to_the_same_end(tmp_path):
     notes = Transcript(tmp_path / "log" / NAME).of("note")
     assert [note["turn"] for note in notes if note["kind"] == "lost"] == [2, 2, 3]
     assert len(server.requests) == 8 and len(server.usages) == 3
+
+
+async def test_no_reply_costs_more_than_was_reserved_for_it(tmp_path):
+    """The server counts a token for every character it is sent, as dearly as it may."""
+
+    def respond(asked: dict) -> dict:
+        size = len(json.dumps([asked["system"], asked["tools"], asked["messages"]]))
+        usage = {"input_tokens": 0, "cache_creation_input_tokens": size}
+        return {"content": builder(asked), "usage": usage}
+
+    asked: list[tuple[float, bool]] = []
+
+    class Watched(AnthropicModel):
+        async def reply(self, request):
+            reply = await super().reply(request)
+            asked.append((self.worst_case_usd(request) - reply.cost_usd, bool(request.input_bound)))
+            return reply
+
+    async with MessagesServer(respond) as server:
+        model = Watched({"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "k"})
+        done = await BuiltinAgent(model, StepClock()).work(
+            task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
+        )
+        await model.close()
+    assert done.ending == "submitted" and done.cost_usd > 0
+    assert [bounded for _, bounded in asked] == [False, True, True]
+    assert all(spare > 0 for spare, _ in asked)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Prices are those of `genai-prices`, per call, and the worst case is never less than the bill."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,3 +66,11 @@ def test_no_bill_exceeds_the_worst_case(words, output, cached):
 
 def test_a_larger_answer_may_cost_more():
     assert worst_case_usd(request("x", max_tokens=16_000)) > worst_case_usd(request("x"))
+
+
+def test_a_known_bound_makes_the_reservation_closer_and_never_looser():
+    words = "x" * 100_000
+    loose = worst_case_usd(request(words))
+    close = worst_case_usd(replace(request(words), input_bound=20_000))
+    assert close < loose / 3
+    assert worst_case_usd(replace(request(words), input_bound=10**9)) == loose
