@@ -87,7 +87,7 @@ def test_rules_from_a_file(tmp_path):
         ('[rules]\n"disk.used_percent" = {warning = 70}\n', "critical"),
         ('[rules]\n"disk.used_percent" = {warning = "x", critical = 9}\n', "disk.used_percent"),
         ('[rules]\n"disk.used_percent" = {warning = 5, critical = 5}\n', "disk.used_percent"),
-        ('[rules]\ndisk = {warning = 5, critical = 6}\n', "disk"),
+        ("[rules]\ndisk = {warning = 5, critical = 6}\n", "disk"),
     ],
 )
 def test_a_bad_file_says_what_is_wrong(tmp_path, text, word):

@@ -71,7 +71,9 @@ def test_a_device_counts_once_at_its_shortest_mount_point(proc):
 def test_what_cannot_be_asked_is_left_out(proc):
     from vps_health.probes import disk
 
-    proc.write("mounts", "/dev/vda1 / ext4 rw 0 0\n/dev/vdc /gone ext4 rw 0 0\n/dev/loop0 /e ext4 rw 0 0\n")
+    proc.write(
+        "mounts", "/dev/vda1 / ext4 rw 0 0\n/dev/vdc /gone ext4 rw 0 0\n/dev/loop0 /e ext4 rw 0 0\n"
+    )
     volumes = {"/": volume(10, 5, 5), "/e": volume(0, 0, 0)}
     mounts = disk.read(proc.root, statvfs=statvfs_of(volumes))["mounts"]
     assert [m["mount"] for m in mounts] == ["/"]

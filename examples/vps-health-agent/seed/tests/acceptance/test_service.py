@@ -16,9 +16,7 @@ import pytest
 def service(proc, *args):
     command = [sys.executable, "-m", "vps_health", "serve", "--port", "0"]
     command += ["--proc", str(proc.root), *map(str, args)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         found = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
