@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 from harness import inputs, play, run_file, sandboxes
 from harness.flags import RunOptions
-from harness.follower import Follower
 from harness.inputs import Target
 from harness.ports import Model
+from harness.progress import Progress
+from harness.record import files
 from harness.record.clock import SystemClock
-from harness.record.journal import CommandLog, Journal, read_events
+from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
 from harness.run_file import RunFile
 from harness.services import Bases, Services, Settings
-from orchestrator import events, state
+from orchestrator import events, report, state
 from orchestrator.acceptance import protected_globs
 from orchestrator.values import Feature, FeatureList
 
@@ -99,24 +100,29 @@ def _workers(model: Model) -> int:
 async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
     from harness.screen import Screen, mode_for  # noqa: PLC0415
 
-    run = opened.settings.run
-    path = opened.workspace.events(run)
+    workspace, run = opened.workspace, opened.settings.run
+    path = workspace.events(run)
     journal = Journal(path, run, SystemClock())
-    before = state.fold(read_events(path))
     mode = opened.options.screen or mode_for(sys.stdout)
-    with Screen(sys.stdout, mode, initial=before) as screen:
-        follower = Follower(opened.workspace, run, before)
-        journal.listen(follower)
+    with Screen(sys.stdout, mode, initial=state.fold(iter_events(path))) as screen:
         journal.listen(screen)
+        journal.listen(Progress(workspace.progress, lambda: screen.state))
         try:
             async with open_services(opened, journal) as services:
                 _announce(opened, file, journal, resumed=resumed)
                 code = await play.play(services, file, opened.target.head)
         finally:
-            report = follower.write_report()
             journal.close()
-        screen.finish(report)
+            built = report.build(screen.state)
+            _store_report(workspace, run, built)
+        screen.finish(built)
     return code
+
+
+def _store_report(workspace: Workspace, run: str, built: report.Report) -> None:
+    folder = workspace.run_folder(run)
+    files.replace_json(folder / "report.json", report.to_json(built))
+    files.replace(folder / "report.md", report.to_markdown(built))
 
 
 def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool) -> None:
