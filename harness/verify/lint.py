@@ -13,7 +13,7 @@ from orchestrator.quality import FileMeasure, quality
 
 #: What tends to be a flaw whatever a project's taste: errors, likely bugs, security, complexity.
 #: Left out are matters of taste (line length) and `assert`.
-_RULES = "E,F,W,B,C90,S,SIM,RET,PIE,PERF"
+_RULES = "E,F,W,B,C90,S"
 _IGNORED = "E501,S101"
 _MOST_FILES = 60
 _COMPLEX = re.compile(r"`([^`]*)` is too complex \((\d+) >")

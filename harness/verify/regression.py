@@ -45,12 +45,15 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
     if run.reported is None and before.passed:
         return Regression(run, (), (f"the project's tests: {_no_report(run)}",))
     broken = await _missed(bench, known, before, before.passed, run)
-    if broken:
-        again = await _once(bench, tree, before, restore, {"keep": broken})
+    # Where all was green before, nothing red may be merged: not even an attempt's own tests.
+    red = sorted(run.failed - set(broken)) if before.exit == 0 else []
+    if broken or red:
+        again = await _once(bench, tree, before, restore, {"keep": [*broken, *red]})
         broken = sorted(set(broken) - again.passed)
-    if broken:
-        return Regression(run, tuple(broken), (f"breaks tests that passed: {listed(broken)}",))
-    return Regression(run)
+        red = sorted(set(red) - again.passed)
+    problems = [f"breaks tests that passed: {listed(broken)}"] if broken else []
+    problems += [f"adds tests that fail: {listed(red)}"] if red else []
+    return Regression(run, tuple(broken), tuple(problems))
 
 
 async def _missed(

@@ -5,6 +5,7 @@ base; each acceptance command runs in a fork of that; the project's tests run in
 coverage; what is not yet confirmed by a second process is run again; ruff measures what changed.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ async def verify(job: VerifyJob) -> Verification:
             bench.note(problem)
     finally:
         bench.close()
-    record.store(job.folder, found)
+    await asyncio.to_thread(record.store, job.folder, found)
     return found
 
 

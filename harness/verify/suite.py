@@ -6,6 +6,7 @@ a canary (one passing and one failing test of unforeseeable name and place). A d
 who reads the plugin's memory can still lie; one who skips, exits early or writes reports cannot.
 """
 
+import functools
 import hashlib
 import json
 import secrets
@@ -21,7 +22,6 @@ from harness.verify.commands import PytestCommand
 from harness.verify.shared import once
 
 _MAX_REPORT = 16_000_000  # bytes; ten thousand tests fill about two million
-_PLUGIN = Path(__file__).with_name("inside_pytest.py")
 
 #: The plugin comes by standard input and the report leaves by standard output, so that one run
 #: is one command; what the tests print goes to standard error. Tests do not inherit either.
@@ -92,6 +92,11 @@ class TestRun:
         return bool(self.failed) == (self.reported not in {0, 5})
 
 
+@functools.cache
+def _plugin() -> bytes:
+    return Path(__file__).with_name("inside_pytest.py").read_bytes()
+
+
 async def run_pytest(
     bench: Bench,
     sandbox: Sandbox,
@@ -115,9 +120,7 @@ async def run_pytest(
     )
     literal = json.dumps(json.dumps(dict(config or {})))
     head = f"import json\nCONFIG = json.loads({literal})\n"
-    result = await bench.run(
-        sandbox, script, stdin=head.encode() + _PLUGIN.read_bytes(), limit=_MAX_REPORT
-    )
+    result = await bench.run(sandbox, script, stdin=head.encode() + _plugin(), limit=_MAX_REPORT)
     bench.note(f"{command.line} {' '.join(options)}".rstrip())
     bench.output(_without_report(result))
     return _read(result)
@@ -196,7 +199,7 @@ def _selected(test: str, command: PytestCommand) -> bool:
 def name_of(line: str) -> str:
     """A file name for what is known about one command; another after the plugin changed,
     because bases are kept across versions of this program."""
-    known = line.encode("utf-8", "surrogateescape") + b"\0" + _PLUGIN.read_bytes()
+    known = line.encode("utf-8", "surrogateescape") + b"\0" + _plugin()
     return hashlib.sha256(known).hexdigest()[:16]
 
 

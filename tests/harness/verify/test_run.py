@@ -70,6 +70,17 @@ async def test_a_patch_that_breaks_what_passed_is_not_usable(field: Field) -> No
     assert found.coverage is None
 
 
+async def test_where_all_was_green_nothing_red_is_added(field: Field) -> None:
+    field.start({name: text for name, text in FILES.items() if "total" not in name})
+    field.feature = replace(field.feature, acceptance=("true",))
+    own = {"tests/test_mine.py": "def test_mine():\n    assert 1 == 2\n"}
+    found = await field.judge(dict(own))
+    assert not found.usable
+    assert found.problems[0] == "adds tests that fail: tests/test_mine.py::test_mine"
+    fine = await field.judge({"tests/test_mine.py": "def test_mine():\n    assert 1 == 1\n"})
+    assert fine.passed
+
+
 async def test_every_kind_of_command(field: Field) -> None:
     bad = '<testsuite><testcase name="a"><failure message="m"/></testcase></testsuite>'
     field.start(
