@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ports import SandboxLimits
-from harness.sandboxes import rlimits, rootfs, seccomp
+from harness.sandboxes import cgroup, rlimits, rootfs, seccomp
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.child import Child, Launch
 from harness.sandboxes.toolbox import INSIDE
@@ -125,8 +125,9 @@ class Cage:
             if not self._announced.done():
                 self._announced.set_result(None)
 
-    async def open(self, limits: SandboxLimits) -> bool:
-        """Wait until the cage stands, set its limits, let the command start.
+    async def open(self, limits: SandboxLimits, group: Path | None = None) -> bool:
+        """Wait until the cage stands, set its limits, let the command start. `group` is a
+        control group for its processes.
 
         False when bwrap gave up before; its complaint is in `child.err`.
         """
@@ -134,6 +135,9 @@ class Cage:
         if self._init < 0:
             return False
         _set_limits(self.init_pid, limits)
+        if group is not None:
+            with contextlib.suppress(ProcessLookupError):
+                cgroup.enter(group, self.init_pid)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
         return True
@@ -203,12 +207,12 @@ def _only_child(pid: int) -> int:
 
 
 def _set_limits(pid: int, limits: SandboxLimits) -> None:
-    """Resource limits of PID 1 of the cage, inherited by all it starts.
-
-    RLIMIT_NPROC counts within the cage's own user namespace. Root outside is exempt from it.
-    """
-    processes = rlimits.within_hard_limit(resource.RLIMIT_NPROC, limits.processes)
-    for kind, value in {**rlimits.wanted(limits), resource.RLIMIT_NPROC: processes}.items():
+    """Resource limits of PID 1 of the cage, inherited by all it starts."""
+    values = rlimits.wanted(limits)
+    if rlimits.processes_enforced():
+        kind = resource.RLIMIT_NPROC
+        values[kind] = rlimits.within_hard_limit(kind, limits.processes)
+    for kind, value in values.items():
         try:
             resource.prlimit(pid, kind, (value, value))
         except ProcessLookupError:

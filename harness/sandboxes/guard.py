@@ -7,6 +7,7 @@ namespace, nested namespaces included.
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,7 +16,15 @@ from pathlib import Path
 from orchestrator.errors import SandboxUnavailableError
 
 _READY = b"ready\n"
-_SCRIPT = "echo ready; read -r _; exit 0"
+#: All sandboxes together; since Linux 6.14 a namespace has a limit of its own. The most that a
+#: fork bomb in one of them can take from this machine before it is noticed.
+_MOST_PROCESSES = 8192
+#: PID 1 is `cat`: it says back what the runner says and ends when the pipe does. It ignores
+#: SIGCHLD, by which the kernel reaps the orphans that become its children.
+_SCRIPT = (
+    f"echo {_MOST_PROCESSES} 2>/dev/null >/proc/sys/kernel/pid_max; "
+    "exec env --ignore-signal=CHLD cat"
+)
 _REMEDY = "run `fibreflow doctor` for the remedy, or pass `--sandbox process` (no isolation)"
 
 
@@ -44,6 +53,11 @@ class Guard:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that waits for the guard; 0 when it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     async def entrance(self) -> tuple[str, ...]:
         """The command prefix that starts a program among the guarded.
 
@@ -67,6 +81,8 @@ class Guard:
             start_new_session=True, env={},
         )  # fmt: skip
         os.close(read)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._lifeline, _READY)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         with self._process.stdout as out, self._process.stderr as err:

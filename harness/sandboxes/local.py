@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from harness.ports import Base, BaseSpec, Capabilities, Sandbox, SandboxLimits
-from harness.sandboxes import bases, claim, folders
+from harness.sandboxes import bases, cgroup, claim, folders, rlimits
 from harness.sandboxes.cage import Place
 from harness.sandboxes.guard import Guard
 from harness.sandboxes.opening import Opened, open_provider
@@ -33,19 +32,28 @@ class LocalSandboxProvider:
         self._namespace = folders.file_name(namespace)
         self._wanted_state = state
         self._wanted_cache = cache
-        self._guard = Guard()
+        self.guard = Guard()
         self._opening = asyncio.Lock()
         self._opened: Opened | None = None
         self._sandboxes: dict[str, LocalSandbox] = {}
 
     @property
     def capabilities(self) -> Capabilities:
+        grouped = self._opened is not None and self._opened.shop.pids_parent is not None
+        enforced = rlimits.processes_enforced() or grouped
         limits: dict[str, Literal["enforced", "watched", "none"]] = {
-            "memory_mb": "watched", "processes": "watched" if os.getuid() == 0 else "enforced",
-            "open_files": "enforced", "file_mb": "enforced", "disk_mb": "watched",
-        }  # fmt: skip
+            "memory_mb": "watched",
+            "processes": "enforced" if enforced else "watched",
+            "open_files": "enforced",
+            "file_mb": "enforced",
+            "disk_mb": "watched",
+        }
         notes = self._opened.notes if self._opened else ()
         return Capabilities("full", True, limits, notes)
+
+    async def workspaces(self) -> Path:
+        """The folder this namespace's workspaces are in."""
+        return (await self._open()).namespace
 
     async def prepare(self, spec: BaseSpec) -> Base:
         opened = await self._open()
@@ -95,9 +103,11 @@ class LocalSandboxProvider:
         for sandbox in self._sandboxes.values():
             sandbox.release()
         self._sandboxes.clear()
-        await self._guard.close()
+        await self.guard.close()
         opened, self._opened = self._opened, None
         if opened is not None:
+            if opened.shop.pids_parent is not None:
+                cgroup.remove(opened.shop.pids_parent)
             await asyncio.to_thread(claim.leave, opened.namespace, opened.lock_fd, remove=remove)
 
     async def _open(self) -> Opened:
@@ -105,6 +115,6 @@ class LocalSandboxProvider:
             async with self._opening:
                 if self._opened is None:
                     self._opened = await open_provider(
-                        self._namespace, self._wanted_state, self._wanted_cache, self._guard
+                        self._namespace, self._wanted_state, self._wanted_cache, self.guard
                     )
         return self._opened

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ports import SandboxLimits
-from harness.sandboxes import cage, folders, rootfs
+from harness.sandboxes import cage, cgroup, folders, rlimits, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
@@ -29,6 +29,7 @@ class Shop:
     guard: Guard
     bwrap: str
     shell: str
+    pids_parent: Path | None = None  # where processes are limited by control groups
 
     async def prefix(self) -> tuple[str, ...]:
         return (*await self.guard.entrance(), self.bwrap)
@@ -50,8 +51,14 @@ class Opened:
 
 async def open_provider(name: str, state: Path | None, cache: Path | None, guard: Guard) -> Opened:
     """Raises `SandboxUnavailableError` when isolation cannot be had here."""
-    shop = Shop(guard, bwrap(), shell())
-    await guard.entrance()
+    pids_parent = None if rlimits.processes_enforced() else cgroup.pids_parent()
+    shop = Shop(guard, bwrap(), shell(), pids_parent)
+    try:
+        await guard.entrance()
+    except SandboxUnavailableError as error:
+        from harness.doctor import isolation_remedy  # noqa: PLC0415 - needed only to refuse
+
+        raise SandboxUnavailableError(f"{error}\n{isolation_remedy()}".rstrip()) from error
     cache = await asyncio.to_thread(folders.cache_folder, cache)
     root = await asyncio.to_thread(rootfs.skeleton, cache)
     tools = await asyncio.to_thread(toolbox, cache)

@@ -1,5 +1,8 @@
 """Resource limits of a command, within what this machine allows."""
 
+import functools
+import os
+import re
 import resource
 
 from harness.ports import SandboxLimits
@@ -18,3 +21,15 @@ def wanted(limits: SandboxLimits) -> dict[int, int]:
 def within_hard_limit(kind: int, value: int) -> int:
     _, hard = resource.getrlimit(kind)
     return value if hard == resource.RLIM_INFINITY else min(value, hard)
+
+
+@functools.cache
+def processes_enforced() -> bool:
+    """Whether RLIMIT_NPROC counts the processes of one sandbox and nothing else.
+
+    Linux counts per user namespace since 5.14; before, it counted all of the user's. Root is
+    exempt, in whatever namespace.
+    """
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    return os.getuid() != 0 and version >= (5, 14)

@@ -5,10 +5,11 @@ import os
 import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import cage, folders, transfer
+from harness.sandboxes import cage, cgroup, folders, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
@@ -48,6 +49,7 @@ class LocalSandbox:
         self._lock = asyncio.Lock()
         self._lock_fd = lock_fd
         self._frozen = False
+        self._group: Path | None = None
         self._gone = False
 
     async def exec(  # noqa: PLR0913 - the port's signature
@@ -81,7 +83,7 @@ class LocalSandbox:
         try:
             try:
                 async with asyncio.timeout(timeout):
-                    if await running.open(self._limits):
+                    if await running.open(self._limits, self._process_group()):
                         reason = await self._until_end(running)
             except TimeoutError:
                 timed_out = True
@@ -90,6 +92,21 @@ class LocalSandbox:
             running.close()
         seconds = time.monotonic() - started
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
+
+    def _process_group(self) -> Path | None:
+        parent = self._shop.pids_parent
+        if self._group is None and parent is not None:
+            # Besides the command's: PID 1 of the cage, and the first of it, which sets up.
+            self._group = cgroup.pids_group(parent, self._limits.processes + 2)
+        return self._group
+
+    def _let_go(self) -> None:
+        if self._group is not None:
+            cgroup.remove(self._group)
+            self._group = None
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
 
     async def _until_end(self, running: Cage) -> str:
         """Wait for the command; the reason when a limit was passed and it must be killed."""
@@ -132,8 +149,7 @@ class LocalSandbox:
         self._gone = True
         async with self._lock:  # a command may still be ending
             await asyncio.to_thread(folders.remove, self.place.folder)
-            if self._lock_fd >= 0:
-                os.close(self._lock_fd)
+            self._let_go()
 
     @property
     def gone(self) -> bool:
@@ -143,8 +159,7 @@ class LocalSandbox:
         """Let go of the workspace and leave its files, for a later run to reopen."""
         if not self._gone:
             self._gone = True
-            if self._lock_fd >= 0:
-                os.close(self._lock_fd)
+            self._let_go()
 
 
 def _result(

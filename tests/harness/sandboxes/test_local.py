@@ -1,0 +1,158 @@
+"""What the local provider does beyond the port: death of the runner, locks, forced copies."""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.ports import Base, BaseSpec
+from harness.sandboxes.local import LocalSandboxProvider
+from orchestrator.errors import SandboxError, SandboxUnavailableError
+
+pytestmark = pytest.mark.isolation
+SCRIPT = Path(__file__).with_name("runner_to_kill.py")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    (repo / "file").write_text("base\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    for args in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *args], cwd=repo, check=True)
+    return repo
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxProvider]:
+    made = LocalSandboxProvider("killed", tmp_path / "state", cache)
+    try:
+        await made.workspaces()
+    except SandboxUnavailableError as error:
+        pytest.skip(str(error))
+    yield made
+    await made.close(remove=True)
+
+
+@pytest.fixture
+async def base(provider: LocalSandboxProvider, repo: Path) -> Base:
+    return await provider.prepare(BaseSpec(repo, "HEAD"))
+
+
+def alive(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_outlives_a_killed_runner(
+    provider: LocalSandboxProvider, base: Base, repo: Path, tmp_path: Path, cache: Path
+) -> None:
+    marker = f"marker-{secrets.token_hex(8)}"
+    root = Path(harness.__file__).parent.parent
+    runner = subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(repo), str(tmp_path / "state"), str(cache), marker],
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    try:
+        # The runner itself and, in each of four sandboxes, bwrap and three shells at least.
+        await until(lambda: len(alive(marker)) >= 1 + 4 * 4 or runner.poll() is not None)
+        assert runner.poll() is None
+        with pytest.raises(SandboxError, match="in use"):
+            await provider.create(base, "k0")
+    finally:
+        runner.send_signal(signal.SIGKILL)
+        runner.wait()
+    await until(lambda: not alive(marker))
+    again = await provider.create(base, "k0")
+    assert (await again.exec("cat kept")).text == "kept\n"
+
+
+async def test_a_dead_guard_is_replaced(provider: LocalSandboxProvider, base: Base) -> None:
+    box = await provider.create(base, "a")
+    running = asyncio.ensure_future(box.exec("touch begun; sleep 600", timeout=60))
+    begun = (await provider.workspaces()) / "a" / "upper" / "begun"
+    await until(begun.exists)
+    await provider.guard.close()
+    with pytest.raises(SandboxError):
+        await running
+    assert not provider.guard.alive
+    assert (await box.exec("ls begun")).text == "begun\n"
+    assert provider.guard.alive
+
+
+async def test_no_zombie_stays_behind(provider: LocalSandboxProvider, base: Base) -> None:
+    box = await provider.create(base, "a")
+    for _ in range(20):
+        assert (await box.exec("(sleep 600 &) ; true")).ok
+    await until(lambda: len(children_of_guard(provider)) == 0)
+
+
+def children_of_guard(provider: LocalSandboxProvider) -> list[str]:
+    init = Path(f"/proc/{provider.guard.pid}/task/{provider.guard.pid}/children").read_text()
+    pid = init.split()[0]
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+async def test_another_base_cannot_reopen_a_workspace(
+    provider: LocalSandboxProvider, base: Base, repo: Path
+) -> None:
+    box = await provider.create(base, "a")
+    box.release()
+    other = await provider.prepare(BaseSpec(repo, "HEAD", env={"A": "1"}))
+    with pytest.raises(SandboxError, match="another base"):
+        await provider.create(other, "a")
+
+
+async def test_index_is_fresh_inside(provider: LocalSandboxProvider, base: Base) -> None:
+    box = await provider.create(base, "a")
+    # Only a stale entry makes diff-files, which does not look at content, print anything.
+    assert (await box.exec("git diff-files")).text == ""
+
+
+async def test_a_damaged_base_is_made_again(
+    provider: LocalSandboxProvider, base: Base, repo: Path, cache: Path
+) -> None:
+    (base.folder.parent / "base.json").unlink()
+    again = await provider.prepare(BaseSpec(repo, "HEAD"))
+    assert again.id == base.id
+    assert (again.folder.parent / "base.json").exists()
+    assert list((cache / "bases").glob(".making-*")) == []
+
+
+async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: Path) -> None:
+    two = [LocalSandboxProvider(f"n{n}", tmp_path / "state", cache) for n in range(2)]
+    try:
+        spec = BaseSpec(repo, "HEAD", "echo $RANDOM$RANDOM > made")
+        first, second = await asyncio.gather(*(p.prepare(spec) for p in two))
+        assert first.id == second.id
+        boxes = [await p.create(first, "a") for p in two]
+        assert await boxes[0].download("made") == await boxes[1].download("made")
+    finally:
+        for p in two:
+            await p.close(remove=True)
+    assert not any((tmp_path / "state").iterdir())
