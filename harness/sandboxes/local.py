@@ -21,17 +21,24 @@ class LocalSandboxProvider:
     """Isolated sandboxes on this machine. See `harness.ports.SandboxProvider`.
 
     Workspaces live in `state`/`namespace`/key and survive a crash of this program; giving the
-    same namespace (a run's id) reopens them.
+    same namespace (a run's id) reopens them. `overlay` False makes workspaces copies: slower,
+    but a folder of the base can be renamed by one system call, which an overlay refuses (EXDEV).
     """
 
     name = "local"
 
     def __init__(
-        self, namespace: str, state: Path | None = None, cache: Path | None = None
+        self,
+        namespace: str,
+        state: Path | None = None,
+        cache: Path | None = None,
+        *,
+        overlay: bool = True,
     ) -> None:
         self._namespace = folders.file_name(namespace)
         self._wanted_state = state
         self._wanted_cache = cache
+        self._overlay = overlay
         self.guard = Guard()
         self._opening = asyncio.Lock()
         self._opened: Opened | None = None
@@ -115,6 +122,10 @@ class LocalSandboxProvider:
             async with self._opening:
                 if self._opened is None:
                     self._opened = await open_provider(
-                        self._namespace, self._wanted_state, self._wanted_cache, self.guard
+                        self._namespace,
+                        self._wanted_state,
+                        self._wanted_cache,
+                        self.guard,
+                        overlay=self._overlay,
                     )
         return self._opened

@@ -49,7 +49,9 @@ class Opened:
     notes: tuple[str, ...]
 
 
-async def open_provider(name: str, state: Path | None, cache: Path | None, guard: Guard) -> Opened:
+async def open_provider(
+    name: str, state: Path | None, cache: Path | None, guard: Guard, *, overlay: bool = True
+) -> Opened:
     """Raises `SandboxUnavailableError` when isolation cannot be had here."""
     pids_parent = None if rlimits.processes_enforced() else cgroup.pids_parent()
     shop = Shop(guard, bwrap(), shell(), pids_parent)
@@ -63,7 +65,8 @@ async def open_provider(name: str, state: Path | None, cache: Path | None, guard
     root = await asyncio.to_thread(rootfs.skeleton, cache)
     tools = await asyncio.to_thread(toolbox, cache)
     trial = _Trial(shop, root, tools)
-    place, overlay, notes = await _state_folder(folders.state_candidates(state, cache), trial)
+    candidates = folders.state_candidates(state, cache)
+    place, overlay, notes = await _state_folder(candidates, trial if overlay else None)
     lock_fd = await asyncio.to_thread(claim_namespace, place / name)
     return Opened(shop, cache, place / name, root, tools, overlay, lock_fd, notes)
 
@@ -143,11 +146,14 @@ class _Trial:
 
 
 async def _state_folder(
-    candidates: list[Path], trial: _Trial
+    candidates: list[Path], trial: _Trial | None
 ) -> tuple[Path, bool, tuple[str, ...]]:
-    """The first candidate in which overlays work; failing all, the first that can be written."""
+    """The first candidate in which overlays work; failing all, or without a trial, the first
+    that can be written."""
     notes: list[str] = []
     for candidate in candidates:
+        if trial is None:
+            break
         wrong = await trial.works(candidate)
         if not wrong:
             return candidate.resolve(), True, tuple(notes)

@@ -1,5 +1,6 @@
 """The sandbox a setup command runs in: the only one with a network and a writable environment."""
 
+import asyncio
 import configparser
 import os
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from harness.ports import ExecResult, SandboxLimits
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Place
-from harness.sandboxes.claim import make_folders
+from harness.sandboxes.claim import copy_layers, make_folders
 from harness.sandboxes.opening import Opened
 from harness.sandboxes.workspace import LocalSandbox
 from orchestrator.errors import SandboxError
@@ -40,7 +41,7 @@ class LocalWorkshop:
             host = Path("/etc") / name
             if host.exists():
                 files.append((host.resolve(), f"/etc/{name}"))
-        place = self._place(layers, folder)
+        place = await self._place(layers, folder)
         place = replace(place, writable_env=True, host_files=tuple(files))
         sandbox = self._sandbox(place, _SETUP_LIMITS)
         try:
@@ -49,15 +50,17 @@ class LocalWorkshop:
             text.unlink()
 
     async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
-        sandbox = self._sandbox(self._place(layers, folder), SandboxLimits())
+        sandbox = self._sandbox(await self._place(layers, folder), SandboxLimits())
         result = await sandbox.exec(command, timeout=_INSPECT_SECONDS, limit=_INDEX_BYTES)
         if not result.ok or result.truncated:
             said = result.err.decode("utf-8", "replace").strip()[-500:]
             raise SandboxError(f"`{command}` failed while a base was prepared: {said}")
         return result.out
 
-    def _place(self, layers: Layers, folder: Path) -> Place:
+    async def _place(self, layers: Layers, folder: Path) -> Place:
         make_folders(folder)
+        if not self._opened.overlay:
+            await asyncio.to_thread(copy_layers, layers, folder)
         return Place(layers, folder, self._opened.root, overlay=self._opened.overlay)
 
     def _sandbox(self, place: Place, limits: SandboxLimits) -> LocalSandbox:

@@ -156,3 +156,19 @@ async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: P
         for p in two:
             await p.close(remove=True)
     assert not any((tmp_path / "state").iterdir())
+
+
+async def test_workspaces_as_copies(tmp_path: Path, cache: Path, repo: Path) -> None:
+    copies = LocalSandboxProvider("copies", tmp_path / "state", cache / "copies", overlay=False)
+    try:
+        base = await copies.prepare(BaseSpec(repo, "HEAD", "mkdir made && echo 1 > made/one"))
+        assert any("copies" in note for note in copies.capabilities.notes)
+        box = await copies.create(base, "a")
+        rename = "import os; os.rename('made', 'moved'); os.remove('file'); os.mkfifo('pipe')"
+        assert (await box.exec(["python", "-c", rename])).ok
+        fork = await copies.create(await copies.snapshot(box), "b")
+        assert (await fork.exec("ls; cat moved/one")).text == "moved\npipe\n1\n"
+        fresh = await copies.create(base, "c")
+        assert (await fresh.exec("ls; git status --porcelain")).text == "file\nmade\n"
+    finally:
+        await copies.close(remove=True)
