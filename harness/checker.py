@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.git import Repository
+from harness.integrate import Winner
 from harness.ports import Base, SandboxProvider
 from harness.record.workspace import Workspace
 from harness.services import Bases
@@ -40,15 +41,19 @@ class PatchChecker:
             )
         )
 
-    async def tree(self, feature: Feature, commit: str, parent: str) -> Verification:
+    async def tree(self, winner: Winner, commit: str, parent: str) -> Verification:
+        feature = winner.feature
         integrated = await self.repository.integrated(parent)
-        others = [f for f in self.given.features if f.id in integrated and f.id != feature.id]
+        kept = (f for f in self.given.features if f.id in integrated and f.id != feature.id)
+        seen = self.workspace.attempt_folder(self.run, winner.key)
         return await verify_tree(
             TreeJob(
                 provider=self.provider,
                 before=await self.bases.of(parent),
                 tree=await self.bases.of(commit),
-                features=(feature, *others),
+                feature=feature,
+                kept=tuple(kept),
+                seen=seen if winner.base == parent and winner.verified else None,
                 project=self.given.project,
                 folder=self.workspace.run_folder(self.run) / feature.id,
                 key=f"{feature.id}.tree-{commit[:10]}",

@@ -14,21 +14,24 @@ from orchestrator import events
 from orchestrator.errors import MergeRefusedError, PatchRejectedError
 from orchestrator.values import AttemptKey, Feature, Verification
 
-#: Verifies the tree of a commit that would become the branch's head: (feature, commit, parent).
-TreeCheck = Callable[[Feature, str, str], Awaitable[Verification]]
-
 #: How often a merge is tried again because somebody else moved the branch meanwhile.
 _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """What is to be merged: the patch of one attempt against `base`."""
+    """What is to be merged: the patch of one attempt against the commit `base`. `verified`:
+    it passed everything there, so that the same files need not be verified again."""
 
     key: AttemptKey
     feature: Feature
     patch: bytes
     base: str
+    verified: bool = True
+
+
+#: Verifies the tree of a commit that would become the branch's head: (winner, commit, parent).
+TreeCheck = Callable[[Winner, str, str], Awaitable[Verification]]
 
 
 class Integrator:
@@ -76,7 +79,7 @@ class Integrator:
         return commit
 
     async def _verify(self, winner: Winner, commit: str, head: str, check: TreeCheck) -> None:
-        verification = await check(winner.feature, commit, head)
+        verification = await check(winner, commit, head)
         failed = [c.name for c in verification.acceptance if not c.passed]
         if verification.usable and not failed:
             return

@@ -57,7 +57,7 @@ def _key(feature: str, attempt: str) -> AttemptKey:
 async def _merge(services: Services, key: AttemptKey, person: str) -> str:
     patch = (services.attempt_folder(key) / PATCH).read_bytes()
     head = await services.repository.head_name(services.project.branch)
-    winner = Winner(key, services.feature(key.feature), patch, head or "")
+    winner = Winner(key, services.feature(key.feature), patch, head or "", verified=False)
     commit = await services.integrator.merge(winner, services.checker.tree)
     names = {"feature": key.feature, "attempt": key.name}
     services.journal.write(events.ReviewResolved(by=person, **names))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from harness.agents.task import Agent
 from harness.git import Repository
-from harness.integrate import Integrator
+from harness.integrate import Integrator, Winner
 from harness.ports import Base, BaseSpec, Model, SandboxProvider
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
@@ -74,8 +74,8 @@ class Checker(Protocol):
         """One attempt's patch on its base; the evidence is left in the attempt's folder."""
         ...
 
-    async def tree(self, feature: Feature, commit: str, parent: str) -> Verification:
-        """The tree of `commit`, which adds `feature` to `parent`, as the branch would be."""
+    async def tree(self, winner: Winner, commit: str, parent: str) -> Verification:
+        """The tree of `commit`, which adds the winner to `parent`, as the branch would be."""
         ...
 
 

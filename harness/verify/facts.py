@@ -1,11 +1,13 @@
 """What verification needs to know about a base before any patch: its tests, and which pass."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, Sandbox
+from harness.record import files
 from harness.verify.bench import Bench
 from harness.verify.commands import PytestCommand, is_test_file, is_test_module, read_command
 from harness.verify.shared import once
@@ -15,6 +17,7 @@ from orchestrator.values import Project
 #: Test modules of other features may not be importable yet; the rest must still be judged.
 SUITE_OPTIONS = ("--continue-on-collection-errors",)
 _DETECTED = "python -m pytest -q"
+_SUITE = "suite.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,22 @@ class Baseline:
         found = read_command(self.command)
         return found[0] if len(found) == 1 else None
 
+    def covers(self, command: str) -> bool:
+        """Whether `command` is pytest on places whose tests are among those that passed here,
+        so that watching for regressions watches over it too."""
+        runs = read_command(command)
+        return bool(runs) and all(
+            not run.filtered and bool(run.chosen) and all(map(self._knows, run.chosen))
+            for run in runs
+        )
+
+    def _knows(self, place: str) -> bool:
+        place = place.removeprefix("./").rstrip("/")
+        return any(
+            test == place or test.startswith((f"{place}::", f"{place}[", f"{place}/"))
+            for test in self.passed
+        )
+
 
 async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
     """The base's test files and support: path -> blob id."""
@@ -40,11 +59,11 @@ async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
             command = f"git --git-dir={sandbox.base_git} ls-tree -r -z HEAD"
             result = await bench.run(sandbox, command, limit=32_000_000)
         entries = (e.partition(b"\t") for e in result.out.split(b"\0") if b"\t" in e)
-        files = {
+        blobs = {
             path.decode("utf-8", "surrogateescape"): facts.split(b" ")[2].decode("ascii", "replace")
             for facts, _, path in entries
         }
-        return {p: blob for p, blob in files.items() if is_test_file(p) and p.isprintable()}
+        return {p: blob for p, blob in blobs.items() if is_test_file(p) and p.isprintable()}
 
     return await once(base.folder / "test-files.json", find)
 
@@ -79,6 +98,22 @@ async def remember(base: Base, command: str, run: TestRun) -> None:
         return _facts(run)
 
     await once(_suite_file(base, command), known)
+
+
+def leave(folder: Path, run: TestRun) -> None:
+    """Keep in an attempt's folder how the project's tests ended on its files, for `adopt`."""
+    files.replace_json(folder / _SUITE, _facts(run))
+
+
+async def adopt(base: Base, command: str, folder: Path) -> None:
+    """What `leave` kept becomes the baseline of `base`, whose files are the same."""
+
+    async def known() -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((folder / _SUITE).read_bytes())
+        return data
+
+    if (folder / _SUITE).exists():
+        await once(_suite_file(base, command), known)
 
 
 def _suite_file(base: Base, command: str) -> Path:

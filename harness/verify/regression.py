@@ -14,11 +14,13 @@ from harness.verify.tree import listed
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """`broken` are node ids; `problems` say it in words; `run` is None when nothing was run."""
+    """`broken` are node ids; `problems` say it in words; `run` is None when nothing was run.
+    `restored`: test files were put back first, so that `run` is not of the tree as it is."""
 
     run: TestRun | None = None
     broken: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    restored: bool = False
 
 
 async def regress(  # noqa: PLR0913 - two trees and how to compare them
@@ -53,7 +55,7 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
         red = sorted(set(red) - again.passed)
     problems = [f"breaks tests that passed: {listed(broken)}"] if broken else []
     problems += [f"adds tests that fail: {listed(red)}"] if red else []
-    return Regression(run, tuple(broken), tuple(problems))
+    return Regression(run, tuple(broken), tuple(problems), restored=any(restore.values()))
 
 
 async def _missed(

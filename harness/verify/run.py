@@ -15,7 +15,15 @@ from harness.verify import checks, lint, record
 from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
-from harness.verify.facts import Baseline, baseline, remember, suite_command, test_files
+from harness.verify.facts import (
+    Baseline,
+    adopt,
+    baseline,
+    leave,
+    remember,
+    suite_command,
+    test_files,
+)
 from harness.verify.patch import PatchText
 from harness.verify.regression import Regression, regress
 from harness.verify.suite import judge
@@ -48,13 +56,18 @@ class VerifyJob:
 @dataclass(frozen=True, slots=True)
 class TreeJob:
     """One merged commit to verify: `tree` is its base, `before` the head it was built on.
-    `features` are those whose acceptance must hold on it.
+
+    `feature` is what it adds, `kept` what was merged before: the acceptance of all must hold.
+    `seen`: the log folder of a verification that passed on a tree with the very same files,
+    which is not repeated.
     """
 
     provider: SandboxProvider
     before: Base
     tree: Base
-    features: tuple[Feature, ...]
+    feature: Feature
+    kept: tuple[Feature, ...]
+    seen: Path | None
     project: Project
     folder: Path
     key: str
@@ -79,14 +92,17 @@ async def verify(job: VerifyJob) -> Verification:
 
 
 async def verify_tree(job: TreeJob) -> Verification:
-    """Judge a merged tree by several features' acceptance and by what passed before it."""
+    """Judge a merged tree by its features' acceptance and by what passed before it."""
     bench = Bench(job.provider, job.key, job.folder / LOG, job.timeout, total=_TOTAL * job.timeout)
     try:
-        commands = list(dict.fromkeys(c for f in job.features for c in f.acceptance))
-        done = await _acceptance(bench, job.before, job.tree, commands)
-        found = Verification(usable=True, acceptance=tuple(c.result for c in done))
-        if all(c.passed for c in found.acceptance):
-            found = await _merged(bench, job, found, done)
+        before = await _baseline(bench, job.before, job.project)
+        if job.seen is None:
+            found = await _added(bench, job, before)
+        else:
+            found = await _seen(job, before)
+        if found.usable and all(c.passed for c in found.acceptance):
+            kept = await _kept(bench, job, before)
+            found = replace(found, acceptance=(*found.acceptance, *kept))
         return replace(found, problems=(*found.problems, *_failures(found.acceptance)))
     finally:
         bench.close()
@@ -144,6 +160,8 @@ async def _widen(
         return replace(
             found, usable=False, regressions=regression.broken, problems=regression.problems
         )
+    if regression.run is not None and not regression.restored:
+        await asyncio.to_thread(leave, job.folder, regression.run)
     lines = dict(regression.run.lines) if regression.run else {}
     seconds = regression.run.result.seconds if regression.run else 0.0
     acceptance = []
@@ -198,25 +216,61 @@ async def _confirm(
     return result, lines
 
 
-async def _merged(
-    bench: Bench, job: TreeJob, found: Verification, done: list[Checked]
-) -> Verification:
-    before = await _baseline(bench, job.before, job.project)
-    regression = Regression()
-    if before is not None and (before.passed or before.exit == 0):
-        old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
-        changed = [path for path, blob in old.items() if new.get(path) != blob]
-        restore = {job.before.commit: changed} if changed else {}
-        regression = await regress(bench, job.before, job.tree, before, restore=restore)
-        seen = regression.run
-        if seen is not None and not restore and before.passed <= seen.passed:
-            await remember(job.tree, before.command, seen)
+# ------------------------------------------------------------- a merged tree
+
+
+async def _added(bench: Bench, job: TreeJob, before: Baseline | None) -> Verification:
+    """The acceptance of what is added, and all that passed before it."""
+    done = await _acceptance(bench, job.before, job.tree, job.feature.acceptance)
+    found = Verification(usable=True, acceptance=tuple(c.result for c in done))
+    if not all(c.passed for c in found.acceptance):
+        return found
+    regression = await _broken(bench, job, before) if before is not None else Regression()
     if regression.problems:
         return replace(
             found, usable=False, regressions=regression.broken, problems=regression.problems
         )
     confirmed = [(await _confirm(bench, job.tree, one, regression, ()))[0] for one in done]
     return replace(found, acceptance=tuple(confirmed))
+
+
+async def _broken(bench: Bench, job: TreeJob, before: Baseline) -> Regression:
+    if not before.passed and before.exit != 0:
+        return Regression()
+    old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
+    changed = [path for path, blob in old.items() if new.get(path) != blob]
+    restore = {job.before.commit: changed} if changed else {}
+    regression = await regress(bench, job.before, job.tree, before, restore=restore)
+    seen = regression.run
+    if seen is not None and not restore and before.passed <= seen.passed:
+        await remember(job.tree, before.command, seen)
+    return regression
+
+
+async def _seen(job: TreeJob, before: Baseline | None) -> Verification:
+    """The same files were verified as the winner's patch on this very head."""
+    assert job.seen is not None
+    if before is not None:
+        await adopt(job.tree, before.command, job.seen)
+    checks = tuple(CheckResult(c, True, "seen on these files") for c in job.feature.acceptance)
+    return Verification(usable=True, acceptance=checks)
+
+
+async def _kept(bench: Bench, job: TreeJob, before: Baseline | None) -> tuple[CheckResult, ...]:
+    """Acceptance of earlier features, unless the project's tests have just shown it: tests that
+    passed before the merge were run on the tree and still pass."""
+    own = set(job.feature.acceptance)
+    commands = dict.fromkeys(c for f in job.kept for c in f.acceptance if c not in own)
+    rest = [c for c in commands if before is None or not before.covers(c)]
+    done = await _acceptance(bench, job.before, job.tree, rest)
+    return tuple(
+        [
+            (await _confirm(bench, job.tree, one, Regression(), ()))[0]
+            if one.result.passed
+            else one.result
+            for one in done
+        ]
+    )
 
 
 # ------------------------------------------------------------------ measures
