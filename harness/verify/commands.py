@@ -19,13 +19,15 @@ class PytestCommand:
     """A shell line that runs pytest once.
 
     `strict`: its exit status is pytest's own. `filtered`: options choose tests by more than
-    their place. `chosen`: the node ids it names. `moves`: it changes the folder first.
+    their place. `chosen`: the node ids it names. `places`: all its arguments that are no options.
+    `moves`: it changes the folder first.
     """
 
     line: str
     strict: bool
     filtered: bool
     chosen: tuple[str, ...]
+    places: tuple[str, ...]
     moves: bool
 
 
@@ -96,6 +98,7 @@ def _command(line: str, words: list[str], *, strict: bool, moves: bool) -> Pytes
         strict=strict,
         filtered=any(a.startswith(_FILTERS) for a in arguments),
         chosen=tuple(a for a in arguments if "::" in a and not a.startswith("-")),
+        places=tuple(a for a in arguments if not a.startswith("-")),
         moves=moves,
     )
 

@@ -39,7 +39,10 @@ class Baseline:
         so that watching for regressions watches over it too."""
         runs = read_command(command)
         return bool(runs) and all(
-            not run.filtered and bool(run.chosen) and all(map(self._knows, run.chosen))
+            run.strict
+            and not (run.filtered or run.moves)
+            and bool(run.places)
+            and all(map(self._knows, run.places))
             for run in runs
         )
 
