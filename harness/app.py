@@ -92,9 +92,9 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
 
 
 def _workers(model: Model) -> int:
-    """A live attempt waits for its model nearly all the time; a recorded one never does."""
-    cores = os.cpu_count() or 1
-    return 15 if model.source == "live" else max(2, min(15, cores))
+    """A live attempt waits for its model nearly all the time. A recorded one works all the time,
+    but two to a core fill the pauses in which its verification waits for a disk or a queue."""
+    return 15 if model.source == "live" else min(15, 2 * (os.cpu_count() or 1))
 
 
 async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
