@@ -37,6 +37,7 @@ class PatchChecker:
                 protected=self.protected(feature),
                 folder=self.workspace.attempt_folder(self.run, key),
                 key=f"{key.feature}.{key.name}.verify",
+                pending=await self._pending(base.commit, feature),
                 timeout=self._seconds(feature),
             )
         )
@@ -57,8 +58,20 @@ class PatchChecker:
                 project=self.given.project,
                 folder=self.workspace.run_folder(self.run) / feature.id,
                 key=f"{feature.id}.tree-{commit[:10]}",
+                pending=await self._pending(parent, feature),
                 timeout=self._seconds(feature),
             )
+        )
+
+    async def _pending(self, commit: str, feature: Feature) -> tuple[str, ...]:
+        """Acceptance commands of the features that are not merged at `commit`."""
+        integrated = await self.repository.integrated(commit)
+        return tuple(
+            command
+            for other in self.given.features
+            if other.id not in integrated and other.id != feature.id
+            for command in other.acceptance
+            if command not in feature.acceptance
         )
 
     def _seconds(self, feature: Feature) -> float:

@@ -1,7 +1,7 @@
 """What verification needs to know about a base before any patch: its tests, and which pass."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ _SUITE = "suite.json"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How the project's tests end on the base. `passed` is empty when they are not pytest's."""
+    """How the project's tests end on the base. `passed` and `failed` are empty when they are not
+    pytest's."""
 
     command: str
     exit: int
     passed: frozenset[str]
+    failed: frozenset[str] = frozenset()
     timed_out: bool = False
 
     @property
@@ -47,11 +49,18 @@ class Baseline:
         )
 
     def _knows(self, place: str) -> bool:
-        place = place.removeprefix("./").rstrip("/")
-        return any(
-            test == place or test.startswith((f"{place}::", f"{place}[", f"{place}/"))
-            for test in self.passed
-        )
+        return any(_lies_in(test, place) for test in self.passed)
+
+    def exams_of(self, commands: Iterable[str]) -> frozenset[str]:
+        """Tests that fail here in the places that these pytest commands name: the exams of
+        features that are still to come, which tell nothing about the one at hand."""
+        places = [p for c in commands for run in read_command(c) for p in run.places]
+        return frozenset(t for t in self.failed if any(_lies_in(t, p) for p in places))
+
+
+def _lies_in(test: str, place: str) -> bool:
+    place = place.removeprefix("./").rstrip("/")
+    return test == place or test.startswith((f"{place}::", f"{place}[", f"{place}/"))
 
 
 async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
@@ -89,23 +98,27 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
 
     data = await once(_suite_file(base, command), find)
     return Baseline(
-        command, int(data["exit"]), frozenset(data["passed"]), timed_out=bool(data["timed_out"])
+        command,
+        int(data["exit"]),
+        frozenset(data["passed"]),
+        frozenset(data["failed"]),
+        timed_out=bool(data["timed_out"]),
     )
 
 
-async def remember(base: Base, command: str, run: TestRun) -> None:
+async def remember(base: Base, command: str, run: TestRun, left_out: Collection[str]) -> None:
     """Keep a run of the project's tests on `base` itself as its baseline: a merged tree that
-    was just verified is the next features' base."""
+    was just verified is the next features' base. `left_out` failed before and were not run."""
 
     async def known() -> dict[str, Any]:
-        return _facts(run)
+        return _facts(run, left_out)
 
     await once(_suite_file(base, command), known)
 
 
-def leave(folder: Path, run: TestRun) -> None:
+def leave(folder: Path, run: TestRun, left_out: Collection[str]) -> None:
     """Keep in an attempt's folder how the project's tests ended on its files, for `adopt`."""
-    files.replace_json(folder / _SUITE, _facts(run))
+    files.replace_json(folder / _SUITE, _facts(run, left_out))
 
 
 async def adopt(base: Base, command: str, folder: Path) -> None:
@@ -137,9 +150,12 @@ async def run_suite(
     return TestRun(result), False
 
 
-def _facts(run: TestRun) -> dict[str, Any]:
+def _facts(run: TestRun, left_out: Collection[str] = ()) -> dict[str, Any]:
+    # What was left out would have failed, and then pytest would have said 1.
+    left_out_exit = 1 if left_out and run.result.exit == 0 else run.result.exit
     return {
-        "exit": run.result.exit,
+        "exit": left_out_exit,
         "timed_out": run.result.timed_out,
         "passed": sorted(run.passed),
+        "failed": sorted(run.failed | set(left_out)),
     }

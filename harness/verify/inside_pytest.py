@@ -50,6 +50,9 @@ def pytest_collection_modifyitems(session, config, items):
     if keep is not None:
         wanted = set(keep)
         items[:] = [item for item in items if item.nodeid in wanted]
+    drop = set(CONFIG.get("drop", ()))
+    if drop:
+        items[:] = [item for item in items if item.nodeid not in drop]
     if CONFIG.get("canary") and items:
         plant(session, items)
 

@@ -1,7 +1,7 @@
 """Runs the project's tests on a tree: what passed on the base must pass still."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.ports import Base, Sandbox
@@ -31,15 +31,18 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
     *,
     restore: Mapping[str, Sequence[str]],
     measure: Sequence[str] = (),
+    leave_out: Collection[str] = (),
 ) -> Regression:
     """`known` is the base that `before` was found on, `tree` what is judged by it.
 
     `restore`: commit -> test files put back from it, so that no attempt weakens them.
+    `leave_out`: node ids that fail on `known` and are other features' exams.
 
     Tests that fail are run once more by themselves in a fresh fork before they count: a test
     that fails one time in many is not the patch's fault.
     """
-    run = await _once(bench, tree, before, restore, {"measure": list(measure)})
+    config = {"measure": list(measure), "drop": sorted(leave_out)}
+    run = await _once(bench, tree, before, restore, config)
     if before.pytest is None:
         return await _by_exit(bench, tree, before, restore, run)
     if run.result.timed_out:

@@ -39,7 +39,8 @@ _TOTAL = 6.0
 @dataclass(frozen=True, slots=True)
 class VerifyJob:
     """One patch to verify. `timeout` is for one command, in seconds; `folder` is the attempt's
-    log folder; `key` names the sandboxes. `protected` are globs no patch may touch.
+    log folder; `key` names the sandboxes. `protected` are globs no patch may touch. `pending`
+    are acceptance commands of other features that are not merged yet.
     """
 
     provider: SandboxProvider
@@ -50,6 +51,7 @@ class VerifyJob:
     protected: tuple[str, ...]
     folder: Path
     key: str
+    pending: tuple[str, ...] = ()
     timeout: float = 600.0
 
 
@@ -58,6 +60,7 @@ class TreeJob:
     """One merged commit to verify: `tree` is its base, `before` the head it was built on.
 
     `feature` is what it adds, `kept` what was merged before: the acceptance of all must hold.
+    `pending` as in `VerifyJob`.
     `seen`: the log folder of a verification that passed on a tree with the very same files,
     which is not repeated.
     """
@@ -71,6 +74,7 @@ class TreeJob:
     project: Project
     folder: Path
     key: str
+    pending: tuple[str, ...] = ()
     timeout: float = 600.0
 
 
@@ -155,13 +159,15 @@ async def _widen(
 ) -> Verification:
     """Regressions, confirmation, coverage and quality of a patch whose acceptance passed."""
     measured = _product(tree.text)
-    regression = await _regression(bench, job, tree, measured)
+    before = await _baseline(bench, job.base, job.project)
+    left_out = before.exams_of(job.pending) if before is not None else frozenset[str]()
+    regression = await _regression(bench, job, tree, before, measured)
     if regression.problems:
         return replace(
             found, usable=False, regressions=regression.broken, problems=regression.problems
         )
     if regression.run is not None and not regression.restored:
-        await asyncio.to_thread(leave, job.folder, regression.run)
+        await asyncio.to_thread(leave, job.folder, regression.run, left_out)
     lines = dict(regression.run.lines) if regression.run else {}
     seconds = regression.run.result.seconds if regression.run else 0.0
     acceptance = []
@@ -182,14 +188,21 @@ async def _widen(
 
 
 async def _regression(
-    bench: Bench, job: VerifyJob, tree: Tree, measured: Sequence[str]
+    bench: Bench, job: VerifyJob, tree: Tree, before: Baseline | None, measured: Sequence[str]
 ) -> Regression:
-    before = await _baseline(bench, job.base, job.project)
     if before is None or (not before.passed and before.exit != 0):
         return Regression()
     known = await test_files(bench, job.base)
     restore = {job.base.commit: [p for p in tree.touched if p in known]}
-    return await regress(bench, job.base, tree.base, before, restore=restore, measure=measured)
+    return await regress(
+        bench,
+        job.base,
+        tree.base,
+        before,
+        restore=restore,
+        measure=measured,
+        leave_out=before.exams_of(job.pending),
+    )
 
 
 async def _baseline(bench: Bench, base: Base, project: Project) -> Baseline | None:
@@ -240,10 +253,13 @@ async def _broken(bench: Bench, job: TreeJob, before: Baseline) -> Regression:
     old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
     changed = [path for path, blob in old.items() if new.get(path) != blob]
     restore = {job.before.commit: changed} if changed else {}
-    regression = await regress(bench, job.before, job.tree, before, restore=restore)
+    left_out = before.exams_of(job.pending)
+    regression = await regress(
+        bench, job.before, job.tree, before, restore=restore, leave_out=left_out
+    )
     seen = regression.run
     if seen is not None and not restore and before.passed <= seen.passed:
-        await remember(job.tree, before.command, seen)
+        await remember(job.tree, before.command, seen, left_out)
     return regression
 
 

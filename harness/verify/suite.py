@@ -105,7 +105,8 @@ async def run_pytest(
     options: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
 ) -> TestRun:
-    """Run it once. `config` is the plugin's: canary, keep (node ids), measure (paths), collect."""
+    """Run it once. `config` is the plugin's: canary, keep and drop (node ids), measure (paths),
+    collect."""
     module = f"ff_{secrets.token_hex(5)}"
     root = [] if command.moves else [f"--rootdir={sandbox.workdir}"]
     script = _SCRIPT.format(
