@@ -44,12 +44,16 @@ def start(options: RunOptions) -> int:
         from harness import dry_run  # noqa: PLC0415 - a run does not need it
 
         return asyncio.run(dry_run.show(given, workspace, options))
-    with workspace.lock():
-        return asyncio.run(_start(given, workspace, options))
-
-
-async def _start(given: FeatureList, workspace: Workspace, options: RunOptions) -> int:
+    # All that can be refused is refused before anything is created, the lock's folder included.
+    asyncio.run(inputs.preview(given, workspace.root, options))
     model = choose_model(given, workspace, options)
+    with workspace.lock():
+        return asyncio.run(_start(given, workspace, options, model))
+
+
+async def _start(
+    given: FeatureList, workspace: Workspace, options: RunOptions, model: Model
+) -> int:
     target = await inputs.open_target(given, workspace.root, create=True)
     inputs.write_passes(options.features, given, target.integrated)
     digest = inputs.digest(given, options, target.repository.path)
@@ -64,7 +68,8 @@ async def _start(given: FeatureList, workspace: Workspace, options: RunOptions) 
     else:
         run = unfinished.id
         file = RunFile.load(workspace.run_file(run))
-    settings = settings_of(run, given, options, workers=options.workers or _workers(model))
+    workers = inputs.workers(options, live=model.source == "live")
+    settings = settings_of(run, given, options, workers=workers)
     opened = Opened(given, workspace, options, target, model, settings)
     return await _play(opened, file, resumed=unfinished is not None)
 
@@ -89,12 +94,6 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
     from harness.models.anthropic_api import AnthropicModel  # noqa: PLC0415
 
     return AnthropicModel()
-
-
-def _workers(model: Model) -> int:
-    """A live attempt waits for its model nearly all the time. A recorded one works all the time,
-    but two to a core fill the pauses in which its verification waits for a disk or a queue."""
-    return 15 if model.source == "live" else min(15, 2 * (os.cpu_count() or 1))
 
 
 async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:

@@ -1,6 +1,5 @@
 """The commands beside `run`: each looks at a workspace, or decides one thing in it."""
 
-import asyncio
 import getpass
 import json
 from collections.abc import Callable, Mapping
@@ -79,7 +78,10 @@ def resume(command: Command) -> int:
     if command.run_id is None:
         info = next((r for r in workspace.runs() if not r.finished), None)
         if info is None:
-            print("nothing to resume: every run here has come to its end")
+            newest = find_run(workspace, None)
+            print(
+                f"nothing to resume: every run here has come to its end; the newest is {newest.id}"
+            )
             return 0
     else:
         info = find_run(workspace, command.run_id)
@@ -90,6 +92,8 @@ def resume(command: Command) -> int:
 
 
 def accept(command: Command) -> int:
+    import asyncio  # noqa: PLC0415 - the other commands do without
+
     from harness import review  # noqa: PLC0415
 
     workspace = _workspace(command)

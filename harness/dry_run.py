@@ -6,42 +6,79 @@ from harness.models import prices
 from harness.record.workspace import Workspace
 from orchestrator import forecast
 from orchestrator.model_router import tier_for
-from orchestrator.values import TIERS, FeatureList, Usage
+from orchestrator.values import TIERS, FeatureList, Tier, Usage
 
 #: What a turn may hold at most: the agent's context is kept below this many tokens.
 _CONTEXT_TOKENS = 40_000
 _REPLY_TOKENS = 16_000
-_LIVE_WORKERS = 15
 
 
 async def show(given: FeatureList, workspace: Workspace, options: RunOptions) -> int:
     """Always 0; raises `InputError` as a run would."""
-    recorded = inputs.recording_path(given, workspace.root) is not None and not options.live
-    seed = inputs.seed_path(given, workspace.root)
-    if seed is not None and not inputs.repo_path(given, workspace.root).exists():
-        existing, done = inputs.seed_files(seed), frozenset[str]()
-    else:
-        target = await inputs.open_target(given, workspace.root, create=False)
-        existing, done = target.files, frozenset(target.integrated)
+    live = options.live or inputs.recording_path(given, workspace.root) is None
+    found = await inputs.preview(given, workspace.root, options)
     plan = forecast.forecast(
         given,
-        worst_case_attempt_usd=0.0 if recorded else _worst_case_usd(given, options),
-        workers=options.workers or _LIVE_WORKERS,
-        existing_files=existing,
-        done=done,
+        worst_case_attempt_usd=_worst_case_usd(given, options) if live else 0.0,
+        workers=inputs.workers(options, live=live),
+        existing_files=found.files,
+        done=found.done,
         only=options.only or None,
     )
     print(forecast.render(plan))
+    print(
+        "\n".join(["", "Where", *_where(given, workspace, options), *_models(given, options, live)])
+    )
     return 0
 
 
-def _worst_case_usd(given: FeatureList, options: RunOptions) -> float | None:
-    """The most that one attempt can cost: every turn full, on the dearest tier a round may use."""
-    tiers = [
-        tier_for(f, given.defaults, given.defaults.rounds, options.tier) for f in given.features
+def _where(given: FeatureList, workspace: Workspace, options: RunOptions) -> list[str]:
+    repo = inputs.repo_path(given, workspace.root)
+    made = "" if repo.exists() else f", to be made from {given.project.seed}"
+    return [
+        f"  repo       {repo}{made}",
+        f"  branch     {given.project.branch}",
+        f"  sandbox    {options.sandbox}"
+        + (" (NO ISOLATION)" if options.sandbox == "process" else ""),
     ]
-    dearest = max(tiers, key=TIERS.index)
-    turn = prices.cost_usd(
-        prices.model_id(dearest), Usage(cache_write=_CONTEXT_TOKENS, output=_REPLY_TOKENS)
-    )
-    return None if turn is None else turn * given.defaults.turns
+
+
+def _models(given: FeatureList, options: RunOptions, live: bool) -> list[str]:
+    if not live:
+        return [
+            f"  model      recordings in {given.project.recording}: none is asked, none is paid"
+        ]
+    lines = []
+    for tier in _tiers(given, options):
+        model = prices.model_id(tier)
+        read, written = (
+            prices.cost_usd(model, usage) for usage in (Usage(input=1000), Usage(output=1000))
+        )
+        price = (
+            "price unknown: refused where a budget is set"
+            if read is None or written is None
+            # Dollars per thousand tokens, times a thousand.
+            else f"${1000 * read:.2f} in, ${1000 * written:.2f} out per million tokens"
+        )
+        lines.append(f"  {tier:<9}  {model}, {price}")
+    return lines
+
+
+def _tiers(given: FeatureList, options: RunOptions) -> list[Tier]:
+    """Every tier that some round of some feature may use, cheapest first."""
+    rounds = range(1, given.defaults.rounds + 1)
+    found = {
+        tier_for(f, given.defaults, number, options.tier)
+        for f in given.features
+        for number in rounds
+    }
+    return sorted(found, key=TIERS.index)
+
+
+def _worst_case_usd(given: FeatureList, options: RunOptions) -> float | None:
+    """The most that one attempt can cost: every turn full, on the dearest tier that it may use.
+    None when the price of one of them is unknown."""
+    full = Usage(cache_write=_CONTEXT_TOKENS, output=_REPLY_TOKENS)
+    turns = [prices.cost_usd(prices.model_id(t), full) for t in _tiers(given, options)]
+    known = [turn for turn in turns if turn is not None]
+    return max(known) * given.defaults.turns if len(known) == len(turns) else None

@@ -173,8 +173,11 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     add("--sandbox", default="local", metavar="NAME", help="local, or process (NO isolation)")
     add("--live", action="store_true", help="ask real models even where a recording is given")
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
-    add("--json", action="store_true", help="events as JSON lines, the report last")
-    add("--plain", action="store_true", help="plain lines even on a terminal")
+    screens = sub.add_mutually_exclusive_group()
+    screens.add_argument(
+        "--json", action="store_true", help="events as JSON lines, the report last"
+    )
+    screens.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

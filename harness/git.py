@@ -167,17 +167,23 @@ def _refusal(stderr: str) -> MergeRefusedError | PatchRejectedError:
 async def open_repository(path: Path) -> Repository:
     """Raises `InputError` when the path holds no usable git repository."""
     if not path.is_dir():
+        what = "not a folder" if path.exists() else "there is no such folder"
         raise InputError(
-            f"--repo {path}: there is no such folder; give the path of a git repository"
+            f"repository {path}: {what}; give the path of one with --repo or project.repo"
         )
     repository = Repository(path)
     try:
-        await repository.git("rev-parse", "--git-dir")
+        below = (await repository.git("rev-parse", "--show-prefix")).strip()
     except GitError as error:
         hint = "run `git init` and commit there first, or give another path"
         if "dubious ownership" in str(error):
             hint = f"git refuses it: `git config --global --add safe.directory {path}`"
-        raise InputError(f"--repo {path}: not a git repository; {hint}") from error
+        raise InputError(f"repository {path}: git knows none there; {hint}") from error
+    if below:
+        raise InputError(
+            f"repository {path}: a folder within another repository; give that repository's root, "
+            "or run `git init` and commit in the folder"
+        )
     return repository
 
 

@@ -3,11 +3,12 @@
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import git
+from harness import git, sandboxes
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.record import files
@@ -35,6 +36,11 @@ def read_features(options: RunOptions) -> FeatureList:
     """Raises `InputError` (all problems of the list at once, or the flag that does not fit)."""
     path = options.features
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(
+                f"{path}: is a pipe or a device; save the list as a file, since a run writes "
+                "`passes` to it"
+            )
         text = feature_lists.decode(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise InputError(
@@ -74,6 +80,9 @@ def _check_names(given: FeatureList, options: RunOptions) -> None:
     for name in {given.defaults.agent, *(f.agent for f in given.features if f.agent)}:
         if name not in AGENTS:
             raise InputError(f"agent {name!r} is not known{_nearest(name, AGENTS)}")
+    if options.sandbox not in sandboxes.NAMES:
+        near = _nearest(options.sandbox, sandboxes.NAMES)
+        raise InputError(f"--sandbox {options.sandbox}: no sandbox is called so{near}")
 
 
 def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
@@ -140,17 +149,53 @@ async def _base_of(repository: Repository, given: FeatureList) -> str:
     wanted = given.project.base or "HEAD"
     commit = await repository.commit_of(wanted)
     if commit is None:
-        what = f"project.base {wanted!r}" if given.project.base else "the repository"
-        raise InputError(
-            f"{what} at {repository.path} has no commit; commit something, or set project.base "
-            "to a branch or commit that exists"
-        )
+        if given.project.base:
+            raise InputError(
+                f"project.base {wanted!r}: {repository.path} has no such branch or commit; "
+                "name one that exists, or remove the key to start from what is checked out"
+            )
+        raise InputError(f"repository {repository.path}: has no commit yet; commit something first")
     return commit
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """`files` of the integration branch, or of what it would be made from; `done`: merged."""
+
+    files: frozenset[str]
+    done: frozenset[str]
+
+
+async def preview(given: FeatureList, workspace: Path, options: RunOptions) -> Preview:
+    """What a run would start from. Creates nothing, and raises `InputError` as a run would."""
+    recording_path(given, workspace)
+    seed = seed_path(given, workspace)
+    if seed is not None and not repo_path(given, workspace).exists():
+        found = Preview(seed_files(seed), frozenset())
+    else:
+        target = await open_target(given, workspace, create=False)
+        found = Preview(target.files, frozenset(target.integrated))
+    problems = unmet(given, frozenset(options.only), found.done)
+    if problems:
+        raise InputError("\n".join(problems))
+    return found
 
 
 def seed_files(seed: Path) -> frozenset[str]:
     """What the first commit of a repository made from `seed` would hold."""
+    if not seed.is_dir():
+        raise InputError(
+            f"project.seed {seed}: there is no such folder; remove the key to build a repository "
+            "that exists"
+        )
     return frozenset(str(p.relative_to(seed)) for p in seed.rglob("*") if p.is_file())
+
+
+def workers(options: RunOptions, *, live: bool) -> int:
+    """How many attempts work at once. A live one waits for its model nearly all the time. A
+    recorded one works all the time, but two to a core fill the pauses in which its verification
+    waits for a disk or a queue."""
+    return options.workers or (15 if live else min(15, 2 * (os.cpu_count() or 1)))
 
 
 def digest(given: FeatureList, options: RunOptions, repo: Path) -> str:

@@ -3,13 +3,14 @@
 from harness import app, inputs
 from harness.attempt import PATCH, load_result
 from harness.batch import key_of
+from harness.inputs import Target
 from harness.integrate import Winner
 from harness.record.clock import SystemClock
-from harness.record.journal import Journal
+from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.run_file import RunFile
 from harness.services import Services
-from orchestrator import events
+from orchestrator import events, state
 from orchestrator.errors import InputError
 from orchestrator.values import AttemptKey
 
@@ -17,8 +18,9 @@ from orchestrator.values import AttemptKey
 async def accept(
     workspace: Workspace, info: RunInfo, feature: str, attempt: str, person: str
 ) -> str:
-    """The commit on the branch. Raises `InputError` when there is no such attempt or it left no
-    patch, `MergeRefusedError` when it conflicts with the branch or makes it red."""
+    """The commit on the branch. Raises `InputError` when there is no such attempt, it left no
+    patch, or the feature is merged already; `MergeRefusedError` when it conflicts with the branch
+    or makes it red."""
     options = RunFile.load(workspace.run_file(info.id)).run_options()
     given = inputs.read_features(options)
     if feature not in {f.id for f in given.features}:
@@ -31,6 +33,7 @@ async def accept(
             f"`fibreflow report {info.id}` lists them"
         )
     target = await inputs.open_target(given, workspace.root, create=False)
+    await _refuse_merged(target, info, key)
     opened = app.Opened(
         given=given,
         workspace=workspace,
@@ -45,6 +48,22 @@ async def accept(
             return await _merge(services, key, person)
     finally:
         journal.close()
+
+
+async def _refuse_merged(target: Target, info: RunInfo, key: AttemptKey) -> None:
+    """What is merged stays so. The same decision once more completes one that was cut short."""
+    commit = target.integrated.get(key.feature)
+    if commit is None:
+        return
+    said = (await target.repository.git("show", "-s", "--format=%B", commit)).splitlines()
+    recorded = state.fold(read_events(info.events)).features.get(key.feature)
+    same = f"Attempt: {key}" in said and f"Run: {info.id}" in said
+    if same and recorded is not None and recorded.state != "merged":
+        return
+    raise InputError(
+        f"{key.feature} is merged already, as {commit[:12]} on {target.branch}: nothing is left "
+        f"to decide; `git -C {target.repository.path} show {commit[:12]}` shows it"
+    )
 
 
 def _key(feature: str, attempt: str) -> AttemptKey:

@@ -86,8 +86,6 @@ class Screen:
             if self.mode == "json":
                 self._print(json.dumps(report.to_json(final)))
                 return
-            if self.mode == "live":
-                self._print(" ")  # the summary stands apart from the last picture
             lines = report.summary(final)
             self._print(*(lines[:1] if self.mode == "quiet" else lines))
 

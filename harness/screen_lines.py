@@ -103,7 +103,9 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     e.RunResumed: lambda event, _: f"resumed by process {event.pid}",
     e.RunFinished: lambda event, _: f"finished, exit code {event.exit_code}",
     e.RunStopped: lambda event, _: f"stopped: {one_line(event.reason)}",
-    e.DrainRequested: lambda event, _: f"draining: {one_line(event.reason)}",
+    e.DrainRequested: lambda event, _: (
+        f"draining: {one_line(event.reason)}; Ctrl-C again stops at once"
+    ),
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
     e.BasePrepared: lambda event, _: f"base {event.commit[:12]} prepared in {event.seconds:.1f}s",

@@ -175,7 +175,7 @@ class Picture:
         lines += [self._text(f"limit: {w}", "yellow") for w in run.limits[-1:]]
         if run.draining is not None:
             lines.append(self._text(f"draining: {run.draining}", "yellow"))
-        return lines
+        return [*lines, self._text(_ctrl_c(run), "bright_black")]
 
     def _left(self, run: RunState, states: Counter[str]) -> str:
         """The chain left, found anew only when a feature came to its end."""
@@ -200,6 +200,16 @@ class Picture:
             text = text.encode(encoding, "backslashreplace").decode(encoding)
         overflow: str = "crop" if self._ascii else "ellipsis"
         return Text(text, style=style, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]
+
+
+def _ctrl_c(run: RunState) -> str:
+    """What Ctrl-C does now. Last and short: the terminal writes "^C" behind it, and if that
+    wrapped into another line, the next picture would be drawn one line too low."""
+    if run.finished is not None or run.stopped is not None:
+        return " "
+    if run.draining is not None:
+        return "attempts at work end first; Ctrl-C again stops at once; nothing is lost"
+    return "Ctrl-C lets attempts at work end, twice stops at once; nothing is lost"
 
 
 def rows(

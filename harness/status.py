@@ -19,7 +19,7 @@ def render_status(run: RunState, *, alive: bool = False) -> str:
         unisolated(run) or f"sandbox: {one_line(run.sandbox)}",
         f"{money(run.cost_usd, run.unknown_cost)}{cap}, {duration(took)}{_left(run)}",
         "",
-        *_columns([_HEADER, *(_row(feature) for feature in run.features.values())]),
+        *_columns([_HEADER, *(_row(feature, run.latest) for feature in run.features.values())]),
     ]
     lines += [f"warning: {one_line(warning)}" for warning in run.warnings]
     lines += [f"limit: {one_line(limit)}" for limit in run.limits]
@@ -46,7 +46,10 @@ def _standing(run: RunState, alive: bool) -> str:
     if alive:
         why = f" (draining: {one_line(run.draining)})" if run.draining is not None else ""
         return f"running, process {run.pid}{why}"
-    return "its process died; `fibreflow resume` goes on"
+    return (
+        f"killed: its process {run.pid} is gone; `fibreflow resume` goes on, and what had ended "
+        "is not done again"
+    )
 
 
 def _left(run: RunState) -> str:
@@ -57,16 +60,19 @@ def _left(run: RunState) -> str:
     return f", critical path {path} left{about}"
 
 
-def _row(feature: FeatureState) -> tuple[str, ...]:
+def _row(feature: FeatureState, latest: float | None) -> tuple[str, ...]:
+    took = feature.seconds
+    if took is None and feature.started is not None and latest is not None:
+        took = max(0.0, latest - feature.started)
     found = Counter(attempt.state for attempt in feature.attempts.values())
     why = "; ".join(feature.reasons) if feature.state in {"failed", "review", "blocked"} else ""
     return (
         one_line(feature.id, 40),
         feature.state,
         f"{feature.round}/{feature.rounds}" if feature.round else "",
-        " ".join(f"{n} {state}" for state, n in found.items()),
+        ", ".join(f"{n} {state}" for state, n in sorted(found.items())),
         money(feature.cost_usd, feature.unknown_cost) if feature.attempts else "",
-        duration(feature.seconds),
+        duration(took),
         one_line(": ".join(p for p in (feature.winner, why) if p), 100),
     )
 

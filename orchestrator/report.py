@@ -135,7 +135,10 @@ def counts(report: Report) -> dict[str, int]:
 
 def summary(report: Report) -> tuple[str, ...]:
     """The end of the run in a few plain lines for a terminal."""
-    states = ", ".join(f"{n} {state}" for state, n in counts(report).items()) or "no features"
+    # What a stop left undone was not skipped by anybody's wish.
+    said = {"skipped": "not finished"} if report.stopped else {}
+    found = counts(report).items()
+    states = ", ".join(f"{n} {said.get(state, state)}" for state, n in found) or "no features"
     cost = money(report.known_cost_usd, report.cost_usd is None)
     lines = [f"{states} in {duration(report.seconds)} for {cost}"]
     lines += report.note.split("; ") if report.note else []
@@ -146,10 +149,10 @@ def summary(report: Report) -> tuple[str, ...]:
         if feature.state in {"failed", "review"}
     ]
     lines += [f"warning: {one_line(warning)}" for warning in report.warnings]
-    if report.next:
-        width = max(len(command) for command, _ in report.next)
-        lines.append("next:")
-        lines += [f"  {command.ljust(width)}  # {purpose}" for command, purpose in report.next]
+    next_ = (*report.next, ("fibreflow report", "every attempt, and why it was taken or not"))
+    width = max(len(command) for command, _ in next_)
+    lines.append("next:")
+    lines += [f"  {command.ljust(width)}  # {purpose}" for command, purpose in next_]
     return tuple(lines)
 
 

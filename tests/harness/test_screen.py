@@ -182,7 +182,8 @@ def test_quiet_says_the_result_and_missing_isolation_only():
 def test_live_draws_and_leaves_the_last_picture():
     text = shown("live", whole_run(), Terminal(), size=(100, 40))
     assert "merged 2/6" in text
-    assert text.rstrip().splitlines()[-1].startswith("  ls logs/run-1")
+    assert text.rstrip().splitlines()[-2].startswith("  ls logs/run-1")
+    assert text.rstrip().splitlines()[-1].startswith("  fibreflow report")
 
 
 def test_a_flood_of_events_does_not_make_a_flood_of_pictures():
@@ -280,9 +281,9 @@ def test_status_of_runs_alive_dead_stopped_and_finished():
     script = whole_run()
     state = fold(script)
     text = render_status(state)
-    assert "its process died; `fibreflow resume` goes on" in text
+    assert "is gone; `fibreflow resume` goes on" in text
     assert "no model was asked" in text
-    assert "1 passed 1 rejected 1 failed" in text
+    assert "1 failed, 1 passed, 1 rejected" in text
     assert "no attempt passed in 1 round" in text
     assert "critical path 1 left, about 18s" in text
     assert "\x1b" not in text
