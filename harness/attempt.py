@@ -15,27 +15,19 @@ from typing import Any
 
 from harness import patches
 from harness.agents.task import Observer, Task
+from harness.agents.transcript import NAME as TRANSCRIPT
+from harness.agents.transcript import Transcript
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files
-from harness.services import Services
+from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events
 from orchestrator.errors import (
-    LimitReachedError,
-    MachineError,
-    ModelQuotaExhaustedError,
-    ModelUnauthorizedError,
     PatchRejectedError,
     SandboxError,
 )
 from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Usage, Verification
 
-_RUN_ENDING = (
-    ModelUnauthorizedError,
-    ModelQuotaExhaustedError,
-    LimitReachedError,
-    MachineError,
-)
 _RESULT = "attempt.json"
 PATCH = "patch.diff"
 
@@ -48,31 +40,34 @@ async def run_attempt(
 
     An attempt that has not begun when its round is decided does not begin.
     """
-    if (key.feature, key.round) in services.decided:
+    if services.is_decided(key.feature, key.round):
+        note_cancelled(services, key)
         return _summary(AttemptResult(key, "cancelled", "not needed: the round was decided"), None)
-    async with services.stop.work():
-        try:
+    try:
+        async with services.stop.work():
             result = await _agent_part(services, key, commit, tier)
             verification = await _verification_part(services, result, commit)
-        except asyncio.CancelledError:
-            _note_cancelled(services, key)
-            raise
-        except _RUN_ENDING as error:
-            # These concern the run, not the attempt: stop, and go on here at the next start.
-            if services.stop.request(str(error), error.exit_code):
-                services.journal.write(events.LimitHit(what=str(error)))
-            await services.stop.hold()
+    except asyncio.CancelledError:
+        note_cancelled(services, key)
+        raise
+    except RUN_ENDING as error:
+        await services.stop_for(error)
     return _summary(result, verification)
 
 
-def _note_cancelled(services: Services, key: AttemptKey) -> None:
+def note_cancelled(services: Services, key: AttemptKey) -> None:
+    """Record that an attempt that had begun was cut short by the decision of its round."""
+    journal = services.journal
     # Without a decision the process itself is leaving, and the attempt will go on.
-    if (key.feature, key.round) in services.decided:
-        services.journal.write(
-            events.AttemptCancelled(
-                feature=key.feature, attempt=key.name, reason="another attempt was merged"
-            )
+    if not services.is_decided(key.feature, key.round):
+        return
+    if not journal.has(f"AttemptStarted/{key}") or journal.has(f"VerificationFinished/{key}"):
+        return
+    journal.write(
+        events.AttemptCancelled(
+            feature=key.feature, attempt=key.name, reason="its round was decided without it"
         )
+    )
 
 
 def _summary(result: AttemptResult, verification: Verification | None) -> dict[str, Any]:
@@ -96,30 +91,42 @@ async def _agent_part(
     folder = services.attempt_folder(key)
     done = load_result(folder)
     if done is None:
-        services.journal.write(
-            events.AttemptStarted(
-                feature=key.feature,
-                attempt=key.name,
-                model=services.model.model_id(tier),
-                agent=services.feature(key.feature).agent or services.defaults.agent,
-                source=services.model.source,
-            )
-        )
+        _note_start(services, key, tier)
         done = await _work(services, key, commit, tier)
         store_result(folder, done)
-    services.journal.write(
-        events.AttemptFinished(
+    services.journal.write(finished(done))
+    return done
+
+
+def finished(result: AttemptResult) -> events.AttemptFinished:
+    """The event that says how the agent's part ended."""
+    return events.AttemptFinished(
+        feature=result.key.feature,
+        attempt=result.key.name,
+        ending=result.ending,
+        reason=result.reason,
+        turns=result.turns,
+        seconds=result.seconds,
+        cost_usd=result.cost_usd,
+        patch=result.patch is not None,
+    )
+
+
+def _note_start(services: Services, key: AttemptKey, tier: Tier) -> None:
+    first = services.journal.write(
+        events.AttemptStarted(
             feature=key.feature,
             attempt=key.name,
-            ending=done.ending,
-            reason=done.reason,
-            turns=done.turns,
-            seconds=done.seconds,
-            cost_usd=done.cost_usd,
-            patch=done.patch is not None,
+            model=services.model.model_id(tier),
+            agent=services.feature(key.feature).agent or services.defaults.agent,
+            source=services.model.source,
         )
     )
-    return done
+    if not first:
+        turns = Transcript(services.attempt_folder(key) / TRANSCRIPT).turns
+        services.journal.write(
+            events.AttemptResumed(feature=key.feature, attempt=key.name, turns=turns)
+        )
 
 
 async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) -> AttemptResult:
@@ -133,9 +140,23 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
             )
             return await _with_patch(result, sandbox, base, folder)
     except SandboxError as error:
-        return AttemptResult(key, "error", f"the sandbox failed: {error}")
+        return spoilt(key, folder, f"the sandbox failed: {error}")
     except PatchRejectedError as error:
-        return AttemptResult(key, "error", str(error))
+        return spoilt(key, folder, str(error))
+
+
+def spoilt(key: AttemptKey, folder: Path, reason: str) -> AttemptResult:
+    """An attempt that ended from outside of the agent, with what it had spent by then."""
+    so_far = Transcript(folder / TRANSCRIPT)
+    return AttemptResult(
+        key,
+        "error",
+        reason,
+        turns=so_far.turns,
+        usage=so_far.usage,
+        cost_usd=so_far.cost_usd,
+        seconds=so_far.elapsed,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -148,7 +169,7 @@ async def _sandbox(services: Services, base: Base, key: AttemptKey) -> AsyncIter
     try:
         yield sandbox
     except asyncio.CancelledError:
-        if (key.feature, key.round) in services.decided:
+        if services.is_decided(key.feature, key.round):
             await asyncio.shield(sandbox.destroy())
         raise
     except SandboxError:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness import attempt, context
-from harness.engine import Engine
+from harness.engine import Engine, Workflow
 from harness.integrate import Winner
-from harness.services import Services
+from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events, plan
 from orchestrator.errors import MergeRefusedError
@@ -30,8 +30,8 @@ class Batch:
         self._services = services
         self._engine = engine
         self._graph = Graph(services.features.features)
-        engine.register("run", self._run)
-        engine.register("feature", self._feature)
+        engine.register("run", self._held(self._run))
+        engine.register("feature", self._held(self._feature))
         engine.register("attempt", self._attempt)
 
     async def run(self, done: Sequence[str], held: Mapping[str, FinalState]) -> dict[str, Any]:
@@ -42,6 +42,21 @@ class Batch:
         run = self._services.settings.run
         result: dict[str, Any] = await self._engine.run("run", run, list(done), dict(held))
         return result
+
+    def _held(self, body: Workflow) -> Workflow:
+        """`body`, for the next start to go on with after an error that concerns the run: an
+        error that left it would be its recorded end."""
+
+        async def run(*args: Any) -> Any:
+            try:
+                return await body(*args)
+            except RUN_ENDING as error:
+                await self._services.stop_for(error)
+
+        return run
+
+    async def _step(self, name: str, body: Workflow, *args: Any) -> Any:
+        return await self._engine.step(name, self._held(body), *args)
 
     # ------------------------------------------------------------------ a run
 
@@ -97,11 +112,11 @@ class Batch:
         round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults)
         why = ""
         while isinstance(round_, RoundPlan):
-            commit = await self._engine.step("open", self._open_round, id_, round_, why)
+            commit = await self._step("open", self._open_round, id_, round_, why)
             names = await self._play(id_, round_, commit)
-            chosen = await self._engine.step("select", self._select, id_, round_, names)
+            chosen = await self._step("select", self._select, id_, round_, names)
             end = await self._take(id_, commit, chosen)
-            await self._cancel_rest(id_, round_)
+            await self._cancel_rest(id_, round_, names)
             if end["state"] != "again":
                 return end
             why = end["reason"]
@@ -149,10 +164,20 @@ class Batch:
         passed = 0
         while not plan.is_decided(round_, passed, len(finished)):
             for workflow, outcome in (await self._engine.finished(list(open_))).items():
-                finished.append(open_.pop(workflow).name)
+                key = open_.pop(workflow)
+                finished.append(key.name)
                 passed += bool(outcome.get("value", {}).get("passed"))
-        services.decided.add((id_, round_.number))
+                if "error" in outcome:
+                    self._report_defect(key, outcome["error"])
+        services.decide(id_, round_.number)
         return finished
+
+    def _report_defect(self, key: AttemptKey, error: str) -> None:
+        """An attempt that died of a mistake of ours has lost, and that must be seen."""
+        reason = f"the harness failed: {error}"
+        spoilt = attempt.spoilt(key, self._services.attempt_folder(key), reason)
+        self._services.journal.write(attempt.finished(spoilt))
+        self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
 
     async def _select(self, id_: str, round_: RoundPlan, names: list[str]) -> Outcome:
         """The choice among what was verified, from the evidence on file, in words."""
@@ -202,7 +227,7 @@ class Batch:
                 events.ReviewRequested(feature=id_, attempt=name, reasons=tuple(chosen["reasons"]))
             )
             return {"state": "review", "attempt": name, "reason": chosen["reasons"][-1]}
-        merge = await self._engine.step("merge", self._merge, id_, name, commit)
+        merge = await self._step("merge", self._merge, id_, name, commit)
         if merge["commit"] is None:
             return {"state": "again", "reason": f"{name} was refused: {merge['reason']}"}
         journal.write(
@@ -228,8 +253,12 @@ class Batch:
             await services.write_passes()
             return {"commit": merged, "reason": ""}
 
-    async def _cancel_rest(self, id_: str, round_: RoundPlan) -> None:
-        await self._engine.cancel(list(self._workflows(id_, round_)))
+    async def _cancel_rest(self, id_: str, round_: RoundPlan, names: list[str]) -> None:
+        rest = {w: key for w, key in self._workflows(id_, round_).items() if key.name not in names}
+        await self._engine.cancel(list(rest))
+        for key in rest.values():
+            # Those that run in this process said so themselves; a crash in between says nothing.
+            attempt.note_cancelled(self._services, key)
 
     # ------------------------------------------------------------- an attempt
 

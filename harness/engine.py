@@ -12,8 +12,10 @@ crash between the two runs the child again, so a child's effects must be keyed (
 """
 
 import asyncio
+import contextlib
 import json
 import sqlite3
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +28,8 @@ from orchestrator.errors import FibreFlowError, MachineError
 #: shape of a workflow changes, and say in the changelog how older runs are finished.
 APPLICATION_VERSION = "1"
 _QUEUE = "attempts"
+#: Beside the store: the traces of what workflows did not expect.
+DEFECTS = "defects.log"
 #: Idle cost against latency: 10 polls a second cost about 2% of a core.
 _POLL_SECONDS = 0.1
 #: How often a parent looks for children that another process finished.
@@ -66,6 +70,7 @@ class Engine:
                     raise  # the process is leaving: the engine will recover this workflow
                 outcome = {"cancelled": True}
             except Exception as error:  # noqa: BLE001 - one bad feature must not end the run
+                self._keep_trace(workflow, error)
                 outcome = {"error": f"{type(error).__name__}: {error}"}
             finally:
                 self._running.pop(workflow, None)
@@ -74,6 +79,13 @@ class Engine:
 
         # A workflow may be recovered as often as the machine crashes.
         self._functions[name] = DBOS.workflow(name=name, max_recovery_attempts=1_000_000)(run)
+
+    def _keep_trace(self, workflow: str, error: Exception) -> None:
+        """Whoever looks for the mistake needs more than its name."""
+        lines = [f"== {workflow}\n", *traceback.format_exception(error)]
+        # What cannot be kept must not hide the error itself.
+        with contextlib.suppress(OSError), (self._path.parent / DEFECTS).open("a") as file:
+            file.writelines(lines)
 
     def _announce(self, workflow: str, outcome: dict[str, Any]) -> None:
         self._ended[workflow] = outcome
@@ -131,7 +143,10 @@ class Engine:
         await self._start(name, workflow, args)
         outcome = await self._wait_for(workflow)
         if "error" in outcome:
-            raise RuntimeError(f"workflow {workflow} failed: {outcome['error']}")
+            raise FibreFlowError(
+                f"the harness failed: {outcome['error']}; the whole of it is in "
+                f"{self._path.parent / DEFECTS}"
+            )
         return outcome["value"]
 
     async def _start(self, name: str, workflow: str, args: Sequence[Any]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.git import Repository
 from harness.record.journal import Journal
 from orchestrator import events
-from orchestrator.errors import MergeRefusedError, PatchRejectedError
+from orchestrator.errors import MergeRefusedError, PatchRejectedError, SandboxError
 from orchestrator.values import AttemptKey, Feature, Verification
 
 #: How often a merge is tried again because somebody else moved the branch meanwhile.
@@ -70,7 +70,8 @@ class Integrator:
             tree = await self._repository.tree_with(head, winner.patch)
             commit = await self._repository.commit_tree(tree, head, self._message(winner))
             await self._verify(winner, commit, head, check)
-        except (MergeRefusedError, PatchRejectedError) as error:
+        except (MergeRefusedError, PatchRejectedError, SandboxError) as error:
+            # A sandbox that fails here may do so by what the winner changed: its setup, say.
             self._journal.write(events.MergeRejected(onto=head, reason=str(error), **names))
             raise MergeRefusedError(str(error)) from error
         if not await self._repository.move_branch(self._branch, commit, head):

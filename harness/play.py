@@ -26,6 +26,8 @@ async def play(services: Services, file: RunFile, head: str) -> int:
         await services.bases.of(head)
     except SandboxError as error:
         raise InputError(f"the base of the run cannot be prepared: {error}") from error
+    for note in services.provider.capabilities.notes:
+        services.journal.write(events.WarningGiven(message=f"sandbox: {note}"))
     engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
     batch = Batch(services, engine)
     await engine.start()
@@ -36,10 +38,14 @@ async def play(services: Services, file: RunFile, head: str) -> int:
             stopping = asyncio.ensure_future(services.stop.drained())
             leaving = asyncio.ensure_future(leave.wait())
             await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return _end(services, playing)
+            code = _end(services, playing)
     finally:
         await _let_go()
         await engine.close()
+    if playing.done() and not playing.cancelled():
+        # Nothing will be reopened: what a crash or a cancelled attempt left goes too.
+        await services.provider.close(remove=True)
+    return code
 
 
 def _end(services: Services, playing: "asyncio.Future[dict[str, Any]]") -> int:

@@ -150,7 +150,10 @@ class SandboxProvider(Protocol):
         """Remove what dead processes left of this provider's own namespace; how many removed."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self, *, remove: bool = False) -> None:
+        """Let go of everything; `remove` also removes the workspaces of this namespace, which
+        otherwise wait to be reopened. Idempotent."""
+        ...
 
 
 # ------------------------------------------------------------------- models

@@ -1,19 +1,28 @@
 """What the workflows of one run work with: its settings and the adapters that were wired for it."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from harness.agents.task import Agent
 from harness.git import Repository
 from harness.integrate import Integrator, Winner
 from harness.ports import Base, BaseSpec, Model, SandboxProvider
+from harness.record import files
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
 from harness.stop import Stop
-from orchestrator.errors import FibreFlowError
+from orchestrator import events
+from orchestrator.errors import (
+    FibreFlowError,
+    LimitReachedError,
+    MachineError,
+    ModelQuotaExhaustedError,
+    ModelUnauthorizedError,
+)
 from orchestrator.values import (
     AttemptKey,
     Defaults,
@@ -22,6 +31,14 @@ from orchestrator.values import (
     Project,
     Tier,
     Verification,
+)
+
+#: Errors that concern the run, not the work that met them: it stops, and goes on from there.
+RUN_ENDING = (
+    ModelUnauthorizedError,
+    ModelQuotaExhaustedError,
+    LimitReachedError,
+    MachineError,
 )
 
 
@@ -122,3 +139,25 @@ class Services:
 
     def attempt_folder(self, key: AttemptKey) -> Path:
         return self.workspace.attempt_folder(self.settings.run, key)
+
+    def _decision_file(self, feature: str, round_: int) -> Path:
+        return self.run_folder / feature / f"round-{round_}.decided"
+
+    def decide(self, feature: str, round_: int) -> None:
+        """From here on no attempt of this round begins, in this process or a later one: those
+        that a crash interrupted are recovered before the feature comes to cancel them."""
+        self.decided.add((feature, round_))
+        files.replace(self._decision_file(feature, round_), "")
+
+    def is_decided(self, feature: str, round_: int) -> bool:
+        known = (feature, round_) in self.decided
+        return known or self._decision_file(feature, round_).exists()
+
+    async def stop_for(self, error: FibreFlowError) -> NoReturn:
+        """Begin to drain for an error that concerns the run, and leave the caller's work for the
+        next start. Call it outside of `stop.work()`."""
+        if self.stop.request(str(error), error.exit_code):
+            # When it is the journal that cannot be written, the reason is said on leaving.
+            with contextlib.suppress(MachineError):
+                self.journal.write(events.LimitHit(what=str(error)))
+        await self.stop.hold()

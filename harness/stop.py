@@ -7,6 +7,7 @@ waits at the gate is simply left there, and the next start of the run takes it u
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 #: After the last piece of work ends, its feature may still go on to its merge.
 _SETTLE_SECONDS = 0.5
@@ -36,7 +37,7 @@ class Stop:
         """Around one piece of work. While draining, new work waits here for ever; work that
         completes what had `begun` before goes on."""
         if self.reason is not None and not begun:
-            await asyncio.get_running_loop().create_future()
+            await self.hold()
         self._active += 1
         try:
             yield
@@ -44,13 +45,11 @@ class Stop:
             self._active -= 1
             self._changed.set()
 
-    async def hold(self) -> None:
-        """Leave the caller waiting until the process ends: its work is for the next start."""
-        self._active -= 1  # what waits is not at work
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._active += 1
+    async def hold(self) -> NoReturn:
+        """Leave the caller waiting until the process ends: its work is for the next start.
+        Call it outside of `work()`, for what waits is not at work."""
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody completes this future")
 
     async def drained(self) -> None:
         """Returns when a stop was asked for and nothing is at work any more."""

@@ -68,12 +68,13 @@ def blocked_by(feature: Feature, ended: Mapping[str, FinalState]) -> str | None:
 
 
 def exit_code(states: Collection[FinalState]) -> int:
-    """0 all merged, 1 some failed, 3 nothing failed but a person must decide."""
+    """0 all merged that were asked for, 1 some failed, 3 nothing failed but a person must
+    decide."""
     if "failed" in states:
         return 1
     if "review" in states:
         return 3
-    return 0 if all(s == "merged" for s in states) else 1
+    return 0 if all(s in {"merged", "skipped"} for s in states) else 1
 
 
 def lessons_of(attempt: str, reason: str, problems: Sequence[str]) -> tuple[str, ...]:

@@ -169,6 +169,6 @@ class FakeSandboxProvider:
     async def reap(self) -> int:
         return 0
 
-    async def close(self) -> None:
+    async def close(self, *, remove: bool = False) -> None:
         for sandbox in self.sandboxes.values():
             sandbox.gone = True
