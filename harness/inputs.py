@@ -76,16 +76,17 @@ def _check_names(given: FeatureList, options: RunOptions) -> None:
     ids = [f.id for f in given.features]
     for id_ in options.only:
         if id_ not in ids:
-            raise InputError(f"--only {id_}: no feature has this id{_nearest(id_, ids)}")
+            raise InputError(f"--only {id_}: no feature has this id{nearest(id_, ids)}")
     for name in {given.defaults.agent, *(f.agent for f in given.features if f.agent)}:
         if name not in AGENTS:
-            raise InputError(f"agent {name!r} is not known{_nearest(name, AGENTS)}")
+            raise InputError(f"agent {name!r} is not known{nearest(name, AGENTS)}")
     if options.sandbox not in sandboxes.NAMES:
-        near = _nearest(options.sandbox, sandboxes.NAMES)
+        near = nearest(options.sandbox, sandboxes.NAMES)
         raise InputError(f"--sandbox {options.sandbox}: no sandbox is called so{near}")
 
 
-def _nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """What to say after a name that is not known: the one that was meant, else all there are."""
     near = difflib.get_close_matches(word, known, 1)
     return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known[:20])}"
 

@@ -23,17 +23,20 @@ async def accept(
     or makes it red."""
     options = RunFile.load(workspace.run_file(info.id)).run_options()
     given = inputs.read_features(options)
-    if feature not in {f.id for f in given.features}:
-        raise InputError(f"no feature is called {feature!r} in {options.features}")
+    ids = [f.id for f in given.features]
+    if feature not in ids:
+        raise InputError(
+            f"no feature is called {feature!r} in {options.features}{inputs.nearest(feature, ids)}"
+        )
     key = _key(feature, attempt)
+    target = await inputs.open_target(given, workspace.root, create=False)
+    await _refuse_merged(target, info, key)
     result = load_result(workspace.attempt_folder(info.id, key))
     if result is None or result.patch is None:
         raise InputError(
             f"{feature} has no attempt {attempt} with a patch in run {info.id}; "
             f"`fibreflow report {info.id}` lists them"
         )
-    target = await inputs.open_target(given, workspace.root, create=False)
-    await _refuse_merged(target, info, key)
     opened = app.Opened(
         given=given,
         workspace=workspace,

@@ -35,12 +35,14 @@ class RunFile:
     @classmethod
     def load(cls, path: Path) -> "RunFile":
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
+            file = cls(**json.loads(path.read_bytes()))
+            file.run_options()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
-                f"{path}: cannot be read ({error}); remove the run's folder to begin a new run "
+                f"{path}: cannot be read ({type(error).__name__}: {error}); remove the run's folder to begin a new run "
                 "(what is merged stays merged)"
             ) from error
+        return file
 
     def store(self, path: Path) -> None:
         files.replace_json(path, asdict(self))

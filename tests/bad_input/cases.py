@@ -175,3 +175,96 @@ LISTS: dict[str, tuple[str, ...]] = {
     "version_true": ("version: true is not right",),
     "yaml": ("line 1, column 1", "expected a value"),
 }
+
+#: Bad command lines: name -> (arguments, what the one message must say). They are given in a
+#: folder with a good feature_list.json (features `api` and, after it, `web`), the good repository
+#: `repo` and the broken things that `test_command_line.py` puts beside them.
+COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "no_such_command": (("frobnicate",), ("'frobnicate'", "run", "status", "--help")),
+    "empty_command": (("",), ("''", "--help")),
+    "no_such_flag": (("--frobnicate",), ("--frobnicate", "--help")),
+    "abbreviated_flag": (("--auto",), ("--auto", "--help")),
+    "abbreviated_flag_of_status": (("status", "--js"), ("--js", "--help")),
+    "flag_of_another_command": (("list", "--attempts", "3"), ("--attempts", "--help")),
+    "argument_too_many": (("run", "api"), ("api", "--help")),
+    "runs_too_many": (("status", "one", "two"), ("two", "--help")),
+    "attempts_zero": (("--attempts", "0"), ("--attempts", "'0'", "from 1 to 100")),
+    "attempts_negative": (("--attempts", "-1"), ("--attempts", "'-1'", "from 1 to 100")),
+    "attempts_fraction": (("--attempts", "1.5"), ("--attempts", "'1.5'", "whole number")),
+    "attempts_word": (("--attempts", "x"), ("--attempts", "'x'", "whole number")),
+    "attempts_many": (("--attempts", "101"), ("--attempts", "'101'", "from 1 to 100")),
+    "attempts_missing": (("--attempts",), ("--attempts", "expected one argument")),
+    "rounds_zero": (("--rounds", "0"), ("--rounds", "from 1 to 20")),
+    "workers_zero": (("--workers", "0"), ("--workers", "from 1 to 1000")),
+    "budget_zero": (("--budget", "0"), ("--budget", "dollars above 0")),
+    "budget_negative": (("--budget", "-1"), ("--budget", "'-1'", "dollars above 0")),
+    "budget_nan": (("--budget", "nan"), ("--budget", "'nan'", "dollars above 0")),
+    "budget_infinite": (("--budget", "inf"), ("--budget", "'inf'", "dollars above 0")),
+    "budget_word": (("--budget", "abc"), ("--budget", "'abc'", "dollars above 0")),
+    "model_unknown": (("--model", "gpt"), ("--model", "'gpt'", "haiku", "sonnet", "opus")),
+    "screens_two": (("--json", "--plain"), ("--plain", "--json")),
+    "only_unknown": (("--only", "apii"), ("--only apii", "did you mean api?")),
+    "only_far_off": (("--only", "zzz"), ("--only zzz", "known: api, web")),
+    "only_unmet": (("--only", "web"), ("--only web", "depends on api", "add --only api")),
+    "sandbox_unknown": (("--sandbox", "dockr"), ("--sandbox dockr", "local, process")),
+    "agent_unknown": (("--agent", "bultin"), ("'bultin'", "did you mean builtin?")),
+    "repo_missing": (("--repo", "nowhere"), ("nowhere", "no such folder", "--repo")),
+    "repo_is_a_file": (("--repo", "file"), ("file", "not a folder", "--repo")),
+    "repo_without_git": (("--repo", "folder"), ("folder", "git init")),
+    "repo_without_commits": (("--repo", "fresh"), ("fresh", "no commit", "commit something")),
+    "repo_bare_without_commits": (("--repo", "bare-fresh"), ("no commit", "commit something")),
+    "repo_within_another": (("--repo", "repo/sub"), ("another repository", "root")),
+    "features_missing": (("--features", "nowhere.json"), ("nowhere.json", "--features")),
+    "features_is_a_folder": (("--features", "folder"), ("folder", "directory")),
+    "features_is_a_device": (("--features", "/dev/null"), ("/dev/null", "as a file")),
+    "features_binary": (("--features", "binary"), ("binary: 1 problem", "UTF-8")),
+    "base_unknown": (("--features", "base.json"), ("project.base 'nope'", "that exists")),
+    "branch_checked_out": (
+        ("--features", "branch.json"),
+        ("branch main is checked out at", "project.branch"),
+    ),
+    "recording_missing": (
+        ("--features", "recording.json"),
+        ("project.recording nope", "no such folder", "remove the key"),
+    ),
+    "seed_missing": (
+        ("--features", "seed.json"),
+        ("project.seed", "nope", "no such folder", "remove the key"),
+    ),
+    "workspace_missing": (("--workspace", "nowhere"), ("nowhere", "no such file", "--features")),
+    "status_workspace_missing": (
+        ("status", "--workspace", "nowhere"),
+        ("--workspace nowhere", "no such folder"),
+    ),
+    "list_workspace_missing": (
+        ("list", "--workspace", "nowhere"),
+        ("--workspace nowhere", "no such folder"),
+    ),
+    "status_without_runs": (("status",), ("no run has begun here", "fibreflow run")),
+    "report_without_runs": (("report",), ("no run has begun here", "fibreflow run")),
+    "resume_unknown": (("resume", "nope"), ("no run has begun here", "fibreflow run")),
+    "accept_nothing": (("accept",), ("FEATURE", "ATTEMPT", "accept --help")),
+    "accept_half": (("accept", "api"), ("ATTEMPT", "accept --help")),
+    "accept_without_runs": (("accept", "api", "r1-a01"), ("no run has begun here",)),
+}
+
+#: The same in a workspace that has one finished run, `20260101-000000-aaaa`, whose feature `api`
+#: is merged from `r1-a01` and whose `web` failed.
+AFTER_A_RUN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "status_unknown_run": (("status", "nope"), ("'nope'", "20260101-000000-aaaa")),
+    "status_climbing_run": (("status", "../../etc"), ("'../../etc'", "20260101-000000-aaaa")),
+    "report_climbing_run": (("report", "../logs"), ("'../logs'", "20260101-000000-aaaa")),
+    "resume_unknown_run": (("resume", "nope"), ("'nope'", "20260101-000000-aaaa")),
+    "accept_unknown_run": (("accept", "api", "r1-a01", "--run", "x"), ("'x'", "20260101-000000")),
+    "accept_unknown_feature": (("accept", "apii", "r1-a01"), ("'apii'", "did you mean api?")),
+    "accept_climbing_feature": (("accept", "../api", "r1-a01"), ("'../api'", "api")),
+    "accept_unknown_attempt": (
+        ("accept", "web", "r1-a09"),
+        ("web has no attempt r1-a09", "report"),
+    ),
+    "accept_bad_attempt": (("accept", "web", "first"), ("'first'", "r1-a02")),
+    "accept_climbing_attempt": (("accept", "web", "../../x"), ("'../../x'", "r1-a02")),
+    "accept_odd_number": (("accept", "web", "r1-a1"), ("'r1-a1'", "r1-a02")),
+    "accept_strange_digits": (("accept", "web", "r\u0661-a01"), ("r1-a02",)),
+    "accept_merged": (("accept", "api", "r1-a01"), ("api is merged already", "nothing is left")),
+}
