@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Runs a Python program and says on what its CPU time was spent, by part of the project.
+
+    python benchmarks/sampling.py OUT PROGRAM [ARGUMENT ...]
+
+A thread looks at all threads every few milliseconds and books the CPU time that each has used
+since the last look to the innermost frame that belongs to a known part. OUT gets one JSON
+object: `cpu` in seconds of this process, `parts` and `lines` in seconds.
+"""
+
+import collections
+import json
+import resource
+import runpy
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+_INTERVAL = 0.004
+_LINES = 60
+
+#: Part of the project by what a frame's file path contains; the first that fits.
+PARTS: tuple[tuple[str, str], ...] = (
+    ("/harness/engine.py", "engine"),
+    ("/dbos/", "engine"),
+    ("/sqlalchemy/", "engine"),
+    ("/harness/record/budget.py", "money"),
+    ("/harness/record/journal.py", "journal and screen"),
+    ("/harness/screen", "journal and screen"),
+    ("/harness/progress.py", "journal and screen"),
+    ("/orchestrator/events.py", "journal and screen"),
+    ("/orchestrator/transitions.py", "journal and screen"),
+    ("/orchestrator/state.py", "journal and screen"),
+    ("/harness/record/", "files of the attempt"),
+    ("/harness/sandboxes/", "sandboxes, the runner's side"),
+    ("/harness/patches.py", "sandboxes, the runner's side"),
+    ("/harness/agents/", "agent loop and model"),
+    ("/harness/models/", "agent loop and model"),
+    ("/harness/verify/", "verification"),
+    ("/harness/checker.py", "verification"),
+    ("/harness/integrate.py", "merges"),
+    ("/harness/git.py", "merges"),
+    ("/orchestrator/selector.py", "selection"),
+    ("/harness/attempt.py", "workflows and evidence"),
+    ("/harness/batch.py", "workflows and evidence"),
+    ("/harness/services.py", "workflows and evidence"),
+)
+REST = "event loop, threads, start"
+
+
+class Sampler(threading.Thread):
+    """Books CPU time to parts and lines until `over` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(name="sampler", daemon=True)
+        self.over = threading.Event()
+        self.parts: collections.Counter[str] = collections.Counter()
+        self.lines: collections.Counter[str] = collections.Counter()
+        self._used: dict[int, float] = {}
+
+    def run(self) -> None:
+        while not self.over.wait(_INTERVAL):
+            frames = sys._current_frames()
+            for thread in threading.enumerate():
+                frame = frames.get(thread.ident or 0)
+                if frame is not None and thread is not self:
+                    self._book(thread.ident or 0, frame)
+
+    def _book(self, ident: int, frame: FrameType) -> None:
+        try:
+            now = time.clock_gettime(time.pthread_getcpuclockid(ident))
+        except OSError:  # it has just ended
+            return
+        spent = now - self._used.get(ident, now)
+        self._used[ident] = now
+        if spent > 0:
+            part, line = _place(frame)
+            self.parts[part] += spent
+            self.lines[line] += spent
+
+
+def _place(frame: FrameType) -> tuple[str, str]:
+    """The part and the innermost line of it."""
+    inner = f"{_short(frame)}"
+    outer: FrameType | None = frame
+    while outer is not None:
+        name = outer.f_code.co_filename
+        for piece, part in PARTS:
+            if piece in name:
+                return part, f"{part}: {_short(outer)} <- {inner}" if outer is not frame else inner
+        outer = outer.f_back
+    return REST, f"{REST}: {inner}"
+
+
+def _short(frame: FrameType) -> str:
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+
+
+def main() -> None:
+    out, program = Path(sys.argv[1]), sys.argv[2]
+    sys.argv = sys.argv[2:]
+    sampler = Sampler()
+    sampler.start()
+    try:
+        runpy.run_path(program, run_name="__main__")
+    finally:
+        sampler.over.set()
+        sampler.join()
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        found = {
+            "cpu": own.ru_utime + own.ru_stime,
+            "parts": dict(sampler.parts.most_common()),
+            "lines": dict(sampler.lines.most_common(_LINES)),
+        }
+        out.write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

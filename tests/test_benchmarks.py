@@ -1,0 +1,49 @@
+"""The benchmarks run on the real program, and their last line is the object they promise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+_SECONDS = 300
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / words[0], *words[1:]],
+        capture_output=True, text=True, timeout=_SECONDS, check=False,
+    )  # fmt: skip
+    if "ended with exit 5" in done.stderr:
+        pytest.skip(f"no isolation here: {done.stderr[-300:]}")
+    return done
+
+
+@pytest.mark.isolation
+def test_overhead_prints_its_figures_as_one_object_last() -> None:
+    done = run("overhead.py", "--attempts", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["attempts"] == 3
+    # Differences of two runs this short may well be negative; that they are figures is enough.
+    for name in ("cpu_ms_per_attempt", "wall_ms_per_attempt", "floor_files_cpu_ms"):
+        assert isinstance(found[name], float), name
+    # The runner alone, a Python program with an engine, is larger than this.
+    assert 40 < found["peak_rss_mb"] < 2000
+    assert isinstance(found["cpu_is_of_the_tree_alone"], bool)
+
+
+@pytest.mark.isolation
+def test_overhead_says_what_the_time_is_spent_on() -> None:
+    done = run("overhead.py", "--attempts", "3", "--profile")
+    assert done.returncode == 0, done.stderr
+    for part in ("engine", "processes it started", "in all"):
+        assert part in done.stdout
+
+
+def test_overhead_refuses_a_single_attempt() -> None:
+    done = run("overhead.py", "--attempts", "1", "--json")
+    assert done.returncode == 2
+    assert "difference" in done.stderr
