@@ -39,8 +39,8 @@ class RunFile:
             file.run_options()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
-                f"{path}: cannot be read ({type(error).__name__}: {error}); remove the run's folder to begin a new run "
-                "(what is merged stays merged)"
+                f"{path}: cannot be read ({type(error).__name__}: {error}); remove the run's "
+                "folder to begin a new run (what is merged stays merged)"
             ) from error
         return file
 

@@ -150,10 +150,7 @@ def summary(report: Report) -> tuple[str, ...]:
     ]
     lines += [f"warning: {one_line(warning)}" for warning in report.warnings]
     next_ = (*report.next, ("fibreflow report", "every attempt, and why it was taken or not"))
-    width = max(len(command) for command, _ in next_)
-    lines.append("next:")
-    lines += [f"  {command.ljust(width)}  # {purpose}" for command, purpose in next_]
-    return tuple(lines)
+    return (*lines, "next:", *(f"  {command}  # {purpose}" for command, purpose in next_))
 
 
 def to_markdown(report: Report) -> str:
