@@ -63,6 +63,8 @@ class Fold:
         """Take one event in. One that cannot have happened changes only `anomalies`."""
         self._snapshot = None
         now = seconds(event.time)
+        if isinstance(event, e.RunResumed):
+            self._rest(now)
         if now is not None:
             self._latest = now  # into the state when somebody asks: most events change little else
         change = RUN_CHANGES.get(type(event))
@@ -82,6 +84,17 @@ class Fold:
         if event.type in FEATURE_MOVES:
             feature = self._feature(feature, event, now)
         self._features[feature.id] = feature
+
+    def _rest(self, now: float | None) -> None:
+        """Time in which no process was at work counts for nobody: the starts move up by it."""
+        gap = now - self._latest if now is not None and self._latest is not None else 0.0
+        if gap <= 0:
+            return
+        if self._run.started is not None:
+            self._run = replace(self._run, started=self._run.started + gap)
+        for id_, feature in self._features.items():
+            if feature.started is not None and feature.state not in OVER:
+                self._features[id_] = replace(feature, started=feature.started + gap)
 
     def _attempt(self, feature: FeatureState, event: e.Event, now: float | None) -> FeatureState:
         name = event.attempt or ""

@@ -13,7 +13,7 @@ _SEQUENCE = re.compile(
 #: Control, format (such as right-to-left overrides), surrogate, private, unassigned.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
-_MARKUP = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|^[#>+=-]|(?<=^\d)[.)]")
+_MARKUP = re.compile(r"[\\`*\[\]<|~]|(?<![^\W_])_|_(?![^\W_])|^[#>+=-]|(?<=^\d)[.)](?!\S)")
 
 #: What a person reads of one reason; the whole is in the event and the attempt's folder.
 LINE = 300

@@ -268,7 +268,17 @@ def test_a_stopped_run_goes_on_when_resumed():
     assert (again.pid, again.resumed) == (7, 1)
     done = fold(timed([e.RunFinished(exit_code=0)], 20), again)
     assert done.exit_code == 0
-    assert done.finished - done.started == 20.0
+    assert done.finished - done.started == 14.0  # not the 6 seconds in which nobody worked
+
+
+def test_a_pause_counts_for_no_feature():
+    script = [run_started(), e.FeatureStarted(feature="disk"), e.RunStopped(exit_code=130)]
+    begun = fold(timed(script))
+    merged = e.FeatureMerged(feature="disk", attempt="r1-a01", commit="c" * 40)
+    whole = fold(timed([e.RunResumed(pid=7), merged], 5000), begun)
+    assert whole.features["disk"].seconds == 2.0
+    again = fold(timed([e.RunResumed(pid=8)], 9000), whole)
+    assert again.features["disk"].seconds == whole.features["disk"].seconds
 
 
 def test_a_refused_merge_goes_back_to_running_and_is_remembered():
