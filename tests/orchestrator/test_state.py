@@ -272,7 +272,11 @@ def test_a_stopped_run_goes_on_when_resumed():
 
 
 def test_a_pause_counts_for_no_feature():
-    script = [run_started(), e.FeatureStarted(feature="disk"), e.RunStopped(exit_code=130)]
+    script = [
+        run_started(),
+        e.FeatureStarted(feature="disk"),
+        e.RunStopped(exit_code=130, reason="x"),
+    ]
     begun = fold(timed(script))
     merged = e.FeatureMerged(feature="disk", attempt="r1-a01", commit="c" * 40)
     whole = fold(timed([e.RunResumed(pid=7), merged], 5000), begun)
