@@ -1,6 +1,5 @@
 """The real clock: time of day, a monotonic count and sleeping, behind the `Clock` port."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -17,6 +16,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 - `list` and `status` only ask for the time
+
         await asyncio.sleep(seconds)
 
 
