@@ -21,6 +21,7 @@ from harness.run_file import RunFile
 from harness.services import Bases, Services, Settings
 from orchestrator import events, report, state
 from orchestrator.acceptance import protected_globs
+from orchestrator.errors import InputError
 from orchestrator.values import Feature, FeatureList
 
 
@@ -36,8 +37,11 @@ class Opened:
     settings: Settings
 
 
-def start(options: RunOptions) -> int:
-    """Run or continue a run; the exit code. Raises `FibreFlowError` for what cannot begin."""
+def start(options: RunOptions, resume: str | None = None) -> int:
+    """Run or continue a run; the exit code. Raises `FibreFlowError` for what cannot begin.
+
+    `resume`: continue the run with this id, and begin none when its inputs have changed.
+    """
     given = inputs.read_features(options)
     workspace = Workspace(options.workspace.resolve())
     if options.dry_run:
@@ -48,20 +52,29 @@ def start(options: RunOptions) -> int:
     asyncio.run(inputs.preview(given, workspace.root, options))
     model = choose_model(given, workspace, options)
     with workspace.lock():
-        return asyncio.run(_start(given, workspace, options, model))
+        return asyncio.run(_start(given, workspace, options, model, resume))
 
 
 async def _start(
-    given: FeatureList, workspace: Workspace, options: RunOptions, model: Model
+    given: FeatureList,
+    workspace: Workspace,
+    options: RunOptions,
+    model: Model,
+    resume: str | None,
 ) -> int:
     target = await inputs.open_target(given, workspace.root, create=True)
     inputs.write_passes(options.features, given, target.integrated)
     digest = inputs.digest(given, options, target.repository.path)
     unfinished = workspace.find_unfinished(digest)
+    if resume is not None and (unfinished is None or unfinished.id != resume):
+        raise InputError(
+            f"{resume} was begun with another feature list: {options.features} has changed since; "
+            "bring it back to go on, or begin anew with `fibreflow run` (what is merged stays so)"
+        )
     if unfinished is None:
         held = run_file.held(given, workspace, options, target, digest)
-        if target.integrated.keys() | held.keys() == {f.id for f in given.features}:
-            return play.nothing_to_do(held, target)
+        if not run_file.work_is_left(given, target, held):
+            return play.nothing_to_do(given, held, target, as_json=options.screen == "json")
         run = new_run_id(SystemClock().now(), secrets.token_hex(2))
         file = RunFile.first(digest, options, target, held)
         file.store(workspace.run_file(run))

@@ -3,6 +3,8 @@
 import getpass
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
 
 from harness.flags import Command
 from harness.record.journal import read_events
@@ -44,9 +46,17 @@ def status(command: Command) -> int:
     if command.json:
         print(json.dumps(report.to_json(report.build(_state(info)))))
         return 0
-    alive = workspace.holder() is not None and not info.finished
-    print(render_status(_state(info), alive=alive))
+    print(render_status(_state(info), alive=_is_alive(workspace, info)))
     return 0
+
+
+def _is_alive(workspace: Workspace, info: RunInfo) -> bool:
+    """Whether the process that holds the workspace works on this run: on the newest, or on an
+    older one that it has resumed."""
+    holder = workspace.holder()
+    if holder is None or info.finished:
+        return False
+    return workspace.runs()[0].id == info.id or _state(info).pid == holder
 
 
 def show_report(command: Command) -> int:
@@ -75,20 +85,21 @@ def resume(command: Command) -> int:
     from harness.run_file import RunFile  # noqa: PLC0415
 
     workspace = _workspace(command)
+    info = find_run(workspace, command.run_id)
     if command.run_id is None:
-        info = next((r for r in workspace.runs() if not r.finished), None)
-        if info is None:
-            newest = find_run(workspace, None)
-            print(
-                f"nothing to resume: every run here has come to its end; the newest is {newest.id}"
-            )
-            return 0
-    else:
-        info = find_run(workspace, command.run_id)
+        info = next((r for r in workspace.runs() if not r.finished), info)
     if info.finished:
-        print(f"{info.id} has come to its end; `fibreflow report {info.id}` shows it")
+        if command.json:
+            return show_report(replace(command, run_id=info.id)) or info.exit_code or 0
+        print(
+            f"nothing to resume: {info.id} has come to its end, exit code {info.exit_code}; "
+            f"`fibreflow report {info.id}` shows it"
+        )
         return info.exit_code or 0
-    return app.start(RunFile.load(workspace.run_file(info.id)).run_options())
+    options = RunFile.load(workspace.run_file(info.id)).run_options()
+    # How it is shown depends on who looks now, not on who began it.
+    screen: Literal["json"] | None = "json" if command.json else None
+    return app.start(replace(options, screen=screen), resume=info.id)
 
 
 def accept(command: Command) -> int:

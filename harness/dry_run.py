@@ -1,5 +1,8 @@
 """`--dry-run`: prints what a run would do and the most it could cost, and changes nothing."""
 
+import json
+from dataclasses import asdict
+
 from harness import inputs
 from harness.flags import RunOptions
 from harness.models import prices
@@ -25,10 +28,12 @@ async def show(given: FeatureList, workspace: Workspace, options: RunOptions) ->
         done=found.done,
         only=options.only or None,
     )
-    print(forecast.render(plan))
-    print(
-        "\n".join(["", "Where", *_where(given, workspace, options), *_models(given, options, live)])
-    )
+    if options.screen == "json":
+        repo = str(inputs.repo_path(given, workspace.root))
+        print(json.dumps({"repo": repo, "branch": given.project.branch, **asdict(plan)}))
+        return 0
+    where = [*_where(given, workspace, options), *_models(given, options, live)]
+    print("\n".join([forecast.render(plan), "", "Where", *where]))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from harness.services import Services
 from orchestrator import events, plan
 from orchestrator.errors import InputError, SandboxError
 from orchestrator.plan import FinalState
+from orchestrator.values import FeatureList
+from orchestrator.wording import counted
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 #: How long work that is let go may take to notice.
@@ -90,13 +93,43 @@ def _signals(services: Services, leave: asyncio.Event) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def nothing_to_do(held: Mapping[str, FinalState], target: Target) -> int:
-    """Say why no run is begun; the exit code."""
+def nothing_to_do(
+    given: FeatureList, held: Mapping[str, FinalState], target: Target, *, as_json: bool
+) -> int:
+    """Say why no run is begun; the exit code. `as_json`: in the words of a run's report."""
     waiting = [i for i, end in held.items() if end == "review"]
-    where = f"branch {target.branch} of {target.repository.path}"
-    print(f"{len(target.integrated)} features are merged on {where}")
+    code = 3 if waiting else 0
+    if as_json:
+        print(json.dumps(_idle_report(given, held, target)))
+        return code
+    merged = counted(len(target.integrated), "feature")
+    print(f"{merged} merged on branch {target.branch} of {target.repository.path}")
     for id_ in waiting:
         print(f"{id_} waits for a person: see `fibreflow report`, then `fibreflow accept`")
     if not waiting:
         print("nothing to do")
-    return 3 if waiting else 0
+    return code
+
+
+def _idle_report(
+    given: FeatureList, held: Mapping[str, FinalState], target: Target
+) -> dict[str, Any]:
+    """The keys that every report has, for no run at all. What is neither merged nor held waits
+    behind something that is held."""
+    return {
+        "run": None,
+        "repo": str(target.repository.path),
+        "branch": target.branch,
+        "cost_usd": 0.0,
+        "seconds": 0.0,
+        "features": [
+            {
+                "id": f.id,
+                "state": "merged" if f.id in target.integrated else held.get(f.id, "blocked"),
+                "attempt": None,
+                "commit": target.integrated.get(f.id),
+                "reasons": ["nothing to do"],
+            }
+            for f in given.features
+        ],
+    }
