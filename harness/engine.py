@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -265,3 +266,11 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
     # last commits, which costs rework and nothing else.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA busy_timeout=30000")
+    if sqlite3.sqlite_version_info < (3, 42):
+        # From Python 3.12 on, the engine's schema asks SQLite for `unixepoch('subsec')`, which
+        # the SQLite of Debian 12 and Ubuntu 22.04 answers with NULL.
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float | None:
+    return time.time() if modifier == "subsec" else None
