@@ -1,6 +1,7 @@
 """`run.json`: what a run was begun with, kept so that it goes on with exactly that."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,14 @@ def held(
         # Asked for by name, a feature is tried again even though its review is open.
         found = {i: end for i, end in found.items() if i not in chosen}
     return found
+
+
+def work_is_left(given: FeatureList, target: Target, held: Mapping[str, FinalState]) -> bool:
+    """Whether any feature could begin: not merged, not held, and behind nothing that is held."""
+    stuck = set(held)
+    while more := {f.id for f in given.features if stuck & set(f.depends_on)} - stuck:
+        stuck |= more
+    return any(f.id not in stuck and f.id not in target.integrated for f in given.features)
 
 
 def _waiting(workspace: Workspace, digest: str) -> set[str]:

@@ -27,7 +27,8 @@ FEATURE_MOVES: Mapping[str, Mapping[str, FeaturePhase]] = {
     "FeatureStarted": {"waiting": "running", "blocked": "running"},
     "RoundStarted": {"running": "running"},
     "AttemptSelected": {"running": "running"},
-    "ReviewRequested": {"running": "review"},
+    # From waiting: a run before this one asked already, and nobody has answered.
+    "ReviewRequested": {"running": "review", "waiting": "review"},
     # A person may take an attempt that the harness gave up on.
     "ReviewResolved": {"review": "running", "failed": "running"},
     # From merging: a crash between start and end, and the branch moved before the next try.
