@@ -10,8 +10,9 @@ from orchestrator.errors import PatchRejectedError, SandboxError
 #: Larger than any change a person would review; a patch beyond it is a mistake or an attack.
 MAX_PATCH_BYTES = 20_000_000
 
-#: The index is copied, so that unchanged files need not be hashed again; new objects go to
-#: a folder of their own because the clean git directory cannot be written.
+#: Compiled Python is left out whatever the attempt's ignore file says: it is a trace of running
+#: tests, and verification refuses it. The index is copied, so that unchanged files need not be
+#: hashed again; new objects go to a folder of their own, for the git directory is read-only.
 _SCRIPT = """
 set -e
 place=$(mktemp -d)
@@ -20,7 +21,8 @@ export GIT_OBJECT_DIRECTORY="$place" GIT_ALTERNATE_OBJECT_DIRECTORIES="$1/object
 export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_OPTIONAL_LOCKS=0
 cp "$1/index" "$place/index"
 cd "$2"
-git -c core.safecrlf=false -c core.fsmonitor=false -c advice.addEmbeddedRepo=false add --all .
+git -c core.safecrlf=false -c core.fsmonitor=false -c advice.addEmbeddedRepo=false add --all \
+    -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/*.py[co]'
 git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames "$3"
 """
 

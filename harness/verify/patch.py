@@ -111,6 +111,10 @@ def unsafe_path(path: str) -> str | None:
         return f"writes outside the repository: {shown(path)}"
     if any(p.lower().rstrip(" .") in {".git", "git~1"} for p in parts):
         return f"writes into the git directory: {shown(path)}"
+    if "__pycache__" in parts or parts[-1].lower().endswith((".pyc", ".pyo")):
+        # Python and pytest run such a file in the place of a source that it names, such as the
+        # exam's, when size and time fit; an attempt knows both.
+        return f"writes compiled Python, which could stand in for other files: {shown(path)}"
     return None
 
 

@@ -251,6 +251,12 @@ class TestPaths:
         found = await field.judge_patch(patch.encode())
         assert not found.usable
 
+    @pytest.mark.parametrize(
+        "path", ["tests/__pycache__/test_total.cpython-311-pytest-9.2.0.pyc", "shop/total.pyc"]
+    )
+    async def test_compiled_python(self, field: Field, path: str) -> None:
+        await refused(field, {"shop/total.py": RIGHT, path: "\0"}, "writes compiled Python")
+
     async def test_submodules(self, field: Field) -> None:
         patch = (
             b"diff --git a/sub b/sub\nnew file mode 160000\nindex 0000000..1234567\n"
