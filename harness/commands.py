@@ -108,9 +108,9 @@ def accept(command: Command) -> int:
     from harness import review  # noqa: PLC0415
 
     workspace = _workspace(command)
-    info = find_run(workspace, command.run_id)
     assert command.feature is not None
     assert command.attempt is not None
+    info = _run_with(workspace, command.run_id, command.feature, command.attempt)
     with workspace.lock():
         commit = asyncio.run(
             review.accept(workspace, info, command.feature, command.attempt, _user())
@@ -118,6 +118,16 @@ def accept(command: Command) -> int:
     print(f"merged {command.feature} from {command.attempt} as {commit[:12]}")
     print("go on with what waited for it: run the same command again")
     return 0
+
+
+def _run_with(workspace: Workspace, run: str | None, feature: str, attempt: str) -> RunInfo:
+    """The run named, else the newest in which the feature has such an attempt: later runs leave
+    a feature that waits for a person alone. Else the newest at all, whose report says why not."""
+    newest = find_run(workspace, run)
+    if run is not None:
+        return newest
+    folders = ((r, r.folder / feature / attempt / "attempt.json") for r in workspace.runs())
+    return next((r for r, result in folders if result.is_file()), newest)
 
 
 def _user() -> str:

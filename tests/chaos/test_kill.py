@@ -14,11 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.spine.project import Project, bash, says, submit, wait, writes
+from tests.spine.project import Project, bash, says, submit, until, wait, writes
 
 SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "5")))
 MOST_KILLS = 3
-PATIENCE = 60.0
 
 
 def build(project: Project) -> None:
@@ -36,13 +35,6 @@ def build(project: Project) -> None:
 
 def counted(project: Project) -> int:
     return len(project.events())
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.005)
 
 
 def kill_when(project: Project, moment: Callable[[], bool], delay: float) -> bool:
@@ -73,7 +65,6 @@ def finish(project: Project) -> None:
     assert set(project.states().values()) == {"merged"}
     assert "begun.txt" not in project.git("ls-tree", "--name-only", "autopilot")
     assert [f["passes"] for f in json.loads(project.list.read_bytes())["features"]] == [True] * 4
-    until(lambda: not project.processes(), "no process left")
     project.assert_nothing_left()
 
 

@@ -1,6 +1,6 @@
 """A project for each test; bases and the toolbox are made once for all of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 

@@ -16,8 +16,9 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ Turn = list[dict[str, Any]]
 #: `has.sh NAME` passes when NAME.txt says so; `room.sh` when all parts together are small.
 CHECKS = {
     "checks/has.sh": 'test "$(cat "$1.txt")" = "$1 done"\n',
+    "checks/part.sh": 'test -f "parts/$1"\n',
+    "checks/shared.sh": 'grep -q "$1" shared.txt\n',
     "checks/room.sh": "test $(cat parts/* | wc -c) -le 10\n",
     "README.md": "A project to be built by a test.\n",
 }
@@ -154,7 +157,8 @@ class Project:
     def start(self, *flags: str, command: str = "run") -> "subprocess.Popen[str]":
         self.store()
         where = ["--workspace", str(self.workspace)]
-        options = [*where, "--plain", "--sandbox", self.sandbox] if command == "run" else where
+        plain = [] if "--json" in flags else ["--plain"]
+        options = [*where, *plain, "--sandbox", self.sandbox] if command == "run" else where
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("ANTHROPIC", "GIT_"))}
         return subprocess.Popen(
             [sys.executable, str(RUNNER), command, *options, *flags],
@@ -252,7 +256,7 @@ class Project:
             yield Path(root) / f"fibreflow-{os.getuid()}" / "state"
 
     def assert_nothing_left(self) -> None:
-        assert self.processes() == []
+        until(lambda: not self.processes(), f"no process left of {self.processes()}")
         assert self.mounts() == []
         assert self.sandboxes() == []
 
@@ -267,6 +271,14 @@ class Project:
             assert turns == list(range(1, len(turns) + 1)), path
         keys = [e["key"] for e in self.events("AttemptFinished")]
         assert len(keys) == len(set(keys))
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Poll, for what another process does can only be looked at."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end, f"never: {what}"
+        time.sleep(0.005)
 
 
 def wait(process: "subprocess.Popen[str]", timeout: float = TIMEOUT) -> End:

@@ -1,0 +1,107 @@
+"""The real SDK against a Messages API server on a socket, through the whole spine."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.emulators.messages_api import (
+    Fault,
+    MessagesServer,
+    cut,
+    malformed_call,
+    overloaded,
+    rate_limited,
+    unauthorized,
+)
+from tests.spine.project import End, Project
+
+PRICED = {"input_tokens": 1000, "output_tokens": 20_000}  # 1 cent on haiku
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Writes the file that the feature asks for, then submits; decided by the request alone."""
+    text = json.dumps(request["messages"][0])
+    feature = text.partition('<feature id=\\"')[2].partition('\\"')[0]
+    write = {"command": "create", "path": f"{feature}.txt", "text": f"{feature} done"}
+    calls = [("edit", write), ("submit", {"summary": "done"})]
+    name, given = calls[min(len(request["messages"]) // 2, 1)]
+    return {"content": [{"type": "tool_use", "name": name, "input": given}], "usage": PRICED}
+
+
+def live(project: Project, server: MessagesServer, *ids: str) -> None:
+    project.project.pop("recording", None)
+    project.env = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "any"}
+    for id_ in ids:
+        project.feature(id_)
+
+
+async def run(project: Project, *flags: str) -> End:
+    return await asyncio.to_thread(project.run, *flags)
+
+
+async def test_faults_of_the_provider_are_ridden_out(project: Project) -> None:
+    faults = {1: rate_limited(0.2), 3: overloaded(), 4: cut(), 6: malformed_call()}
+    async with MessagesServer(answer, faults=faults) as server:
+        live(project, server, "alpha", "beta")
+        end = await run(project)
+        assert server.errors == []
+    assert end.code == 0, end
+    assert sorted(project.merged()) == ["alpha", "beta"]
+    errors = [e["error"].partition(":")[0] for e in project.events("ModelRetried")]
+    assert sorted(errors) == [
+        "ModelMalformedError", "ModelOverloadedError", "ModelRateLimitedError",
+        "ModelTimeoutError",
+    ]  # fmt: skip
+    # Two replies were lost, and nobody knows what they cost.
+    report = project.report()
+    assert report["cost_usd"] is None
+    assert report["known_cost_usd"] > 0.03
+    project.assert_nothing_left()
+
+
+async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -> None:
+    async with MessagesServer(answer) as server:
+        live(project, server, "alpha", "beta")
+        end = await run(project, "--budget", "0.016", "--workers", "1")
+        assert end.code == 4, end
+        assert project.report()["cost_usd"] <= 0.016
+        assert project.events("LimitHit")
+        assert project.events()[-1]["type"] == "RunStopped"
+        paid = len(server.requests)
+        assert paid == 1
+        again = await run(project, "--budget", "5", "--workers", "1")
+        assert again.code == 0, again
+        assert len(server.requests) == 4
+    assert sorted(project.merged()) == ["alpha", "beta"]
+    assert len(project.runs) == 1
+    project.assert_no_attempt_twice()
+    assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
+
+
+async def test_without_a_key_nothing_begins(project: Project) -> None:
+    async with MessagesServer(answer) as server:
+        live(project, server, "alpha")
+        del project.env["ANTHROPIC_API_KEY"]
+        end = await run(project)
+    assert end.code == 5
+    assert "export" in end.err
+    assert server.requests == []
+    assert project.runs == []
+
+
+async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
+    refused = True
+
+    def fault(_number: int, _request: dict[str, Any]) -> Fault | None:
+        return unauthorized() if refused else None
+
+    async with MessagesServer(answer, faults=fault) as server:
+        live(project, server, "alpha", "beta")
+        end = await run(project, "--workers", "2", "--attempts", "3")
+        assert end.code == 5, end
+        assert 1 <= len(server.requests) <= 2
+        assert project.events("AttemptFinished") == []
+        refused = False
+        again = await run(project, "--workers", "2", "--attempts", "3")
+        assert again.code == 0, again
+    assert sorted(project.merged()) == ["alpha", "beta"]

@@ -1,0 +1,62 @@
+"""Features that no trusted check can judge: a person decides, once, and nothing is paid twice."""
+
+from tests.spine.project import Project, writes
+
+
+def in_review(project: Project) -> None:
+    project.feature("alpha", acceptance=None)
+    project.record("alpha", writes("alpha.txt", "alpha done"))
+    project.feature("beta", "alpha")
+    project.record("beta", writes("beta.txt", "beta done"))
+
+
+def test_a_person_decides_and_the_rest_goes_on(project: Project) -> None:
+    in_review(project)
+    assert project.run().code == 3
+    assert project.states() == {"alpha": "review", "beta": "blocked"}
+    assert {"fibreflow accept alpha r1-a01"} <= {n["command"] for n in project.report()["next"]}
+    # Again: nothing is spent, and it still waits.
+    again = project.run()
+    assert again.code == 3
+    assert "accept" in again.out
+    assert len(project.runs) == 1
+
+    wrong = project.run("alpha", "r9-a01", command="accept")
+    assert wrong.code == 2
+    assert "r9-a01" in wrong.err
+    accepted = project.run("alpha", "r1-a01", command="accept")
+    assert accepted.code == 0, accepted
+    assert project.merged() == ["alpha"]
+    assert project.run().code == 0
+    assert project.merged() == ["alpha", "beta"]
+    assert project.states() == {"alpha": "merged", "beta": "merged"}
+    project.assert_nothing_left()
+
+
+def test_accept_finds_the_run_that_has_the_attempt(project: Project) -> None:
+    """A later run leaves a feature in review alone, so the newest run does not have it."""
+    in_review(project)
+    project.feature("x")
+    project.record("x", writes("x.txt", "wrong"))
+    assert project.run().code == 1
+    assert project.run().code == 1
+    assert len(project.runs) == 2
+    assert project.states()["alpha"] == "review"
+    assert "alpha" not in {e.get("feature") for e in project.events("AttemptStarted")}
+    accepted = project.run("alpha", "r1-a01", command="accept")
+    assert accepted.code == 0, accepted
+    assert project.merged() == ["alpha"]
+
+
+def test_accepting_what_makes_the_branch_red_is_refused(project: Project) -> None:
+    project.feature("alpha", acceptance=None)
+    project.record("alpha", writes("parts/alpha", "12345678"))
+    project.feature("beta", acceptance=["sh checks/part.sh beta", "sh checks/room.sh"])
+    project.record("beta", writes("parts/beta", "1234"))
+    assert project.run().code == 3
+    head = project.git("rev-parse", "autopilot")
+    end = project.run("alpha", "r1-a01", command="accept")
+    assert end.code == 1
+    assert "red on the branch" in end.err
+    assert project.git("rev-parse", "autopilot") == head
+    assert project.run().code == 3
