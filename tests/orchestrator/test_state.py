@@ -59,7 +59,7 @@ FEATURE_EXPECTED = {
     "FeatureStarted": ("waiting blocked", "running"),
     "RoundStarted": ("running", "running"),
     "AttemptSelected": ("running", "running"),
-    "ReviewRequested": ("running", "review"),
+    "ReviewRequested": ("waiting running", "review"),
     "ReviewResolved": ("review failed", "running"),
     "MergeStarted": ("running merging", "merging"),
     "MergeRejected": ("merging", "running"),
