@@ -25,6 +25,7 @@ from orchestrator import events
 from orchestrator.errors import (
     PatchRejectedError,
     SandboxError,
+    SandboxGoneError,
 )
 from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Usage, Verification
 
@@ -93,7 +94,6 @@ async def _agent_part(
     if done is None:
         _note_start(services, key, tier)
         done = await _work(services, key, commit, tier)
-        store_result(folder, done)
     services.journal.write(finished(done))
     return done
 
@@ -135,14 +135,21 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
     try:
         base = await services.bases.of(commit)
         async with _sandbox(services, base, key) as sandbox:
+            if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
+                raise SandboxGoneError("its workspace was removed while the run was stopped")
             result = await services.agent.work(
                 _task(services, key, tier), sandbox, _observer(services, key)
             )
-            return await _with_patch(result, sandbox, base, folder)
+            done = await _with_patch(result, sandbox, base, folder)
+            # Before the sandbox goes: a crash between the two would find neither.
+            store_result(folder, done)
+            return done
     except SandboxError as error:
-        return spoilt(key, folder, f"the sandbox failed: {error}")
+        done = spoilt(key, folder, f"the sandbox failed: {error}")
     except PatchRejectedError as error:
-        return spoilt(key, folder, str(error))
+        done = spoilt(key, folder, str(error))
+    store_result(folder, done)
+    return done
 
 
 def spoilt(key: AttemptKey, folder: Path, reason: str) -> AttemptResult:

@@ -87,10 +87,11 @@ class Sandbox(Protocol):
 
     Files persist between commands; processes do not: whatever a command started ends with it.
     Paths are relative to `workdir` or absolute inside the sandbox. Raises `SandboxError` when
-    the sandbox fails; a command that fails is a value.
+    the sandbox fails; a command that fails is a value. `reopened`: its files are from before.
     """
 
     id: str
+    reopened: bool
     workdir: str
     base_git: str
 

@@ -29,6 +29,11 @@ def claim(folder: Path, base: Base, key: str) -> int:
     return lock_fd
 
 
+def exists(folder: Path) -> bool:
+    """Whether `claim` would reopen a workspace that was made before."""
+    return (folder / "base").exists()
+
+
 def copy_layers(layers: Layers, folder: Path) -> None:
     """Fill a workspace that cannot be an overlay; a half-made one is made again."""
     done = folder / "copied"

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from orchestrator.errors import SandboxError
 
 #: Longest workspace folder name; file systems allow 255 bytes.
 _LONGEST_NAME = 200
+#: How long the workspaces of a run that was stopped or killed wait for it to go on.
+KEPT_SECONDS = 7 * 24 * 3600.0
 _LOCK = ".lock"
 _TRASH = ".trash-"
 _MAKING = ".making-"
@@ -132,7 +135,8 @@ def remove_tree(folder: Path) -> None:
 
 
 def sweep_namespaces(state: Path, own: str) -> int:
-    """Remove namespaces whose owners are all dead, except `own`; how many workspaces went."""
+    """Remove namespaces, except `own`, whose owners have been dead for longer than a stopped run
+    may wait to be resumed; how many workspaces went."""
     removed = 0
     if not state.is_dir():
         return 0
@@ -147,7 +151,11 @@ def sweep_namespaces(state: Path, own: str) -> int:
 
 
 def _sweep_namespace(folder: Path) -> int:
-    fd = try_lock(folder)
+    try:
+        young = time.time() - folder.stat().st_mtime < KEPT_SECONDS
+        fd = None if young else try_lock(folder)
+    except FileNotFoundError:  # another run sweeps at the same time
+        return 0
     if fd is None:
         return 0
     try:

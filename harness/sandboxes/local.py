@@ -77,6 +77,7 @@ class LocalSandboxProvider:
     ) -> LocalSandbox:
         opened = await self._open()
         folder = opened.namespace / folders.file_name(key)
+        reopened = claim.exists(folder)
         lock_fd = claim.claim(folder, base, key)
         if not opened.overlay:
             await asyncio.to_thread(claim.copy_layers, base.handle, folder)
@@ -84,6 +85,7 @@ class LocalSandboxProvider:
         sandbox = LocalSandbox(
             key, opened.shop, place, limits or SandboxLimits(), base=base, lock_fd=lock_fd
         )
+        sandbox.reopened = reopened
         self._sandboxes = {k: s for k, s in self._sandboxes.items() if not s.gone}
         self._sandboxes[key] = sandbox
         return sandbox

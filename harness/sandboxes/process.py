@@ -59,6 +59,7 @@ class ProcessSandbox:
         self.workdir = str(folder / "upper")
         self.base_git = str(layers.git)
         self.base: Base | None = None
+        self.reopened = False
         self._limits = limits
         self._lock_fd = lock_fd
         self._lock = asyncio.Lock()
@@ -295,10 +296,11 @@ class ProcessSandboxProvider:
         limits: SandboxLimits | None = None,
     ) -> ProcessSandbox:
         folder = (await self._open()).namespace / folders.file_name(key)
+        reopened = claim.exists(folder)
         lock_fd = claim.claim(folder, base, key)
         await asyncio.to_thread(claim.copy_layers, base.handle, folder)
         sandbox = ProcessSandbox(key, folder, base.handle, limits or SandboxLimits(), lock_fd)
-        sandbox.base = base
+        sandbox.base, sandbox.reopened = base, reopened
         self._sandboxes[key] = sandbox
         return sandbox
 

@@ -40,6 +40,7 @@ class LocalSandbox:
         lock_fd: int = -1,
     ) -> None:
         self.id = key
+        self.reopened = False
         self.place = place
         self.base = base
         self._shop = shop

@@ -62,6 +62,7 @@ class FakeSandbox:
 
     def __init__(self, key: str, base: Base, files: Files, commands: Mapping[str, Command]):
         self.id = key
+        self.reopened = False
         self.base = base
         self.files = files
         self.ran: list[str | Sequence[str]] = []

@@ -18,8 +18,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path, cache: Path) -> Callable[..., Project]:
-    def project(**more: Any) -> Project:
-        return Project(tmp_path, cache, **more)
+    def project(name: str = "project", **more: Any) -> Project:
+        return Project(tmp_path / name, cache, **more)
 
     return project
 

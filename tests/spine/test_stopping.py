@@ -1,9 +1,12 @@
 """Stopping by hand: once drains, twice leaves at once, and the same command goes on."""
 
 import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from harness.sandboxes import folders
 from tests.spine.project import Project, bash, creates, says, submit, until, wait, writes
 
 
@@ -56,6 +59,39 @@ def test_twice_leaves_at_once(project: Project) -> None:
     assert [e["attempt"] for e in project.events("AttemptResumed")] == ["r1-a01"]
     project.assert_no_attempt_twice()
     project.assert_nothing_left()
+
+
+def killed_half_way(project: Project) -> None:
+    project.feature("a")
+    turns = [[creates("a.txt", "a done")], [bash(f"sleep 2; : {project.marker}")], [submit()]]
+    project.record("a", turns)
+    program = project.start()
+    until(lambda: len(project.events("ModelCalled")) == 2, "the file is written")
+    program.send_signal(signal.SIGKILL)
+    program.communicate()
+
+
+def test_another_run_leaves_the_files_of_a_killed_one(make: Callable[..., Project]) -> None:
+    project, other = make(), make(name="other")
+    killed_half_way(project)
+    other.simple("x")
+    assert other.run().code == 0
+    assert project.run().code == 0
+    assert project.file("a.txt") == "a done"
+
+
+def test_an_attempt_whose_files_are_gone_does_not_go_on(project: Project) -> None:
+    """Its conversation would speak of work that is nowhere to be found."""
+    killed_half_way(project)
+    until(lambda: not project.processes(), "no process left")
+    (namespace,) = {Path(p).parent for p in project.sandboxes()}
+    folders.remove(namespace)
+    assert project.run().code == 1
+    (finished,) = project.events("AttemptFinished")
+    assert finished["ending"] == "error"
+    assert "workspace was removed" in finished["reason"]
+    assert finished["cost_usd"] == 0
+    assert finished["turns"] == 2
 
 
 def test_two_runners_cannot_share_a_workspace(project: Project) -> None:

@@ -52,12 +52,14 @@ def test_a_lock_is_held_once(tmp_path: Path) -> None:
 
 
 def test_a_live_namespace_is_not_swept(tmp_path: Path) -> None:
-    for name in ("live", "dead", "own"):
+    for name in ("live", "dead", "own", "stopped"):
         (tmp_path / name / "workspace").mkdir(parents=True)
     held = folders.try_lock(tmp_path / "live", shared=True)
     assert held is not None
+    for name in ("live", "dead", "own"):
+        os.utime(tmp_path / name, (0, 0))
     assert folders.sweep_namespaces(tmp_path, "own") == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["live", "own"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["live", "own", "stopped"]
     os.close(held)
 
 
