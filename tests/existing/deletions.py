@@ -164,7 +164,7 @@ def feature_list(package: Package, deleted: tuple[Deleted, ...]) -> dict[str, An
             **({"setup": package.setup} if package.setup else {}),
             **({"env": dict(package.env)} if package.env else {}),
         },
-        "defaults": {"rounds": 4, "quorum": 2, "timeout_minutes": 5, "turns": 12},
+        "defaults": {"rounds": 4, "quorum": 2, "timeout_minutes": 3, "turns": 12},
         "features": [
             {
                 "id": one.id,

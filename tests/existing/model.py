@@ -1,7 +1,8 @@
 """Plays a model of mixed ability that restores deleted functions, deciding by the request alone.
 
 The first turn draws a number in the sandbox; the answer to it, which is part of every later
-request, decides what this attempt writes. Told why earlier attempts failed, it writes it right.
+request, decides what this attempt writes. Told why earlier attempts failed, it writes it right;
+at the first feature it fails until then, so that every run has something to refuse.
 """
 
 import base64
@@ -33,6 +34,7 @@ class Restorer:
         self._known: Mapping[str, tuple[Deleted, tuple[Answer, ...]]] = {
             one.id: (one, answers(one.function, seed)) for one in deleted
         }
+        self._hard = deleted[0].id
 
     def __call__(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         messages = request["messages"]
@@ -41,7 +43,10 @@ class Restorer:
         results = [_result(message) for message in messages[2::2]]
         if not results:
             return [_say("I look first."), _bash(_DRAW)]
-        answer = choose(choice, results[0][0], warned=_LESSONS in first)
+        warned = _LESSONS in first
+        if one.id == self._hard and not warned:
+            choice = choice[-2:]
+        answer = choice[0] if warned else choose(choice, results[0][0])
         commands = _ACCEPTANCE.search(first)[1]  # type: ignore[index]
         steps = [*_writing(one, answer, results[1:2]), _bash(commands.strip()[2:])]
         if len(results) - 1 < len(steps):
@@ -49,10 +54,10 @@ class Restorer:
         return [_call("submit", {"summary": f"wrote {one.function.name}"})]
 
 
-def choose(choice: Sequence[Answer], drawn: str, *, warned: bool) -> Answer:
-    """Right two times in five at first, else one of the wrong ones, each as likely."""
+def choose(choice: Sequence[Answer], drawn: str) -> Answer:
+    """The first two times in five, else one of the others, each as likely."""
     number = int(hashlib.sha256(drawn.encode()).hexdigest(), 16)
-    if warned or number % 5 < 2:
+    if number % 5 < 2:
         return choice[0]
     return choice[1 + number // 5 % (len(choice) - 1)]
 

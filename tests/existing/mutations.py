@@ -25,7 +25,8 @@ class Answer:
 
 
 def answers(function: Function, seed: int) -> tuple[Answer, ...]:
-    """The right answer first, then wrong ones; some mutants may be right by the tests."""
+    """The right answer first, then mutants, some of which may be right by the tests; a stub and
+    a text that is no Python come last."""
     head = function.head
     mutants = [head + body for body in _mutants(function.body)]
     random.Random(seed).shuffle(mutants)

@@ -15,32 +15,39 @@ from orchestrator.errors import SandboxUnavailableError
 from tests.existing.packages import IndexUnreachableError, Package, git
 from tests.existing.spine import BRANCH, Restored, agents_own_check, passed, restore
 
+#: Each with its seed; no mutant of these runs for ever.
 PACKAGES = (
-    # One flat package, its tests beside it at the root.
-    Package(
-        "inflection",
-        "0.5.1",
-        "1a29730d366e996aaacffb2f1f1cb9593dc38e2ddd30c91250c6dde09ea9b417",
-        test="python -m pytest -q",
+    (  # One flat package, its tests beside it at the root.
+        Package(
+            "inflection",
+            "0.5.1",
+            "1a29730d366e996aaacffb2f1f1cb9593dc38e2ddd30c91250c6dde09ea9b417",
+            test="python -m pytest -q",
+        ),
+        1,
     ),
-    # A src layout that must be installed, tested by unittest.
-    Package(
-        "cachetools",
-        "8.0.0",
-        "5ed01bd676800d51f0025605e4fd8ad0891550513e7b0a4c3da478463764e5c3",
-        test="python -m unittest discover -s tests -t .",
-        tests=("tests",),
-        roots=("src",),
-        setup="python -m pip install --quiet --editable .",
+    (  # A src layout that must be installed, tested by unittest.
+        Package(
+            "cachetools",
+            "8.0.0",
+            "5ed01bd676800d51f0025605e4fd8ad0891550513e7b0a4c3da478463764e5c3",
+            test="python -m unittest discover -s tests -t .",
+            tests=("tests",),
+            roots=("src",),
+            setup="python -m pip install --quiet --editable .",
+        ),
+        6,
     ),
-    # A src layout as it is, a folder of tests with a name of its own, options in the manifest.
-    Package(
-        "iniconfig",
-        "2.3.1",
-        "67f4b9c50da0dedf52af349e7749a80a9057a5031199791b906c3bb3ae878960",
-        test="python -m pytest -q testing",
-        tests=("testing",),
-        roots=("src",),
+    (  # A src layout as it is, a folder of tests with a name of its own, options in the manifest.
+        Package(
+            "iniconfig",
+            "2.3.1",
+            "67f4b9c50da0dedf52af349e7749a80a9057a5031199791b906c3bb3ae878960",
+            test="python -m pytest -q testing",
+            tests=("testing",),
+            roots=("src",),
+        ),
+        1,
     ),
 )
 
@@ -70,12 +77,12 @@ async def isolated(tmp_path: Path) -> AsyncIterator[None]:
 @pytest.mark.network
 @pytest.mark.isolation
 @pytest.mark.usefixtures("isolated")
-@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize(("package", "seed"), PACKAGES, ids=lambda p: getattr(p, "name", ""))
 async def test_deleted_functions_are_restored(
-    package: Package, cache: Path, tmp_path: Path
+    package: Package, seed: int, cache: Path, tmp_path: Path
 ) -> None:
     try:
-        found = await restore(package, cache, tmp_path, count=3, seed=1)
+        found = await restore(package, cache, tmp_path, count=3, seed=seed)
     except IndexUnreachableError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
     assert found.errors == (), found.output
