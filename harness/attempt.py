@@ -90,7 +90,7 @@ async def _agent_part(
     services: Services, key: AttemptKey, commit: str, tier: Tier
 ) -> AttemptResult:
     folder = services.attempt_folder(key)
-    done = load_result(folder)
+    done = load_result(folder) or _through(key, folder)
     if done is None:
         _note_start(services, key, tier)
         done = await _work(services, key, commit, tier)
@@ -196,8 +196,20 @@ async def _with_patch(
     patch = await patches.export(sandbox, base)
     if not patch and result.ending != "submitted":
         return result
-    await asyncio.to_thread(files.replace, folder / PATCH, patch)
+    if patch:
+        await asyncio.to_thread(files.replace, folder / PATCH, patch)
+    else:
+        files.replace(folder / PATCH, b"", sync=False)  # nothing that could be lost
     return replace(result, patch=PATCH)
+
+
+def _through(key: AttemptKey, folder: Path) -> AttemptResult | None:
+    """The result of an agent that was through when a crash kept `attempt.json` from being
+    written: its patch is on file, and its sandbox may be gone, which could show it again."""
+    if not (folder / PATCH).exists():
+        return None
+    result = Transcript(folder / TRANSCRIPT).result(key)
+    return replace(result, patch=PATCH) if result is not None else None
 
 
 def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
@@ -287,14 +299,15 @@ async def _verification_part(
 
 
 def store_result(folder: Path, result: AttemptResult) -> None:
-    files.replace_json(folder / _RESULT, asdict(result))
+    files.replace_json(folder / _RESULT, asdict(result), sync=False)
 
 
 def load_result(folder: Path) -> AttemptResult | None:
-    """The result of an attempt whose agent is through, None when it is not."""
+    """The result of an attempt whose agent is through, None when it is not, or when a power
+    cut spoilt the file: the transcript and the patch then say it again."""
     try:
         data = json.loads((folder / _RESULT).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     data["key"] = AttemptKey(**data["key"])
     data["usage"] = Usage(**data["usage"])

@@ -4,6 +4,8 @@ git runs inside, on the clean git directory that nothing inside could write, so 
 nor configuration nor history that the agent left has a say. The bytes are hostile all the same.
 """
 
+from typing import Protocol, runtime_checkable
+
 from harness.ports import Base, Sandbox
 from orchestrator.errors import PatchRejectedError, SandboxError
 
@@ -27,11 +29,20 @@ git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv -
 """
 
 
+@runtime_checkable
+class Attentive(Protocol):
+    """What a sandbox may offer besides: to know without running anything that nothing changed."""
+
+    async def untouched(self) -> bool: ...
+
+
 async def export(sandbox: Sandbox, base: Base) -> bytes:
     """The whole change since `base.commit`, empty when there is none.
 
     Raises `PatchRejectedError` when it is too large, `SandboxError` when git fails inside.
     """
+    if isinstance(sandbox, Attentive) and await sandbox.untouched():
+        return b""
     result = await sandbox.exec(
         ["sh", "-c", _SCRIPT, "export", sandbox.base_git, sandbox.workdir, base.commit],
         timeout=120,

@@ -291,14 +291,16 @@ TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclas
 def to_json(event: Event) -> dict[str, Any]:
     """A JSON object; `feature` and `attempt` are left out where they do not apply. Elsewhere
     None is written, because it says something: unknown, or not measured."""
-    body = {
-        k: v for k, v in asdict(event).items() if v is not None or k not in {"feature", "attempt"}
-    }
-    key = event.key
     head: dict[str, Any] = {"type": event.type, "time": event.time}
+    key = event.key
     if key is not None:
         head["key"] = key
-    return {**head, **body}
+    # Not `dataclasses.asdict`, which copies everything deeply: this runs for every event.
+    for field in fields(event):
+        name, value = field.name, getattr(event, field.name)
+        if value is not None or name not in {"feature", "attempt"}:
+            head[name] = asdict(value) if isinstance(value, Usage) else value
+    return head
 
 
 def from_json(data: Mapping[str, Any]) -> Event | None:

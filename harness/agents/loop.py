@@ -267,7 +267,8 @@ class _Work:
         # Written down before it is paid for: a crash in between is mended on resume, while
         # the other order would ask, and pay, again.
         self._write("reply", **reply_facts(reply, request.turn, seconds))
-        await self._settle(request.turn, actual=reply.cost_usd)
+        if worst != 0:  # else nothing was reserved
+            await self._settle(request.turn, actual=reply.cost_usd)
         self.observer.called(request.turn, reply, seconds)
         return reply
 

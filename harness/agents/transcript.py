@@ -42,7 +42,8 @@ class Transcript:
         # One write of one whole line. No fsync: what is lost with the machine's power is
         # asked again; what a killed process has written is in the kernel's hands already.
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.lines:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             if os.write(handle, data) != len(data):

@@ -1,6 +1,7 @@
 """Replaces whole files atomically: a reader sees the old content or the new, never a mixture."""
 
 import contextlib
+import functools
 import json
 import os
 import tempfile
@@ -10,18 +11,21 @@ from typing import Any
 from orchestrator.errors import MachineError
 
 
-def replace(path: Path, data: str | bytes) -> None:
+def replace(path: Path, data: str | bytes, *, sync: bool = True) -> None:
     """Write `data` to `path` so that a crash at any moment leaves the old or the new content.
 
     A file's permissions are kept, and a symbolic link is followed rather than replaced.
+    `sync` False: a killed process leaves the one or the other all the same, but a power cut may
+    leave the file empty; for what can be made again, by readers that notice.
     Raises `MachineError` naming the path when it cannot be written.
     """
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
     target = path.resolve()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, raw)
-        sync_folder(target.parent)
+        _replace(target, raw, sync=sync)
+        if sync:
+            sync_folder(target.parent)
     except OSError as error:
         raise MachineError(
             f"{path}: cannot be written ({error.strerror or error}); "
@@ -29,9 +33,9 @@ def replace(path: Path, data: str | bytes) -> None:
         ) from error
 
 
-def replace_json(path: Path, value: Any) -> None:
-    """`value` as indented JSON with a final newline; errors as in `replace`."""
-    replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def replace_json(path: Path, value: Any, *, sync: bool = True) -> None:
+    """`value` as indented JSON with a final newline; `sync` and errors as in `replace`."""
+    replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", sync=sync)
 
 
 def sync_folder(folder: Path) -> None:
@@ -43,7 +47,7 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _replace(target: Path, raw: bytes) -> None:
+def _replace(target: Path, raw: bytes, *, sync: bool) -> None:
     mode = _mode(target)
     fd, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     temporary = Path(name)
@@ -52,7 +56,8 @@ def _replace(target: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -70,6 +75,7 @@ def _mode(target: Path) -> int:
         return 0o666 & ~_umask()
 
 
+@functools.cache  # nobody in this program sets it
 def _umask() -> int:
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -137,7 +137,8 @@ class Cage:
         _set_limits(self.init_pid, limits)
         if group is not None:
             with contextlib.suppress(ProcessLookupError):
-                cgroup.enter(group, self.init_pid)
+                # The kernel takes milliseconds: it waits until all processors have noticed.
+                await asyncio.to_thread(cgroup.enter, group, self.init_pid)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
         return True

@@ -11,7 +11,8 @@ from orchestrator.errors import SandboxError
 
 
 def claim(folder: Path, base: Base, key: str) -> int:
-    """Make or reopen a workspace and hold its lock; the descriptor that does."""
+    """Make or reopen a workspace and hold its lock; the descriptor that does. What is inside
+    is made by `make_folders` when it is needed."""
     folder.mkdir(parents=True, exist_ok=True)
     lock_fd = folders.try_lock(folder)
     if lock_fd is None:
@@ -24,7 +25,6 @@ def claim(folder: Path, base: Base, key: str) -> int:
             f"sandbox {key} exists from another base; destroy it first, or take another key"
         )
     if known is None:
-        make_folders(folder)
         made_on.write_text(base.id, encoding="utf-8")
     return lock_fd
 

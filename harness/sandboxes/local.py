@@ -79,8 +79,6 @@ class LocalSandboxProvider:
         folder = opened.namespace / folders.file_name(key)
         reopened = claim.exists(folder)
         lock_fd = claim.claim(folder, base, key)
-        if not opened.overlay:
-            await asyncio.to_thread(claim.copy_layers, base.handle, folder)
         place = Place(base.handle, folder, opened.root, overlay=opened.overlay)
         sandbox = LocalSandbox(
             key, opened.shop, place, limits or SandboxLimits(), base=base, lock_fd=lock_fd

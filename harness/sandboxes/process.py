@@ -298,6 +298,7 @@ class ProcessSandboxProvider:
         folder = (await self._open()).namespace / folders.file_name(key)
         reopened = claim.exists(folder)
         lock_fd = claim.claim(folder, base, key)
+        claim.make_folders(folder)
         await asyncio.to_thread(claim.copy_layers, base.handle, folder)
         sandbox = ProcessSandbox(key, folder, base.handle, limits or SandboxLimits(), lock_fd)
         sandbox.base, sandbox.reopened = base, reopened

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import cage, cgroup, folders, transfer
+from harness.sandboxes import cage, cgroup, claim, folders, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
@@ -50,6 +50,7 @@ class LocalSandbox:
         self._lock = asyncio.Lock()
         self._lock_fd = lock_fd
         self._frozen = False
+        self._furnished = False
         self._group: Path | None = None
         self._gone = False
 
@@ -72,7 +73,25 @@ class LocalSandbox:
         launch = Launch(argv, {}, stdin=stdin, limit=limit, on_output=on_output)
         async with self._lock:
             self._check()
+            await self._furnish()
             return await self._run(args, launch, timeout)
+
+    async def _furnish(self) -> None:
+        """The host folders of the workspace, made when something is first to be put in them."""
+        if not self._furnished:
+            claim.make_folders(self.place.folder)
+            if not self.place.overlay:
+                layers = self.place.layers
+                await asyncio.to_thread(claim.copy_layers, layers, self.place.folder)
+            self._furnished = True
+
+    async def untouched(self) -> bool:
+        """True when certainly no command, of this process or one before it, has changed the
+        repository's folder: an overlay keeps every change in its upper layer."""
+        async with self._lock:
+            self._check()
+            upper = self.place.folder / "upper"
+            return self.place.overlay and (not upper.is_dir() or not any(upper.iterdir()))
 
     async def _run(self, args: list[str], launch: Launch, timeout: float) -> ExecResult:
         started = time.monotonic()
@@ -142,6 +161,7 @@ class LocalSandbox:
         """No command runs from here on, so the files can become a layer."""
         async with self._lock:
             self._check()
+            await self._furnish()
             self._frozen = True
 
     async def destroy(self) -> None:

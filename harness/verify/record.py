@@ -12,15 +12,15 @@ EVIDENCE = "evidence.json"
 
 
 def store(folder: Path, verification: Verification) -> None:
-    """Write `evidence.json` whole or not at all."""
-    files.replace_json(folder / EVIDENCE, asdict(verification))
+    """Write `evidence.json` whole or not at all. One that a power cut spoilt is made again."""
+    files.replace_json(folder / EVIDENCE, asdict(verification), sync=False)
 
 
 def load(folder: Path) -> Verification | None:
     """What `store` wrote, None when verification has not ended."""
     try:
         data = json.loads((folder / EVIDENCE).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     data["acceptance"] = tuple(CheckResult(**check) for check in data["acceptance"])
     for name in ("regressions", "problems"):

@@ -91,7 +91,7 @@ async def verify(job: VerifyJob) -> Verification:
             bench.note(problem)
     finally:
         bench.close()
-    await asyncio.to_thread(record.store, job.folder, found)
+    record.store(job.folder, found)
     return found
 
 
