@@ -1,0 +1,49 @@
+"""The gate: running work ends, new work waits, and what gave up does not hold the exit up."""
+
+import asyncio
+
+import pytest
+
+from harness.stop import Stop
+
+
+async def test_every_worker_may_give_up() -> None:
+    """The second once left the drain waiting for ever."""
+    stop = Stop()
+    both = asyncio.Barrier(2)
+
+    async def give_up() -> None:
+        async with stop.work():
+            await both.wait()
+        stop.request("the key was refused", 5)
+        await stop.hold()
+
+    tasks = [asyncio.create_task(give_up()) for _ in range(2)]
+    async with asyncio.timeout(30):
+        await stop.drained()
+    assert (stop.reason, stop.exit_code) == ("the key was refused", 5)
+    assert not any(task.done() for task in tasks)
+    for task in tasks:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.gather(*tasks)
+
+
+async def test_new_work_waits_and_begun_work_goes_on() -> None:
+    stop = Stop()
+    seen: list[str] = []
+
+    async def new() -> None:
+        async with stop.work():
+            seen.append("new")
+
+    assert stop.request("first", 130)
+    assert not stop.request("second", 4)
+    waiting = asyncio.create_task(new())
+    async with stop.work(begun=True):
+        seen.append("begun")
+    async with asyncio.timeout(30):
+        await stop.drained()
+    assert seen == ["begun"]
+    assert stop.exit_code == 130
+    waiting.cancel()
