@@ -209,7 +209,11 @@ def _through(key: AttemptKey, folder: Path) -> AttemptResult | None:
     if not (folder / PATCH).exists():
         return None
     result = Transcript(folder / TRANSCRIPT).result(key)
-    return replace(result, patch=PATCH) if result is not None else None
+    if result is None:
+        return None
+    done = replace(result, patch=PATCH)
+    store_result(folder, done)  # the choice among the attempts reads it from there
+    return done
 
 
 def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
