@@ -1,18 +1,21 @@
 """A person's decision on a review: merge this attempt, by the same queue as any winner."""
 
+from typing import Literal
+
 from harness import app, inputs
 from harness.attempt import PATCH, load_result
 from harness.batch import key_of
 from harness.inputs import Target
 from harness.integrate import Winner
+from harness.ports import ModelReply, ModelRequest
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.run_file import RunFile
 from harness.services import Services
 from orchestrator import events, state
-from orchestrator.errors import InputError
-from orchestrator.values import AttemptKey
+from orchestrator.errors import InputError, ModelRejectedError
+from orchestrator.values import AttemptKey, Tier
 
 
 async def accept(
@@ -42,7 +45,7 @@ async def accept(
         workspace=workspace,
         options=options,
         target=target,
-        model=app.choose_model(given, workspace, options),
+        model=_NoModel(),
         settings=app.settings_of(info.id, given, options, workers=1),
     )
     journal = Journal(workspace.events(info.id), info.id, SystemClock())
@@ -51,6 +54,24 @@ async def accept(
             return await _merge(services, key, person)
     finally:
         journal.close()
+
+
+class _NoModel:
+    """A decision asks no model, and needs no key for one."""
+
+    source: Literal["live", "recorded", "scripted"] = "live"
+
+    async def reply(self, request: ModelRequest) -> ModelReply:
+        raise ModelRejectedError(f"a review asks no model, but {request.key} did")
+
+    def model_id(self, tier: Tier) -> str:
+        return tier
+
+    def worst_case_usd(self, request: ModelRequest) -> float | None:  # noqa: ARG002 - the port's
+        return None
+
+    async def close(self) -> None:
+        return None
 
 
 async def _refuse_merged(target: Target, info: RunInfo, key: AttemptKey) -> None:

@@ -94,8 +94,8 @@ class _Over:
     reason: str
 
 
-class _AttemptBudgetError(LimitReachedError):
-    """The attempt's own share is used up; the run goes on."""
+class _OwnBudgetError(LimitReachedError):
+    """The attempt's or its feature's share is used up; the run goes on."""
 
 
 @dataclass
@@ -235,7 +235,7 @@ class _Work:
             )
         except TimeoutError:
             return _Over("limit", f"{self.task.limits.seconds / 60:.1f} minutes used")
-        except _AttemptBudgetError as error:
+        except _OwnBudgetError as error:
             return _Over("limit", str(error))
         except ModelContextTooLongError as error:
             return self._make_room(error)
@@ -333,8 +333,8 @@ class _Work:
         elif cap is not None:
             refused = self._own_refusal(cap, worst)
         if refused is not None:
-            ours = refused.scope.startswith("attempt")
-            raise (_AttemptBudgetError if ours else LimitReachedError)(refused.reason)
+            ours = refused.scope.startswith(("attempt", "feature"))
+            raise (_OwnBudgetError if ours else LimitReachedError)(refused.reason)
         return worst
 
     def _own_refusal(self, cap: float, worst: float | None) -> cost.Refusal | None:

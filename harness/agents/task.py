@@ -43,10 +43,10 @@ class Agent(Protocol):
 
     Never raises for what the agent or the model did: that is the result's `ending` and
     `reason`. Raises `SandboxError` when the sandbox failed, `ModelUnauthorizedError` and
-    `ModelQuotaExhaustedError` because those concern the run, `LimitReachedError` when the budget
-    of the feature or of the run refuses the next call (the message says which; the attempt's own
-    budget is its ending "limit" instead), and lets cancellation through. After a raise, work()
-    on the same folder goes on from the last whole turn.
+    `ModelQuotaExhaustedError` because those concern the run, `LimitReachedError` when the run's
+    budget refuses the next call (the attempt's own and its feature's are its ending "limit"), and
+    lets cancellation through. After a raise, work() on the same folder goes on from the last
+    whole turn.
     The result's `patch` is None here: the caller exports it.
     """
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,13 @@ async def test_an_attempts_own_budget_is_its_ending(tmp_path, book):
     done = await Bench(tmp_path, book, [bash("true")]).work(usd=0.55)
     assert (done.ending, done.turns) == ("limit", 3)  # .2 + .3 fits under .55, .3 + .3 does not
     assert "attempt R/greet/r1-a01" in done.reason
+
+
+async def test_a_features_budget_ends_its_attempts_and_not_the_run(tmp_path, book):
+    feature = replace(FEATURE, budget_usd=0.55)
+    done = await Bench(tmp_path, book, [bash("true")]).work(feature=feature)
+    assert (done.ending, done.turns) == ("limit", 3)
+    assert "feature R/greet" in done.reason
 
 
 async def test_the_runs_budget_is_raised(tmp_path, book):
