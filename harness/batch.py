@@ -194,6 +194,8 @@ class Batch:
                 reason = result.reason if result else "it never ran"
                 problems = verification.problems if verification else ()
                 lessons += plan.lessons_of(name, reason, problems)
+        if not self._services.feature(id_).acceptance:
+            evidence = plan.for_a_person(evidence)
         selection = select(evidence)
         self._services.journal.write(self._selected(id_, round_, selection))
         return {

@@ -266,6 +266,10 @@ def _prepare_connection(connection: Any, _record: Any) -> None:
     # last commits, which costs rework and nothing else.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA busy_timeout=30000")
+    # As the engine sets up the stores that it opens itself: writers wait for each other from
+    # their first statement on, instead of failing at their first write.
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute("PRAGMA foreign_keys=ON")
     if sqlite3.sqlite_version_info < (3, 42):
         # From Python 3.12 on, the engine's schema asks SQLite for `unixepoch('subsec')`, which
         # the SQLite of Debian 12 and Ubuntu 22.04 answers with NULL.

@@ -3,10 +3,11 @@
 The same functions drive the real run and a simulated one; they look at values only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from orchestrator.selector import Evidence
 from orchestrator.values import Defaults, Feature
 
 #: Where a feature can be when a run has come to its end.
@@ -62,9 +63,13 @@ def is_decided(plan: RoundPlan, passed: int, finished: int) -> bool:
     return passed >= plan.quorum or finished >= plan.attempts
 
 
-def blocked_by(feature: Feature, ended: Mapping[str, FinalState]) -> str | None:
-    """The first dependency that will not be integrated in this run, if any."""
-    return next((d for d in feature.depends_on if ended.get(d, "merged") != "merged"), None)
+def for_a_person(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Evidence about a feature without acceptance commands, when only the project's own tests
+    judged it. They decide when somebody turned them green; otherwise they may be red for other
+    features' sake, so that their verdict is left out and a person decides."""
+    if any(e.acceptance and e.passed_all for e in evidence):
+        return list(evidence)
+    return [replace(e, acceptance=()) for e in evidence]
 
 
 def exit_code(states: Collection[FinalState]) -> int:

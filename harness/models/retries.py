@@ -31,16 +31,25 @@ async def patiently(
         retry_if_exception_type,
     )
 
+    # Counted for each kind of error: a rate limit must not use up the patience with another.
+    met: dict[type[ModelError], int] = {}
+    waited: dict[type[ModelError], float] = {}
+
     def wait(state: "RetryCallState") -> float:
         error = _error(state)
+        kind = type(error)
+        met[kind] = met.get(kind, 0) + 1
         seconds = next_wait(
             classify(error),
-            tries=state.attempt_number,
-            waited=state.idle_for,
+            tries=met[kind],
+            waited=waited.get(kind, 0.0),
             retry_after=error.retry_after,
             jitter=jitter(),
         )
-        return _GIVE_UP if seconds is None else seconds
+        if seconds is None:
+            return _GIVE_UP
+        waited[kind] = waited.get(kind, 0.0) + seconds
+        return seconds
 
     retrying = AsyncRetrying(
         sleep=sleep,

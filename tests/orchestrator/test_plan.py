@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from orchestrator import plan
 from orchestrator.plan import GiveUp, RoundPlan
+from orchestrator.selector import Evidence, select
 from orchestrator.values import Defaults, Feature
 
-A = Feature("a", "text", depends_on=("x", "y"))
+A = Feature("a", "text")
 
 
 @given(attempts=st.integers(1, 20), rounds=st.integers(1, 9), quorum=st.integers(1, 20))
@@ -38,9 +39,12 @@ def test_a_round_is_decided_by_its_quorum_or_by_its_end() -> None:
     assert plan.is_decided(round_, passed=0, finished=4)
 
 
-def test_blocked_by() -> None:
-    assert plan.blocked_by(A, {"x": "merged"}) is None
-    assert plan.blocked_by(A, {"x": "merged", "y": "review"}) == "y"
+def test_red_project_tests_leave_the_decision_to_a_person() -> None:
+    red = Evidence("a", True, (False,))
+    green = Evidence("b", True, (True,))
+    assert plan.for_a_person([red, green]) == [red, green]
+    assert [e.acceptance for e in plan.for_a_person([red, Evidence("c", False, ())])] == [(), ()]
+    assert select(plan.for_a_person([red])).needs_review
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,16 @@ async def test_no_error_is_asked_more_often_than_its_row_says(cls):
     assert sum(clock.slept) <= TABLE[cls].patience
 
 
+async def test_one_kind_of_error_does_not_use_up_the_patience_with_another():
+    mixed = [
+        e.ModelRateLimitedError("429"),
+        e.ModelTimeoutError("cut"),
+        e.ModelOverloadedError("5"),
+    ]
+    malformed = [e.ModelMalformedError("x")] * (TABLE[e.ModelMalformedError].tries - 1)
+    assert await ask(Asked(*mixed, *malformed), StepClock()) is REPLY
+
+
 async def test_three_windows_of_a_minute_do_not_end_an_attempt():
     clock = StepClock()
     asked = Asked(*(e.ModelRateLimitedError("429", retry_after=60) for _ in range(10)))
