@@ -15,7 +15,8 @@ _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
   1  some features failed         4  a budget or another limit was reached
-  2  bad input                    5  this machine cannot do it (see `fibreflow doctor`)
+  2  bad input                    5  this machine or its key cannot do it (see the
+                                     message; `fibreflow doctor`)
   130  stopped by Ctrl-C; the same command goes on where it stopped
 """
 

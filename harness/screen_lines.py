@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from orchestrator import events as e
+from orchestrator.errors import ModelUnreachableError
 from orchestrator.report import rejection
 from orchestrator.state import FeatureState, Fold, RunState
 from orchestrator.wording import counted, duration, model_source, money, one_line, unisolated
@@ -98,6 +99,13 @@ def _merged(event: e.FeatureMerged, feature: FeatureState | None) -> str:
     return ", ".join(p for p in (text, took, cost) if p)
 
 
+def _trouble(error: str) -> str:
+    kind, _, words = error.partition(": ")
+    if kind == ModelUnreachableError.__name__:
+        return f"unreachable ({one_line(words, 80)})"
+    return f"busy ({one_line(error, 80)})"
+
+
 #: Kinds that are not here are for the journal only.
 _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     e.RunResumed: lambda event, _: f"resumed by process {event.pid}",
@@ -112,7 +120,7 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     e.RoundStarted: _round,
     e.AttemptResumed: lambda event, _: f"resumed after {counted(event.turns, 'turn')}",
     e.ModelRetried: lambda event, _: (
-        f"model busy ({one_line(event.error, 80)}), again in {event.wait:.0f}s"
+        f"model {_trouble(event.error)}, again in {event.wait:.0f}s"
         if event.wait >= LONG_WAIT
         else ""
     ),

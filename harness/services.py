@@ -20,8 +20,10 @@ from orchestrator.errors import (
     FibreFlowError,
     LimitReachedError,
     MachineError,
+    ModelOverloadedError,
     ModelQuotaExhaustedError,
     ModelUnauthorizedError,
+    ModelUnreachableError,
 )
 from orchestrator.values import (
     AttemptKey,
@@ -37,6 +39,8 @@ from orchestrator.values import (
 RUN_ENDING = (
     ModelUnauthorizedError,
     ModelQuotaExhaustedError,
+    ModelUnreachableError,
+    ModelOverloadedError,  # after all patience with it
     LimitReachedError,
     MachineError,
 )

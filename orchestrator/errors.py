@@ -10,7 +10,8 @@
     ├── SandboxError                       the sandbox failed, not the command run in it
     │   └── SandboxGoneError               it was destroyed or its process died
     ├── ModelError                         the model could not be asked or did not answer
-    │   ├── ModelOverloadedError           5xx, 529: try again later
+    │   ├── ModelUnreachableError       4  never connected: nothing was asked; stops the run
+    │   ├── ModelOverloadedError        4  5xx, 529: try again later; when it stays, stops the run
     │   ├── ModelRateLimitedError          429: try again when told to
     │   ├── ModelTimeoutError              no answer, or a stream cut in the middle
     │   ├── ModelMalformedError            an answer that breaks the protocol
@@ -95,8 +96,16 @@ class ModelError(FibreFlowError):
         self.reply_begun = reply_begun
 
 
+class ModelUnreachableError(ModelError):
+    """No connection came about (refused, DNS, TLS, proxy), so nothing was asked or charged."""
+
+    exit_code = 4
+
+
 class ModelOverloadedError(ModelError):
     """The provider is overloaded or failing (5xx, 529)."""
+
+    exit_code = 4
 
 
 class ModelRateLimitedError(ModelError):

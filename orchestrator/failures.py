@@ -19,6 +19,7 @@ class Failure:
 
     `tries` is the most calls in all, the first included; `first` and `most` bound the wait
     between two of them in seconds, doubling; `patience` bounds the sum of the waits.
+    `stops_run`: the error that is left in the end concerns the run, not the attempt that met it.
     `reply_lost`: the provider may have worked and charged, so its cost is unknown, not zero.
     """
 
@@ -47,9 +48,28 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.SandboxError: Failure("the sandbox failed", "harness"),
     e.SandboxGoneError: Failure("the sandbox is gone", "harness"),
     e.ModelError: Failure("the model could not be asked", "provider", reply_lost=True),
-    # An outage is usually over in minutes; about 15 of them, then the attempt gives up.
+    # A network that is away says nothing about any attempt, and asking it is free: an hour
+    # outlives a router's restart or a laptop's change of place. Then the run stops, with no
+    # attempt used up, for a wrong address would be waited for in vain.
+    e.ModelUnreachableError: Failure(
+        "model unreachable",
+        "provider",
+        tries=90,
+        first=1,
+        most=120,
+        patience=3600,
+        stops_run=True,
+    ),
+    # An outage is usually over in minutes; about 15 of them, then the run stops: the next
+    # attempt would meet the same provider.
     e.ModelOverloadedError: Failure(
-        "provider overloaded", "provider", tries=12, first=2, most=120, patience=900
+        "provider failing",
+        "provider",
+        tries=20,
+        first=2,
+        most=120,
+        patience=900,
+        stops_run=True,
     ),
     # Limits are counted per minute by every provider we know: tries within one window are
     # wasted, so begin with seconds, reach the window's length, and keep that up for long.

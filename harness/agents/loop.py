@@ -14,7 +14,12 @@ from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
 from orchestrator import cost
-from orchestrator.errors import LimitReachedError, ModelContextTooLongError, ModelError
+from orchestrator.errors import (
+    LimitReachedError,
+    ModelContextTooLongError,
+    ModelError,
+    ModelUnreachableError,
+)
 from orchestrator.failures import classify
 from orchestrator.values import AttemptKey, AttemptResult, Ending
 
@@ -226,6 +231,7 @@ class _Work:
 
     async def _ask(self) -> _Over | None:
         request = self._request()
+        began = self.clock.monotonic()
         try:
             reply = await patiently(
                 lambda: self._try(request),
@@ -241,7 +247,10 @@ class _Work:
             return self._make_room(error)
         except ModelError as error:
             self._note("failed", error=_named(error))
-            if classify(error).stops_run:
+            row = classify(error)
+            if row.stops_run and row.retry:
+                raise _patience_ended(error, self.clock.monotonic() - began) from error
+            if row.stops_run:
                 raise
             return _Over("error", _named(error))
         return self._remind(reply)
@@ -256,6 +265,8 @@ class _Work:
             lost = False
         except ModelError as error:
             lost = classify(error).reply_lost or error.reply_begun
+            if isinstance(error, ModelUnreachableError):  # to find that out takes its time too
+                self.uncharged += self.clock.monotonic() - began
             if not lost:
                 await self._settle(request.turn, released=True)
             raise
@@ -368,6 +379,17 @@ class _Work:
 
 def _call(turn: int) -> str:
     return f"t{turn}"
+
+
+def _patience_ended(error: ModelError, seconds: float) -> ModelError:
+    """What the run stops for, in words for who reads them in the morning; `seconds` of trying."""
+    since = f" for {seconds / 60:.0f} min" if seconds >= 60 else ""
+    return type(error)(
+        f"{classify(error).cause}{since} ({error}); "
+        "no attempt is used up, the same command goes on",
+        retry_after=error.retry_after,
+        reply_begun=error.reply_begun,
+    )
 
 
 def _named(error: ModelError) -> str:

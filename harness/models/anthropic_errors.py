@@ -16,6 +16,7 @@ from orchestrator.errors import (
     ModelRejectedError,
     ModelTimeoutError,
     ModelUnauthorizedError,
+    ModelUnreachableError,
 )
 
 #: By class name, nearest class first, so that a subclass of a later SDK is covered as well.
@@ -49,6 +50,9 @@ BY_CLASS: Mapping[str, type[ModelError]] = {
     "WorkloadIdentityError": ModelUnauthorizedError,
     "MutuallyExclusiveAuthError": ModelUnauthorizedError,
     # its HTTP client
+    "ConnectError": ModelUnreachableError,
+    "ConnectTimeout": ModelUnreachableError,
+    "ProxyError": ModelUnreachableError,
     "HTTPError": ModelTimeoutError,
     "StreamError": ModelTimeoutError,
     "DecodingError": ModelMalformedError,
@@ -85,6 +89,7 @@ _QUOTA = re.compile(
 REMEDIES: Mapping[type[ModelError], str] = {
     ModelUnauthorizedError: "check ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL)",
     ModelQuotaExhaustedError: "add credit or wait for the limit's end, then resume the run",
+    ModelUnreachableError: "check the network, any proxy and ANTHROPIC_BASE_URL",
 }
 
 
@@ -97,6 +102,10 @@ def translate(
     """
     if isinstance(error, ModelError):
         return error
+    # The SDK hides that no connection came about, so that nothing was sent, behind one class.
+    hidden = error.__cause__
+    if isinstance(hidden, Exception) and _known(hidden) is ModelUnreachableError:
+        return _unreachable(error, hidden)
     message = _message(error)
     cls = _class(error, message)
     remedy = REMEDIES.get(cls)
@@ -120,11 +129,21 @@ def retry_after(value: str | None, now: float) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
+def _known(error: Exception) -> type[ModelError] | None:
+    return next((BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), None)
+
+
+def _unreachable(error: Exception, why: Exception) -> ModelUnreachableError:
+    """Names the host, which may be a wrong one, but no more of its address: that can hold a key."""
+    host = getattr(getattr(getattr(error, "request", None), "url", None), "host", "")
+    words = str(why) or type(why).__name__
+    remedy = REMEDIES[ModelUnreachableError]
+    return ModelUnreachableError(f"{host or 'the model'}: {words}; {remedy}")
+
+
 def _class(error: Exception, message: str) -> type[ModelError]:
     kind = _body(error).get("type")
-    found = next(
-        (BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), None
-    )
+    found = _known(error)
     in_stream = getattr(error, "status_code", None) == 200
     if found is None or (in_stream and kind in _BY_TYPE):
         found = _BY_TYPE.get(str(kind), ModelError)

@@ -11,6 +11,7 @@ of a call, from 1, to what goes wrong with it; or is a function of (number, requ
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -104,15 +105,22 @@ class MessagesServer:
         self._faults = faults if callable(faults) else (lambda n, _: (faults or {}).get(n))
         self._respond_after = respond_after
         self._server: asyncio.Server | None = None
+        self._socket = socket.socket()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.usages: list[dict[str, int]] = []  # of the replies that were sent whole
         self.errors: list[BaseException] = []  # what `respond` itself raised
         self.url = ""
 
+    def reserve(self) -> None:
+        """Take a port, and with it `url`, where connections are refused until `async with`."""
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        if not self.url:
+            self.reserve()
+        self._server = await asyncio.start_server(self._serve, sock=self._socket)
         return self
 
     async def __aexit__(self, *_: object) -> None:

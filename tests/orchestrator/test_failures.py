@@ -16,17 +16,33 @@ ERRORS = [
 ]
 
 
+#: They pass by themselves, mostly; what stays says nothing about the attempt that met it.
+OUTAGES = (errors.ModelUnreachableError, errors.ModelOverloadedError)
+
+
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
 def test_every_error_has_a_row_of_its_own(cls):
     assert cls in TABLE
 
 
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
-def test_what_a_person_must_mend_stops_the_run_and_is_not_retried(cls):
+def test_what_concerns_the_run_stops_it_and_only_outages_are_waited_out_before(cls):
     row = TABLE[cls]
-    assert row.stops_run == (row.blame == "user")
-    assert not (row.stops_run and row.retry)
+    outage = cls in OUTAGES
+    assert row.stops_run == (row.blame == "user" or outage)
+    assert (row.stops_run and row.retry) == outage
     assert row.stops_run == (cls.exit_code in (2, 4, 5))
+    if outage:
+        assert cls.exit_code == 4
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_an_absent_network_is_waited_for_about_an_hour_and_an_outage_a_quarter(jitter):
+    away = waits(errors.ModelUnreachableError, jitter=jitter)
+    assert 55 * 60 <= sum(away) <= 60 * 60
+    assert away[0] <= 1 and max(away) <= 120
+    assert not TABLE[errors.ModelUnreachableError].reply_lost
+    assert 13 * 60 <= sum(waits(errors.ModelOverloadedError, jitter=jitter)) <= 15 * 60
 
 
 def test_a_subclass_has_its_parents_row_and_a_stranger_is_our_defect():

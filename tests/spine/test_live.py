@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from tests.emulators.messages_api import (
@@ -13,7 +14,7 @@ from tests.emulators.messages_api import (
     rate_limited,
     unauthorized,
 )
-from tests.spine.project import End, Project
+from tests.spine.project import End, Project, until, wait
 
 PRICED = {"input_tokens": 1000, "output_tokens": 20_000}  # 1 cent on haiku
 
@@ -57,6 +58,51 @@ async def test_faults_of_the_provider_are_ridden_out(project: Project) -> None:
     assert report["cost_usd"] is None
     assert report["known_cost_usd"] > 0.03
     project.assert_nothing_left()
+
+
+async def test_a_network_that_is_away_for_a_while_costs_nothing(project: Project) -> None:
+    server = MessagesServer(answer)
+    server.reserve()
+    live(project, server, "alpha", "beta")
+    process = project.start("--workers", "2")
+
+    def tried() -> bool:
+        return len(project.events("ModelRetried")) > 2 or process.poll() is not None
+
+    try:
+        await asyncio.to_thread(until, tried, "asked again")
+        async with server:
+            end = await asyncio.to_thread(wait, process)
+    finally:
+        process.kill()
+    assert end.code == 0, end
+    assert sorted(project.merged()) == ["alpha", "beta"]
+    kinds = {e["error"].partition(":")[0] for e in project.events("ModelRetried")}
+    assert kinds == {"ModelUnreachableError"}
+    assert len(project.events("AttemptStarted")) == 2
+    project.assert_no_attempt_twice()
+    assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
+
+
+async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(project: Project) -> None:
+    away = True
+
+    def fault(_number: int, _request: dict[str, Any]) -> Fault | None:
+        return replace(overloaded(), headers={"retry-after": "9999"}) if away else None
+
+    async with MessagesServer(answer, faults=fault) as server:
+        live(project, server, "alpha", "beta")
+        end = await run(project, "--workers", "2")
+        assert end.code == 4, end
+        assert "the same command goes on" in project.events()[-1]["reason"]
+        assert project.events("AttemptFinished") == []
+        away = False
+        again = await run(project, "--workers", "2")
+        assert again.code == 0, again
+    assert sorted(project.merged()) == ["alpha", "beta"]
+    assert len(project.runs) == 1
+    project.assert_no_attempt_twice()
+    assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
 
 
 async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -> None:

@@ -18,6 +18,7 @@ from orchestrator.errors import (
     ModelRefusedError,
     ModelTimeoutError,
     ModelUnauthorizedError,
+    ModelUnreachableError,
     SandboxGoneError,
 )
 from orchestrator.values import AttemptLimits, AttemptResult, Usage
@@ -187,6 +188,50 @@ async def test_what_concerns_the_run_is_raised_and_the_attempt_can_go_on_later(t
     done = await later.work()
     assert (done.ending, done.turns) == ("submitted", 2)
     assert later.sandbox.files() == {"log": "1\n"}
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModelUnreachableError("host: refused"), "model unreachable for 58 min (host: refused)"),
+        (ModelOverloadedError("529"), "provider failing for 14 min (529)"),
+    ],
+)
+async def test_an_outage_that_stays_is_raised_and_the_attempt_can_go_on_later(
+    tmp_path, error, words
+):
+    bench = Bench(tmp_path, [bash("echo 1 >> log")], error)
+    with pytest.raises(type(error)) as caught:
+        await bench.work(limits=AttemptLimits(turns=9, seconds=60))
+    assert str(caught.value).startswith(words)
+    assert "the same command goes on" in str(caught.value)
+    assert len(bench.model.requests) > 10 and bench.lines("end") == []
+    later = Bench(tmp_path, [submit()])
+    done = await later.work(limits=AttemptLimits(turns=9, seconds=60))
+    assert (done.ending, done.turns, done.cost_usd) == ("submitted", 2, 0.0)
+    assert done.seconds == 0
+
+
+async def test_a_demand_beyond_patience_does_not_claim_minutes_of_trying(tmp_path):
+    with pytest.raises(ModelOverloadedError, match=r"^provider failing \(come back"):
+        await Bench(tmp_path, ModelOverloadedError("come back", retry_after=9e3)).work()
+
+
+async def test_the_time_it_takes_to_find_no_connection_is_not_charged(tmp_path):
+    """Without an answer to the handshake each try hangs until its own time-out."""
+    clock = StepClock()
+
+    class Hanging(ScriptModel):
+        async def reply(self, request):
+            if len(self.requests) < 20:
+                await clock.sleep(15)
+            return await super().reply(request)
+
+    bench = Bench(tmp_path, clock=clock)
+    bench.model = Hanging(*[ModelUnreachableError("x")] * 20, [submit()])
+    done = await bench.work(limits=AttemptLimits(turns=9, seconds=60))
+    assert (done.ending, done.seconds) == ("submitted", 0)
+    assert sum(clock.slept) > 20 * 15
 
 
 async def test_a_dead_sandbox_is_our_failure(tmp_path):

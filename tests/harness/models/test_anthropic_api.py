@@ -115,12 +115,49 @@ async def test_silence_is_a_timeout():
         await model.close()
 
 
-async def test_nobody_listening_is_a_timeout():
-    async with MessagesServer(lambda _: [CALL]) as server:
-        model = model_at(server)
-    with pytest.raises(e.ModelTimeoutError):
+async def unreached(url: str) -> str:
+    model = AnthropicModel({"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "k"})
+    with pytest.raises(e.ModelError) as caught:
         await model.reply(request())
     await model.close()
+    assert type(caught.value) is e.ModelUnreachableError
+    return str(caught.value)
+
+
+async def test_nobody_listening_is_unreachable_and_named_without_its_secrets():
+    server = MessagesServer(lambda _: [CALL])
+    server.reserve()
+    said = await unreached(server.url.replace("http://", "http://me:s3cret@") + "/t0ken")
+    assert said.startswith("127.0.0.1: ") and "ANTHROPIC_BASE_URL" in said
+    assert "s3cret" not in said and "t0ken" not in said
+    async with server:
+        pass
+
+
+async def test_what_does_not_speak_tls_is_unreachable():
+    async with MessagesServer(lambda _: [CALL]) as server:
+        await unreached(server.url.replace("http://", "https://"))
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("hidden", "error"),
+    [
+        (httpx2.ConnectError("Name or service not known"), e.ModelUnreachableError),
+        (httpx2.ConnectTimeout(""), e.ModelUnreachableError),
+        (httpx2.ProxyError("403 Forbidden"), e.ModelUnreachableError),
+        (httpx2.ReadError(""), e.ModelTimeoutError),
+        (httpx2.WriteError(""), e.ModelTimeoutError),
+        (httpx2.ReadTimeout(""), e.ModelTimeoutError),
+        (httpx2.RemoteProtocolError("closed"), e.ModelTimeoutError),
+        (None, e.ModelTimeoutError),
+    ],
+)
+def test_only_what_was_surely_never_sent_is_unreachable(hidden, error):
+    """A connection that broke later may have carried a question that is charged."""
+    foreign = anthropic.APIConnectionError(request=httpx2.Request("POST", "http://x"))
+    foreign.__cause__ = hidden
+    assert type(translate(foreign)) is error
 
 
 async def test_a_refusal_is_an_error():

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from harness.agents.loop import BuiltinAgent
 from harness.record.budget import BudgetBook, RunPurse
-from orchestrator.errors import LimitReachedError, ModelOverloadedError, ModelTimeoutError
+from orchestrator.errors import (
+    LimitReachedError,
+    ModelOverloadedError,
+    ModelTimeoutError,
+    ModelUnreachableError,
+)
 from orchestrator.values import AttemptKey, AttemptLimits
 from tests.harness.agents.workbench import (
     FEATURE,
@@ -275,6 +280,12 @@ async def test_a_lost_reply_keeps_its_reservation_and_a_refused_call_does_not(tm
     assert done.ending == "submitted" and done.cost_usd is None
     assert book.spent("run R") == pytest.approx(0.1)
     assert book.held("run R") == pytest.approx(0.3)
+
+
+async def test_what_was_never_asked_costs_nothing_and_that_is_known(tmp_path, book):
+    done = await Bench(tmp_path, book, *[ModelUnreachableError("x")] * 9, [submit()]).work()
+    assert done.ending == "submitted" and done.cost_usd == pytest.approx(0.1)
+    assert book.spent("run R") == pytest.approx(0.1) and book.held("run R") == 0
 
 
 async def test_an_attempt_waits_for_calls_in_flight(tmp_path, book):
