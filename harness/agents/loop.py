@@ -9,7 +9,7 @@ from typing import Protocol
 from harness.agents import context
 from harness.agents.prompts import first_message, system_blocks
 from harness.agents.task import Observer, Task
-from harness.agents.tools import SUBMIT, TOOLS, Toolbox, bounded, result
+from harness.agents.tools import SUBMIT, TOOLS, Toolbox, bounded, repeatable, result
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
@@ -139,8 +139,8 @@ class _Work:
         await self._settle_last()
         text = INTERRUPTED
         for call in self.transcript.open_calls():
-            if call["name"] == SUBMIT:  # has no effect that could be half done
-                break
+            if call["name"] == SUBMIT or (text is INTERRUPTED and repeatable(call)):
+                break  # it and what follows it are run: nothing of them could be half done
             self._write_result(result(call["id"], text, is_error=True))
             text = NOT_RUN
         return None

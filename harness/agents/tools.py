@@ -187,6 +187,14 @@ class Toolbox:
         return f"inserted into {path} after line {line}"
 
 
+def repeatable(call: Mapping[str, Any]) -> bool:
+    """Whether a call that was cut off comes to the same when it is run again: it reads, or it
+    writes the whole of a file. Of any other nobody knows how much was done."""
+    given = call.get("input")
+    whole = isinstance(given, Mapping) and given.get("command") in ("view", "create")
+    return whole and call["name"] == "edit"
+
+
 def result(call_id: str, text: str, *, is_error: bool = False) -> dict[str, Any]:
     """A `tool_result` block; the API refuses empty text, so there is always some."""
     block: dict[str, Any] = {

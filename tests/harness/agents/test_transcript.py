@@ -115,19 +115,38 @@ async def test_a_crash_at_any_byte_boundary_changes_nothing(tmp_path, whole, ahe
 
 
 async def test_what_is_said_to_the_model_after_a_crash(tmp_path, whole):
-    """Of three parallel calls one was answered: the next was interrupted, the last never began."""
+    """Of three parallel calls none was answered: one was interrupted, the others never began."""
     lines = whole.splitlines(keepends=True)
-    at = [n for n, line in enumerate(lines) if b'"results"' in line][2]
+    at = [n for n, line in enumerate(lines) if b'"results"' in line][1]
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / NAME).write_bytes(b"".join(lines[:at]) + b'{"type":"resu')
     _, model, _, _ = await run(tmp_path)
     first, second, third = model.requests[0].messages[-1]["content"]
-    assert "is_error" not in first
-    assert second["is_error"] and "its files may be half done" in second["content"][0]["text"]
-    assert third["is_error"] and "not run" in third["content"][0]["text"]
+    assert first["is_error"] and "its files may be half done" in first["content"][0]["text"]
+    for answer in (second, third):
+        assert answer["is_error"] and "not run" in answer["content"][0]["text"]
     notes = Transcript(tmp_path / "log" / NAME).of("note")
     assert [note["kind"] for note in notes] == ["cut", "resumed", "reminded"]
     assert notes[0]["bytes"] == len(b'{"type":"resu')
+
+
+@pytest.mark.parametrize("left", [None, "", "half", "2\n"])
+async def test_a_file_that_was_being_written_is_written_again_without_asking(tmp_path, whole, left):
+    """However far it had come; the call after it, which never began, is run then. A model that
+    does not look at what it is told would otherwise hand in work that lacks the file."""
+    lines = whole.splitlines(keepends=True)
+    at = [n for n, line in enumerate(lines) if b'"results"' in line][2]
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / NAME).write_bytes(b"".join(lines[:at]))
+    (tmp_path / "work").mkdir()
+    for name, said in (("f0", "0\n"), ("f1", "1\n"), ("f2", left)):
+        if said is not None:
+            (tmp_path / "work" / name).write_text(said)
+    done, model, sandbox, _ = await run(tmp_path)
+    assert done.ending == "submitted"
+    assert sandbox.files() == FILES
+    assert not any("is_error" in block for block in model.requests[0].messages[-1]["content"])
+    assert model.requests[0].turn == 3
 
 
 async def test_a_resumed_conversation_repeats_its_beginning_byte_by_byte(tmp_path, whole):
