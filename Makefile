@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml Makefile
 	  echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu:" \
 	       "apt install python3-venv" >&2; exit 5; }
 	@echo "setting up $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $(STAMP)
 
 autopilot: $(STAMP)

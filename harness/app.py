@@ -160,6 +160,7 @@ def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool)
             sandbox=opened.settings.sandbox,
             budget_usd=opened.settings.budget_usd,
             pid=os.getpid(),
+            workspace=str(opened.workspace.root),
         )
     )
     for id_, end in file.held.items():

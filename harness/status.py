@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from harness.record.workspace import RunInfo
 from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
-from orchestrator.wording import duration, model_source, money, one_line, unisolated
+from orchestrator.wording import command, duration, model_source, money, one_line, unisolated
 
 
 def render_status(run: RunState, *, alive: bool = False) -> str:
@@ -42,13 +42,13 @@ def _standing(run: RunState, alive: bool) -> str:
     if run.finished is not None:
         return f"finished, exit code {run.exit_code}"
     if run.stopped is not None:
-        return f"stopped: {one_line(run.stopped)}; `fibreflow resume` goes on"
+        return f"stopped: {one_line(run.stopped)}; `{command(run.workspace, 'resume')}` goes on"
     if alive:
         why = f" (draining: {one_line(run.draining)})" if run.draining is not None else ""
         return f"running, process {run.pid}{why}"
     return (
-        f"killed: its process {run.pid} is gone; `fibreflow resume` goes on, and what had ended "
-        "is not done again"
+        f"killed: its process {run.pid} is gone; `{command(run.workspace, 'resume')}` goes on, "
+        "and what had ended is not done again"
     )
 
 

@@ -99,6 +99,7 @@ class RunState:
     repo: str = ""
     branch: str = ""
     base: str = ""
+    workspace: str = ""  # absolute; empty where the run does not say
     model: str = ""
     sandbox: str = ""
     budget_usd: float | None = None
@@ -132,6 +133,7 @@ def _run_started(run: RunState, event: e.RunStarted) -> RunState:
         repo=event.repo,
         branch=event.branch,
         base=event.base,
+        workspace=event.workspace,
         model=event.model,
         sandbox=event.sandbox,
         budget_usd=event.budget_usd,

@@ -77,7 +77,7 @@ def _refusal(balance: Balance, amount: int | None) -> Refusal | None:
     name, cap = balance.scope, usd(balance.cap)
     if amount is None:
         reason = (
-            f"{name} has a budget of ${cap:.2f}, but the price of the model is unknown: "
+            f"{name} has a budget of ${_cap(cap)}, but the price of the model is unknown: "
             "use a model with a known price or drop the budget"
         )
         return Refusal(name, reason, temporary=False)
@@ -86,7 +86,12 @@ def _refusal(balance: Balance, amount: int | None) -> Refusal | None:
         return None
     reason = (
         f"the budget of {name} is used up: the next call may cost ${usd(amount):.4f}, and of "
-        f"${cap:.2f} are ${usd(balance.spent):.4f} spent, ${usd(balance.unknown):.4f} reserved "
+        f"${_cap(cap)} are ${usd(balance.spent):.4f} spent, ${usd(balance.unknown):.4f} reserved "
         f"for calls of unknown cost, ${usd(balance.held):.4f} reserved for calls in flight"
     )
     return Refusal(name, reason, temporary=certain <= balance.cap)
+
+
+def _cap(cap: float) -> str:
+    """A cap in dollars; a small one is not rounded to nothing."""
+    return f"{cap:.2f}" if cap >= 0.01 else f"{cap:.4f}"

@@ -55,6 +55,7 @@ class RunStarted(Event):
     sandbox: str = "local"
     budget_usd: float | None = None
     pid: int = 0
+    workspace: str = ""  # the folder with logs/; empty in the runs of older versions
 
 
 @dataclass(frozen=True, kw_only=True)

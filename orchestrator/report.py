@@ -9,6 +9,7 @@ from orchestrator.state import OVER, AttemptState, FeatureState, RunState
 from orchestrator.values import Usage
 from orchestrator.wording import (
     asked_a_model,
+    command,
     counted,
     duration,
     markdown,
@@ -20,6 +21,9 @@ from orchestrator.wording import (
 
 Outcome = Literal["merged", "failed", "blocked", "review", "skipped"]
 OUTCOMES: tuple[Outcome, ...] = ("merged", "failed", "review", "blocked", "skipped")
+
+#: A command that was cut short could not be typed: room for three paths of the longest kind.
+_COMMAND = 3 * 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Report:
     """
 
     run: str
+    workspace: str
     repo: str
     branch: str
     cost_usd: float | None
@@ -99,6 +104,7 @@ def build(run: RunState) -> Report:
     notes += [unisolated(run)] if unisolated(run) else []
     return Report(
         run=run.run,
+        workspace=run.workspace,
         repo=run.repo,
         branch=run.branch,
         cost_usd=_cost(run.cost_usd, run.unknown_cost),
@@ -123,7 +129,7 @@ def build(run: RunState) -> Report:
 def to_json(report: Report) -> dict[str, Any]:
     """The object of `report.json`. A cost that is not wholly known is null."""
     body = asdict(report)
-    body["next"] = [{"command": command, "for": purpose} for command, purpose in report.next]
+    body["next"] = [{"command": typed, "for": purpose} for typed, purpose in report.next]
     return body
 
 
@@ -149,8 +155,9 @@ def summary(report: Report) -> tuple[str, ...]:
         if feature.state in {"failed", "review"}
     ]
     lines += [f"warning: {one_line(warning)}" for warning in report.warnings]
-    next_ = (*report.next, ("fibreflow report", "every attempt, and why it was taken or not"))
-    return (*lines, "next:", *(f"  {command}  # {purpose}" for command, purpose in next_))
+    details = command(report.workspace, "report")
+    next_ = (*report.next, (details, "every attempt, and why it was taken or not"))
+    return (*lines, "next:", *(f"  {typed}  # {purpose}" for typed, purpose in next_))
 
 
 def to_markdown(report: Report) -> str:
@@ -172,7 +179,7 @@ def to_markdown(report: Report) -> str:
         lines += [f"- {markdown(text)}" for text in report.anomalies]
     if report.next:
         lines += ["", "## Next", "", "```sh"]
-        lines += [f"{command}  # {purpose}" for command, purpose in report.next]
+        lines += [f"{typed}  # {purpose}" for typed, purpose in report.next]
         lines += ["```"]
     return "\n".join(lines) + "\n"
 
@@ -262,17 +269,22 @@ def rejection(problems: tuple[str, ...], passed: int, checks: int) -> str:
 
 def _next(run: RunState, features: tuple[FeatureReport, ...]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
+    logs = f"{run.workspace}/logs/{run.run}" if run.workspace else f"logs/{run.run}"
     if any(feature.state == "merged" for feature in features):
         log = shlex.join(["git", "-C", run.repo, "log", "--oneline", run.branch])
-        found.append((one_line(log), "what was merged"))
+        found.append((one_line(log, _COMMAND), "what was merged"))
     for feature in features:
         if feature.state == "review" and feature.attempt is not None:
-            accept = shlex.join(["fibreflow", "accept", feature.id, feature.attempt])
-            found.append((one_line(accept), "take this attempt after reading its patch.diff"))
+            patch = shlex.join(["less", f"{logs}/{feature.id}/{feature.attempt}/patch.diff"])
+            found.append((one_line(patch, _COMMAND), f"what {feature.attempt} would change"))
+            accept = command(run.workspace, "accept", feature.id, feature.attempt)
+            found.append((accept, "take this attempt"))
     if run.finished is None and any(f.state == "skipped" for f in features):
-        found.append(("fibreflow resume", "go on where this run was stopped"))
+        resume = command(run.workspace, "resume")
+        found.append((resume, "go on where this run was stopped"))
     if any(feature.state == "failed" for feature in features):
-        found.append((f"ls logs/{shlex.quote(run.run)}", "transcripts and logs of every attempt"))
+        look = one_line(shlex.join(["ls", logs]), _COMMAND)
+        found.append((look, "transcripts and logs of every attempt"))
     return found
 
 

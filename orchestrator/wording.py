@@ -1,6 +1,7 @@
 """How facts are put into words for people: one clean line of hostile text, money, time, models."""
 
 import re
+import shlex
 import unicodedata
 
 from orchestrator.state import RunState
@@ -61,6 +62,12 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def command(workspace: str, *words: str) -> str:
+    """`fibreflow ...` as it can be typed anywhere; from the workspace where that is not known."""
+    where = ["--workspace", workspace] if workspace else []
+    return one_line(shlex.join(["fibreflow", *words, *where]), _MOST)
 
 
 def counted(number: int, noun: str) -> str:

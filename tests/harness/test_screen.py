@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,8 @@ def test_status_of_runs_alive_dead_stopped_and_finished():
     state = fold(script)
     text = render_status(state)
     assert "is gone; `fibreflow resume` goes on" in text
+    there = replace(state, workspace="/srv/my shop")
+    assert "`fibreflow resume --workspace '/srv/my shop'` goes on" in render_status(there)
     assert "no model was asked" in text
     assert "1 failed, 1 passed, 1 rejected" in text
     assert "no attempt passed in 1 round" in text

@@ -70,3 +70,9 @@ def test_every_scope_must_agree(order):
     balances = [Balance("small", 5), Balance("large", 500)][::order]
     found = refusal(balances, 10)
     assert found is not None and found.scope == "small"
+
+
+def test_a_small_budget_is_not_shown_as_none():
+    found = refusal([Balance("run", nano_down(0.001))], nano_up(1))
+    assert found is not None
+    assert "of $0.0010 are" in found.reason

@@ -14,7 +14,7 @@ from orchestrator.errors import FeatureListError
 from orchestrator.features import decode, digest, parse, with_passes
 from orchestrator.json_lines import plain, scan
 from orchestrator.values import Defaults, Feature, Project
-from scripts.write_schema import TARGET, rendered
+from scripts.write_schema import DOCS, TARGET, documented, rendered
 
 # A shared machine may be slow; how long an example takes says nothing here.
 UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -236,6 +236,10 @@ def outside(text: str) -> str:
 
 def test_published_schema_is_current() -> None:
     assert TARGET.read_text(encoding="utf-8") == rendered(), "run scripts/write_schema.py"
+
+
+def test_published_tables_of_keys_are_current() -> None:
+    assert DOCS.read_text(encoding="utf-8") == documented(), "run scripts/write_schema.py"
 
 
 def test_schema_describes_both_forms_and_forbids_other_keys() -> None:

@@ -1,6 +1,7 @@
 """The report says what was merged and why, what was not and why, and what to type next."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -111,6 +112,18 @@ def test_next_commands_can_be_typed():
     assert "ls logs/run-1" in commands
 
 
+def test_next_commands_can_be_typed_anywhere_when_the_workspace_is_known():
+    # Longer than a line of prose may be, since a command that is cut short is of no use.
+    deep = "/srv/my shop/" + "d" * 400
+    script = [replace(x, workspace=deep) if isinstance(x, e.RunStarted) else x for x in whole_run()]
+    final = report.build(fold(script))
+    commands = [command for command, _ in final.next]
+    assert f"fibreflow accept look r1-a02 --workspace '{deep}'" in commands
+    assert f"less '{deep}/logs/run-1/look/r1-a02/patch.diff'" in commands
+    assert f"ls '{deep}/logs/run-1'" in commands
+    assert f"fibreflow report --workspace '{deep}'" in report.summary(final)[-1]
+
+
 def test_a_run_with_everything_merged_asks_for_nothing_more():
     state = fold(
         timed(
@@ -201,6 +214,7 @@ def test_markdown_keeps_test_names_and_takes_markup_apart():
 def test_money_and_time():
     assert money(0) == "$0.00"
     assert money(0.0031) == "$0.0031"
+    assert money(0.001) == "$0.0010"
     assert money(1.256) == "$1.26"
     assert money(0, True) == "unknown"
     assert money(1.5, True) == "at least $1.50"
