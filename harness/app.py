@@ -19,10 +19,11 @@ from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
 from harness.run_file import RunFile
 from harness.services import Bases, Services, Settings
-from orchestrator import events, report, state
+from orchestrator import events, forecast, report, state
 from orchestrator.acceptance import protected_globs
 from orchestrator.errors import InputError
 from orchestrator.values import Feature, FeatureList
+from orchestrator.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +164,39 @@ def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool)
             workspace=str(opened.workspace.root),
         )
     )
+    for text in _warnings(opened):
+        journal.write(events.WarningGiven(message=text))
     for id_, end in file.held.items():
         if end == "review":
             journal.write(
                 events.ReviewRequested(feature=id_, reasons=("waits for a person since before",))
             )
+
+
+def _warnings(opened: Opened) -> list[str]:
+    """What a person should have known before going to bed."""
+    given, target = opened.given, opened.target
+    found = [] if not target.behind else [behind(target, given)]
+    if opened.model.source == "live" and given.defaults.budget_usd is None:
+        found.append("no budget is set: `--budget USD` says the most that this run may cost")
+    plan = forecast.forecast(
+        given,
+        worst_case_attempt_usd=None,
+        workers=opened.settings.workers,
+        existing_files=target.files,
+        done=frozenset(target.integrated),
+        only=opened.options.only or None,
+    )
+    return [*found, *plan.warnings]
+
+
+def behind(target: Target, given: FeatureList) -> str:
+    """The branch lacks commits of the base, and cannot simply be brought forward."""
+    base = given.project.base or "what is checked out"
+    return (
+        f"branch {target.branch} lacks {counted(target.behind, 'commit')} of {base}: files that "
+        f"are new there, exams too, are not seen; merge {base} into {target.branch} first"
+    )
 
 
 @contextlib.asynccontextmanager
@@ -187,7 +216,12 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
     async def refresh_passes() -> None:
         head = await target.repository.head_name(target.branch)
         integrated = await target.repository.integrated(head or target.base)
-        inputs.write_passes(opened.options.features, given, integrated)
+        try:
+            inputs.write_passes(opened.options.features, given, integrated)
+        except (InputError, OSError) as error:
+            # The branch says what is merged; the file can be brought up to date later.
+            text = f"passes was not written: {error}; the next start writes it"
+            journal.write(events.WarningGiven(message=text))
 
     async with contextlib.AsyncExitStack() as stack:
         provider = sandboxes.provider(settings.sandbox, settings.run)

@@ -13,8 +13,9 @@ from harness.integrate import Winner
 from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events, plan
-from orchestrator.errors import MergeRefusedError
+from orchestrator.errors import MachineError, MergeRefusedError
 from orchestrator.graph import Frontier, Graph
+from orchestrator.manifests import is_manifest
 from orchestrator.model_router import tier_for
 from orchestrator.plan import FinalState, GiveUp, RoundPlan
 from orchestrator.selector import Evidence, Selection, select
@@ -114,7 +115,7 @@ class Batch:
         while isinstance(round_, RoundPlan):
             commit = await self._step("open", self._open_round, id_, round_, why)
             names = await self._play(id_, round_, commit)
-            chosen = await self._step("select", self._select, id_, round_, names)
+            chosen = await self._step("select", self._select, id_, round_, commit, names)
             end = await self._take(id_, commit, chosen)
             await self._cancel_rest(id_, round_, names)
             if end["state"] != "again":
@@ -128,7 +129,11 @@ class Batch:
         """The commit that the round starts from; what its attempts are told is on file."""
         services = self._services
         commit = await services.repository.head_name(services.project.branch)
-        assert commit is not None, "the integration branch exists since the run began"
+        if commit is None:
+            raise MachineError(
+                f"branch {services.project.branch} of {services.repository.path} was deleted "
+                "during the run; create it again where it was, then give the same command"
+            )
         text = await context.describe(services, commit)
         attempt.store_brief(
             services.run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
@@ -179,7 +184,7 @@ class Batch:
         self._services.journal.write(attempt.finished(spoilt))
         self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
 
-    async def _select(self, id_: str, round_: RoundPlan, names: list[str]) -> Outcome:
+    async def _select(self, id_: str, round_: RoundPlan, commit: str, names: list[str]) -> Outcome:
         """The choice among what was verified, from the evidence on file, in words."""
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
         evidence: list[Evidence] = []
@@ -197,6 +202,9 @@ class Batch:
         if not self._services.feature(id_).acceptance:
             evidence = plan.for_a_person(evidence)
         selection = select(evidence)
+        if selection.winner is not None and self._services.project.setup is not None:
+            manifests = await self._manifests(keys[selection.winner], commit)
+            selection = plan.reviewed_setup(selection, manifests)
         self._services.journal.write(self._selected(id_, round_, selection))
         return {
             "winner": selection.winner,
@@ -204,6 +212,13 @@ class Batch:
             "reasons": list(selection.reasons),
             "lessons": lessons,
         }
+
+    async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:
+        """What the setup command would run anew, with a network, once this attempt is merged."""
+        repository = self._services.repository
+        patch = (self._services.attempt_folder(key) / attempt.PATCH).read_bytes()
+        tree = await repository.tree_with(commit, patch)
+        return tuple(p for p in await repository.changed(commit, tree) if is_manifest(p))
 
     def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
         score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)

@@ -182,7 +182,7 @@ class Engine:
 
         record = await DBOS.run_step_async({"name": name}, guarded)
         if "error" in record:
-            raise getattr(errors, record["error"], FibreFlowError)(record["message"])
+            raise _again(record["error"], record["message"])
         return record["value"]
 
     async def finished(self, workflows: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -248,11 +248,24 @@ class Engine:
         await self.step("cancel", cancel)
 
 
+def _again(name: str, message: str) -> FibreFlowError:
+    """The recorded error; a class that is made of more than a message becomes its parent."""
+    kind = getattr(errors, name, FibreFlowError)
+    for cls in kind.__mro__:
+        try:
+            error: FibreFlowError = cls(message)
+        except TypeError:
+            continue
+        return error
+    return FibreFlowError(message)
+
+
 class _Json:
     """The engine's records as JSON: readable by people and by later versions."""
 
     def serialize(self, data: Any) -> str:
-        return json.dumps(data, separators=(",", ":"))
+        # What is no JSON is an exception on its way out: its words are kept, not its type.
+        return json.dumps(data, separators=(",", ":"), default=repr)
 
     def deserialize(self, serialized_data: str) -> Any:
         return json.loads(serialized_data)

@@ -107,6 +107,14 @@ class Repository:
                 found.setdefault(values[0].strip(), commit)
         return found
 
+    async def is_ancestor(self, older: str, newer: str) -> bool:
+        code, _, _ = await self._run(["merge-base", "--is-ancestor", older, newer], None, None)
+        return code == 0
+
+    async def count(self, span: str) -> int:
+        """Commits in a span such as `a..b`."""
+        return int(await self.git("rev-list", "--count", span, "--"))
+
     async def create_branch(self, branch: str, commit: str) -> None:
         """Creates the branch; it must not exist."""
         await self.git("update-ref", f"refs/heads/{branch}", commit, "0" * 40)
@@ -146,6 +154,11 @@ class Repository:
                 if code != 0:
                     raise _refusal(err)
             return (await self.git("write-tree", env=env)).strip()
+
+    async def changed(self, commit: str, tree: str) -> tuple[str, ...]:
+        """Paths whose content, mode or existence differs between a commit and a tree."""
+        out = await self.git("diff", "--name-only", "--no-renames", "-z", commit, tree, "--")
+        return tuple(p for p in out.split("\0") if p)
 
     async def commit_tree(self, tree: str, parent: str | None, message: str) -> str:
         parents = ["-p", parent] if parent else []

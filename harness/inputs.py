@@ -22,7 +22,8 @@ AGENTS = ("builtin",)
 @dataclass(frozen=True, slots=True)
 class Target:
     """The repository of a run. `head` is where the integration branch stands, `integrated`
-    maps the features of the list that are on it to their commits."""
+    maps the features of the list that are on it to their commits. `behind`: how many commits
+    of the base the branch lacks."""
 
     repository: Repository
     branch: str
@@ -30,6 +31,7 @@ class Target:
     head: str
     integrated: dict[str, str]
     files: frozenset[str]
+    behind: int = 0
 
 
 def read_features(options: RunOptions) -> FeatureList:
@@ -115,8 +117,10 @@ def recording_path(given: FeatureList, workspace: Path) -> Path | None:
 async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> Target:
     """The repository and its integration branch; with `create`, made where they are missing.
 
-    Raises `InputError` when the path is no repository, the base names no commit, or the
-    integration branch is checked out somewhere, where moving it would surprise its owner.
+    A branch whose commits are all in the base by now, as after a merge of last night's work,
+    goes on from the base. Raises `InputError` when the path is no repository, the base names no
+    commit, or the branch is checked out somewhere, where moving it would surprise its owner,
+    while there is work to do on it.
     """
     path = repo_path(given, workspace)
     seed = seed_path(given, workspace)
@@ -125,25 +129,34 @@ async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> T
     repository = await git.open_repository(path)
     base = await _base_of(repository, given)
     branch = given.project.branch
-    head = await repository.head_name(branch)
-    if head is None and create:
-        await repository.create_branch(branch, base)
+    old = await repository.head_name(branch)
+    head = base if old is None or await repository.is_ancestor(old, base) else old
+    on_branch = await repository.integrated(head)
+    ids = {f.id for f in given.features}
     where = await repository.checked_out_at(branch)
-    if where is not None:
+    if where is not None and not ids <= on_branch.keys():
         raise InputError(
             f"branch {branch} is checked out at {where}; it belongs to FibreFlow: "
             f"`git -C {where} switch -` first, or set project.branch"
         )
-    on_branch = await repository.integrated(head or base)
-    ids = {f.id for f in given.features}
+    if create and where is None:
+        await _place(repository, branch, head, old)
     return Target(
         repository=repository,
         branch=branch,
         base=base,
-        head=head or base,
+        head=head,
         integrated={k: v for k, v in on_branch.items() if k in ids},
-        files=frozenset(await repository.files(head or base)),
+        files=frozenset(await repository.files(head)),
+        behind=await repository.count(f"{head}..{base}"),
     )
+
+
+async def _place(repository: Repository, branch: str, head: str, old: str | None) -> None:
+    if old is None:
+        await repository.create_branch(branch, head)
+    elif old != head and not await repository.move_branch(branch, head, old):
+        raise InputError(f"branch {branch} was moved by somebody else just now; try again")
 
 
 async def _base_of(repository: Repository, given: FeatureList) -> str:

@@ -5,13 +5,13 @@ are already on the branch is done, which is how a merge interrupted by a crash i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from harness.git import Repository
 from harness.record.journal import Journal
 from orchestrator import events
-from orchestrator.errors import MergeRefusedError, PatchRejectedError, SandboxError
+from orchestrator.errors import MachineError, MergeRefusedError, PatchRejectedError, SandboxError
 from orchestrator.values import AttemptKey, Feature, Verification
 
 #: How often a merge is tried again because somebody else moved the branch meanwhile.
@@ -60,11 +60,16 @@ class Integrator:
         names = {"feature": winner.feature.id, "attempt": winner.key.name}
         head = await self._repository.head_name(self._branch)
         if head is None:
-            raise MergeRefusedError(f"branch {self._branch} was deleted during the run")
-        done = (await self._repository.integrated(head)).get(winner.feature.id)
+            raise MachineError(
+                f"branch {self._branch} of {self._repository.path} was deleted during the run; "
+                "create it again where it was, then give the same command"
+            )
+        integrated = await self._repository.integrated(head)
+        done = integrated.get(winner.feature.id)
         if done is not None:
             self._journal.write(events.MergeFinished(commit=done, **names))
             return done
+        self._require(winner, integrated)
         self._journal.write(events.MergeStarted(onto=head, **names))
         try:
             tree = await self._repository.tree_with(head, winner.patch)
@@ -78,6 +83,16 @@ class Integrator:
             return None
         self._journal.write(events.MergeFinished(commit=commit, **names))
         return commit
+
+    def _require(self, winner: Winner, integrated: Mapping[str, str]) -> None:
+        """What a feature was built on must still be there when it is merged."""
+        lost = [need for need in winner.feature.depends_on if need not in integrated]
+        if lost:
+            raise MachineError(
+                f"{', '.join(lost)} is not on branch {self._branch} of {self._repository.path} any "
+                f"more: somebody moved it. Put it back (`git reflog {self._branch}` shows where "
+                "it was), then give the same command"
+            )
 
     async def _verify(self, winner: Winner, commit: str, head: str, check: TreeCheck) -> None:
         verification = await check(winner, commit, head)

@@ -41,7 +41,7 @@ async def play(services: Services, file: RunFile, head: str) -> int:
             stopping = asyncio.ensure_future(services.stop.drained())
             leaving = asyncio.ensure_future(leave.wait())
             await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            code = _end(services, playing)
+            code = await _end(services, playing)
     finally:
         await _let_go()
         await engine.close()
@@ -51,15 +51,28 @@ async def play(services: Services, file: RunFile, head: str) -> int:
     return code
 
 
-def _end(services: Services, playing: "asyncio.Future[dict[str, Any]]") -> int:
+async def _end(services: Services, playing: "asyncio.Future[dict[str, Any]]") -> int:
     if playing.done():
         code = plan.exit_code([end["state"] for end in playing.result().values()])
+        code = 1 if await _lost(services, playing.result()) else code
         services.journal.write(events.RunFinished(exit_code=code))
         return code
     reason = services.stop.reason or "stopped"
     code = services.stop.exit_code or INTERRUPTED
     services.journal.write(events.RunStopped(exit_code=code, reason=reason))
     return code
+
+
+async def _lost(services: Services, ends: Mapping[str, Any]) -> bool:
+    """Whether the branch lacks what was merged, because somebody moved it; said as warnings."""
+    branch = services.project.branch
+    head = await services.repository.head_name(branch)
+    there = await services.repository.integrated(head) if head is not None else {}
+    lost = [i for i, end in ends.items() if end["state"] == "merged" and i not in there]
+    for id_ in lost:
+        text = f"{id_} was merged, but is not on branch {branch} any more: somebody moved it"
+        services.journal.write(events.WarningGiven(message=text))
+    return bool(lost)
 
 
 async def _let_go() -> None:

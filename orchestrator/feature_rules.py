@@ -59,6 +59,10 @@ def command(value: str) -> str:
     return value
 
 
+#: A feature's folder stands beside `events.jsonl`, `run.json`, `engine.sqlite`, `report.md`, ...
+_FILE_ENDINGS = (".jsonl", ".json", ".sqlite", ".md", ".log", ".torn", "-wal", "-shm")
+
+
 def identifier(value: str) -> str:
     """A name fit for a folder, a git trailer and the command line."""
     if not re.fullmatch(ID_PATTERN.strip("^$"), value):
@@ -69,6 +73,11 @@ def identifier(value: str) -> str:
     if value.endswith((".", ".lock")) or ".." in value:
         raise ValueError(
             f"{shown(value)} is not a usable id; it must not hold .. nor end with . or .lock"
+        )
+    if value.lower().endswith(_FILE_ENDINGS):
+        raise ValueError(
+            f"{shown(value)} is not a usable id; it would stand in the way of a run's own files:"
+            f" let it not end with {', '.join(_FILE_ENDINGS)}"
         )
     return value
 

@@ -150,8 +150,8 @@ def _exam_warnings(feature: Feature, known: frozenset[str]) -> list[str]:
     named = dict.fromkeys(p for c in feature.acceptance for p in files_named(c))
     absent = [p for p in named if _is_exam(p) and not _exists(p, known)]
     return [
-        f"{feature.id}: acceptance names {path}, which is not in the base: attempts would write"
-        " their own exam"
+        f"{feature.id}: acceptance names {path}, which is not on the branch: commit it first, for"
+        " no attempt may write its own exam"
         for path in absent
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from orchestrator.selector import Evidence
+from orchestrator.selector import Evidence, Selection
 from orchestrator.values import Defaults, Feature
 
 #: Where a feature can be when a run has come to its end.
@@ -70,6 +70,15 @@ def for_a_person(evidence: Sequence[Evidence]) -> list[Evidence]:
     if any(e.acceptance and e.passed_all for e in evidence):
         return list(evidence)
     return [replace(e, acceptance=()) for e in evidence]
+
+
+def reviewed_setup(selection: Selection, manifests: Sequence[str]) -> Selection:
+    """A winner that changes what the setup command reads goes to a person: setup runs with a
+    network, and what it leaves behind is under every later verification."""
+    if not manifests:
+        return selection
+    why = f"changes {', '.join(manifests[:4])}, which project.setup runs with a network"
+    return replace(selection, needs_review=True, reasons=(*selection.reasons, why))
 
 
 def exit_code(states: Collection[FinalState]) -> int:

@@ -17,18 +17,10 @@ from harness.sandboxes import checkout
 from harness.sandboxes.folders import complete_or_nothing, remove_tree
 from harness.sandboxes.toolbox import writable_copy
 from orchestrator.errors import SandboxError
+from orchestrator.manifests import is_manifest
 
 #: Changes whenever what a base consists of does.
 _FORMAT = 3
-#: What a setup command is assumed to depend on. Their content, not the commit, names its layer,
-#: so that the next commit reuses it.
-_MANIFESTS = frozenset(
-    ("pyproject.toml", "setup.py", "setup.cfg", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile",
-     "Pipfile.lock", "environment.yml", "package.json", "package-lock.json",
-     "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "Cargo.toml", "Cargo.lock", "go.mod",
-     "go.sum", "Gemfile", "Gemfile.lock", "composer.json", "composer.lock", "pom.xml",
-     "build.gradle", "build.gradle.kts", "Makefile", "CMakeLists.txt")
-)  # fmt: skip
 _REFRESH = "/usr/bin/git update-index -q --refresh >&2; cat .git/index"
 _LEFT_OVER = "/usr/bin/git ls-files -z --others --exclude-standard --directory --no-empty-directory"
 
@@ -171,16 +163,14 @@ def _load(final: Path, key: str, commit: str, spec: BaseSpec, toolbox: Path) -> 
 
 
 def _manifests(tree: Path) -> str:
-    """A digest of every manifest file in the tree."""
+    """A digest of every manifest in the tree: what a setup command is assumed to depend on.
+    Their content, not the commit, names its layer, so that the next commit reuses it."""
     digest = hashlib.sha256()
     for folder, names, files in os.walk(tree):
         names[:] = sorted(n for n in names if n != ".git")
         for name in sorted(files):
             path = Path(folder) / name
-            wanted = name in _MANIFESTS or (
-                name.startswith("requirements") and name.endswith(".txt")
-            )
-            if wanted and path.is_file() and not path.is_symlink():
+            if is_manifest(name) and path.is_file() and not path.is_symlink():
                 digest.update(f"{path.relative_to(tree)}\0".encode(errors="surrogateescape"))
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

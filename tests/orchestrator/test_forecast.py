@@ -88,8 +88,8 @@ def test_only_skips_the_rest_and_warns_of_what_it_waits_for() -> None:
 def test_an_exam_that_does_not_exist_is_warned_of() -> None:
     (warning,) = plan(existing_files=EXAMS - {"tests/test_api.py"}).warnings
     assert warning == (
-        "api: acceptance names tests/test_api.py, which is not in the base: attempts would write"
-        " their own exam"
+        "api: acceptance names tests/test_api.py, which is not on the branch: commit it first, for"
+        " no attempt may write its own exam"
     )
 
 
@@ -163,8 +163,8 @@ Critical path, 3 features
   load -> api -> ui
 
 Warnings
-  ! load: acceptance names tests/test_load.py, which is not in the base:
-    attempts would write their own exam"""
+  ! load: acceptance names tests/test_load.py, which is not on the branch:
+    commit it first, for no attempt may write its own exam"""
     )
 
 
