@@ -31,6 +31,9 @@ STANDARD: tuple[str, ...] = (
     "*.pth",
     "sitecustomize.*",
     "usercustomize.*",
+    # Read for plugins: what is written here is loaded by pytest at its start.
+    "**/*.dist-info/**",
+    "**/*.egg-info/**",
     "**/sitecustomize/**",
     "**/usercustomize/**",
     # At the root these would be imported in place of the test runner itself.
@@ -55,7 +58,21 @@ STANDARD: tuple[str, ...] = (
 _IMPLIED = {
     "make": ("./Makefile", "./makefile", "./GNUmakefile"),
     "just": ("./justfile", "./Justfile"),
+    # Scripts stand beside the dependencies; a feature that adds one names the file in its scope.
+    "npm": ("package.json",),
+    "npx": ("package.json",),
+    "yarn": ("package.json",),
+    "pnpm": ("package.json",),
+    "bun": ("package.json",),
+    "cargo": ("Cargo.toml", "build.rs", ".cargo/**"),
+    "go": ("go.mod", "go.work"),
+    "gradle": ("*.gradle", "*.gradle.kts", "gradle.properties"),
+    "gradlew": ("gradlew", "*.gradle", "*.gradle.kts", "gradle.properties", "gradle/wrapper/**"),
+    "mvn": ("pom.xml", ".mvn/**"),
+    "mvnw": ("mvnw", "pom.xml", ".mvn/**"),
+    "rake": ("Rakefile", "rakefile", "Rakefile.rb", "*.rake"),
 }
+_CHECK_MODULE = re.compile(r"(?:^|[_.])(?:self_?)?(?:tests?|checks?|checker|verify)(?:$|[_.])")
 _SHELLS = {"sh", "bash", "dash", "zsh", "eval"}
 _ENDINGS = re.compile(
     r"\.(py|pyi|sh|bash|js|cjs|mjs|ts|cts|mts|jsx|tsx|rb|rs|go|java|kt|php|pl|lua|ex|exs|swift|c|cc"
@@ -94,8 +111,17 @@ def folders_of(files: frozenset[str]) -> frozenset[str]:
 
 def files_implied(command: str) -> tuple[str, ...]:
     """Globs of files that the command's programs read unasked, such as `make` its Makefile."""
-    programs = {basename(word) for word in _words(command)}
+    programs = {basename(word) for part in _words(command) for word in part.split()}
     return tuple(glob for name, globs in _IMPLIED.items() if name in programs for glob in globs)
+
+
+def _modules(command: str, existing_files: Collection[str]) -> Iterable[str]:
+    """Files of `python -m shop.selftest`, where they exist and are checks by their name."""
+    for name in re.findall(r"-m\s+([A-Za-z_][\w.]*)", command):
+        path = name.replace(".", "/")
+        if _CHECK_MODULE.search(name):
+            found = (f"{path}.py", f"{path}/__init__.py", f"{path}/__main__.py")
+            yield from (f for f in found if f in existing_files)
 
 
 def protected_globs(
@@ -118,6 +144,7 @@ def protected_globs(
         *named,
         *_tests_below(named, existing_files),
         *(g for c in commands for g in files_implied(c)),
+        *(m for c in commands for m in _modules(c, existing_files)),
     ]
     own = {normpath(glob) for glob in feature.scope} if feature else set()
     exams = [_anchored(glob) for glob in exams if normpath(glob) not in own]

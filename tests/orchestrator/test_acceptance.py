@@ -176,3 +176,26 @@ def test_what_the_scope_names_by_letter_is_the_features_own() -> None:
 def test_each_glob_is_told_once() -> None:
     globs = protected_globs(listed(A, A), A)
     assert len(set(globs)) == len(globs)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("npm test", "package.json"),
+        ("cargo test", "Cargo.toml"),
+        ("sh -c 'go test ./...'", "go.mod"),
+        ("./gradlew check", "gradlew"),
+        ("mvn -q verify", "pom.xml"),
+        ("rake", "Rakefile"),
+        ("python -m shop.selftest", "shop/selftest.py"),
+        ("true", "x-1.dist-info/entry_points.txt"),
+        ("true", "src/x.egg-info/entry_points.txt"),
+    ],
+)
+def test_scripts_behind_commands_are_protected(command: str, path: str) -> None:
+    feature = Feature("a", "x", acceptance=(command,))
+    globs = protected_globs(
+        listed(feature), feature, existing_files=frozenset(["shop/selftest.py"])
+    )
+    assert is_protected(path, globs)
+    assert not is_protected("shop/cart.py", globs)
