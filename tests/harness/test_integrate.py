@@ -10,7 +10,7 @@ from harness.git import Repository
 from harness.integrate import Integrator, Winner
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
-from orchestrator.errors import MergeRefusedError, SandboxError
+from orchestrator.errors import MachineError, MergeRefusedError, SandboxError
 from orchestrator.values import AttemptKey, CheckResult, Feature, Verification
 
 GREEN = Verification(usable=True, acceptance=(CheckResult("check", True),))
@@ -104,3 +104,15 @@ async def test_a_conflict_names_the_file(repository: Repository, journal: Journa
     with pytest.raises(MergeRefusedError, match=r"s\.txt"):
         await merging.merge(winner("q", "other\n", file="s.txt"), green)
     assert (await repository.integrated("autopilot")).keys() == {"p"}
+
+
+async def test_nothing_is_merged_onto_a_branch_that_lost_what_it_needs(
+    repository: Repository, journal: Journal
+) -> None:
+    """Somebody moved the branch back: the next merge says so instead of building on nothing."""
+    entry = winner("b")
+    needs = Winner(entry.key, Feature("b", "Add b.", depends_on=("a",)), entry.patch, entry.base)
+    before = await repository.head_name("autopilot")
+    with pytest.raises(MachineError, match="a is not on branch autopilot"):
+        await queue(repository, journal).merge(needs, green)
+    assert await repository.head_name("autopilot") == before
