@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from harness.ports import Base
+from harness.record import files
 from harness.sandboxes import folders
 from harness.sandboxes.bases import Layers
 from orchestrator.errors import SandboxError
@@ -25,7 +26,8 @@ def claim(folder: Path, base: Base, key: str) -> int:
             f"sandbox {key} exists from another base; destroy it first, or take another key"
         )
     if known is None:
-        made_on.write_text(base.id, encoding="utf-8")
+        # Whole or not at all: an empty file would make a reopened workspace another base's.
+        files.replace(made_on, base.id, sync=False)
     return lock_fd
 
 
