@@ -104,15 +104,16 @@ async def _once(
 ) -> TestRun:
     async with bench.fork(tree) as sandbox:
         for commit, paths in restore.items():
-            await _restore(bench, sandbox, commit, paths)
+            await restore_files(bench, sandbox, commit, paths)
         run, _ = await run_suite(bench, sandbox, before.command, config)
     return run
 
 
-async def _restore(bench: Bench, sandbox: Sandbox, commit: str, paths: Sequence[str]) -> None:
-    """By git's own checkout, with an index of its own: it knows modes, links and filters."""
+async def restore_files(bench: Bench, sandbox: Sandbox, commit: str, paths: Sequence[str]) -> bool:
+    """Put files back by git's own checkout, with an index of its own: it knows modes, links and
+    filters. False when that failed."""
     if not paths:
-        return
+        return True
     named = " ".join(shlex.quote(p) for p in paths)
     git = shlex.quote(sandbox.base_git)
     bench.note(f"restore {listed(paths)}")
@@ -124,6 +125,7 @@ async def _restore(bench: Bench, sandbox: Sandbox, commit: str, paths: Sequence[
     )
     if not result.ok:
         bench.output(result)
+    return result.ok
 
 
 def _no_report(run: TestRun) -> str:

@@ -6,7 +6,8 @@ coverage; what is not yet confirmed by a second process is run again; ruff measu
 """
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from harness.verify.facts import (
     test_files,
 )
 from harness.verify.patch import PatchText
-from harness.verify.regression import Regression, regress
+from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.suite import judge
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.acceptance import is_protected
@@ -118,7 +119,13 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
             usable=False, acceptance=_not_run(job.feature.acceptance), problems=tree.problems
         )
     notes = _notes(job, tree)
-    done = await _trusted(bench, job, tree)
+    async with _exam(bench, job, tree) as exam:
+        if exam is None:
+            why = "the test files of the base could not be put back over its changes"
+            return Verification(
+                usable=False, acceptance=_not_run(job.feature.acceptance), problems=(why,)
+            )
+        done = await _trusted(bench, job, exam)
     found = Verification(usable=True, acceptance=tuple(c.result for c in done))
     if all(c.passed for c in found.acceptance):
         found = await _widen(bench, job, tree, found, done)
@@ -127,16 +134,35 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
     return replace(found, seconds=seconds, problems=problems)
 
 
-async def _trusted(bench: Bench, job: VerifyJob, tree: Tree) -> list[Checked]:
+@contextlib.asynccontextmanager
+async def _exam(bench: Bench, job: VerifyJob, tree: Tree) -> AsyncIterator[Base | None]:
+    """The tree that the acceptance runs on: test files of the base as they were, because what an
+    exam imports or reads is part of it. What the scope names letter by letter is the attempt's.
+    None when they cannot be put back. The second run of an exam is on the tree as it is.
+    """
+    touched = [p for p in tree.touched if is_test_file(p) and p not in job.feature.scope]
+    known = await test_files(bench, job.base) if touched else {}
+    changed = [p for p in touched if p in known]
+    if not changed:
+        yield tree.base
+        return
+    async with bench.fork(tree.base) as sandbox:
+        if await restore_files(bench, sandbox, job.base.commit, changed):
+            yield await bench.provider.snapshot(sandbox)
+        else:
+            yield None
+
+
+async def _trusted(bench: Bench, job: VerifyJob, tree: Base) -> list[Checked]:
     """The acceptance commands; without any, project tests that were red and must turn green."""
     commands = job.feature.acceptance
     if commands or not job.project.test:
-        return await _acceptance(bench, job.base, tree.base, commands)
+        return await _acceptance(bench, job.base, tree, commands)
     before = await baseline(bench, job.base, job.project.test)
     if before.exit == 0 or before.timed_out:
         return []
     one = await checks.check(
-        bench, known=job.base, tree=tree.base, command=job.project.test, name="project tests"
+        bench, known=job.base, tree=tree, command=job.project.test, name="project tests"
     )
     return [one]
 

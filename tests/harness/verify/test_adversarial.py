@@ -1,5 +1,7 @@
 """Attempts that would rather look right than be right. None may pass, and each is told why."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.harness.verify.conftest import (
@@ -326,3 +328,44 @@ class TestHonest:
         found = await field.judge({})
         assert found.passed
         assert (found.coverage, found.quality) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m pytest -q",
+        "python -m pytest -q -k total",
+        "python -m pytest -q $PWD/tests/test_total.py",
+        "T=tests/test_total.py; python -m pytest -q $T",
+    ],
+)
+async def test_an_exam_that_no_command_names_is_put_back(field: Field, command: str) -> None:
+    field.feature = replace(field.feature, acceptance=(command,))
+    emptied = "import pytest\n\n\ndef test_empty():\n    pass\n"
+    found = await field.judge({"shop/total.py": WRONG, "tests/test_total.py": emptied})
+    assert not found.passed, field.log
+
+
+async def test_what_the_exam_imports_and_reads_is_put_back(field: Field) -> None:
+    helper = (
+        "import json, pathlib\n"
+        "CASES = json.loads(pathlib.Path(__file__).with_name('c.json').read_text())\n"
+    )
+    exam = (
+        "from tests.helper import CASES\nfrom shop.total import total\n\n\n"
+        "def test_cases():\n    for prices, sum_ in CASES:\n        assert total(prices) == sum_\n"
+    )
+    field.start(
+        {
+            **FILES,
+            "tests/__init__.py": "",
+            "tests/helper.py": helper,
+            "tests/c.json": "[[[1, 2], 3]]",
+            "tests/test_exam.py": exam,
+        }
+    )
+    field.feature = replace(field.feature, acceptance=("python -m pytest -q tests/test_exam.py",))
+    for bent in ({"tests/helper.py": "CASES = []\n"}, {"tests/c.json": "[]"}):
+        found = await field.judge({"shop/total.py": WRONG, **bent})
+        assert not found.passed, field.log
+    assert (await field.judge({"shop/total.py": RIGHT})).passed
