@@ -1,6 +1,6 @@
 """Verification as a run needs it: a patch on its base, and the tree that a merge would make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from harness.git import Repository
@@ -8,8 +8,15 @@ from harness.integrate import Winner
 from harness.ports import Base, SandboxProvider
 from harness.record.workspace import Workspace
 from harness.services import Bases
-from harness.verify.run import TreeJob, VerifyJob, verify, verify_tree
+from harness.verify import facts
+from harness.verify.bench import Bench
+from harness.verify.facts import Baseline
+from harness.verify.run import LOG, TreeJob, VerifyJob, verify, verify_tree
+from orchestrator.errors import InputError
 from orchestrator.values import AttemptKey, Feature, FeatureList, Verification
+
+#: What a shell says of a command that is there but cannot be run, and of one that is not there.
+_NO_COMMAND = (126, 127)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,27 @@ class PatchChecker:
     provider: SandboxProvider
     bases: Bases
     protected: Callable[[Feature], tuple[str, ...]]
+
+    async def base(self, base: Base) -> tuple[str, ...]:
+        minutes = self.given.defaults.timeout_minutes
+        log = self.workspace.run_folder(self.run) / LOG
+        bench = Bench(self.provider, "base", log, minutes * 60, total=minutes * 60)
+        try:
+            command = await facts.suite_command(bench, base, self.given.project)
+            if command is None:
+                return ()
+            found = await facts.baseline(bench, base, command)
+        finally:
+            bench.close()
+        if found.exit in _NO_COMMAND and self.given.project.test:
+            # Found out anew at the next start, when the command may have been installed.
+            facts.forget(base, command)
+            raise InputError(
+                f"project.test `{command}`: the shell cannot run it (exit {found.exit}) before "
+                f"any change; correct it, or let project.setup install it (see {log})"
+            )
+        pending = await self._pending(base.commit, None)
+        return _tests_before(found, found.exams_of(pending))
 
     async def patch(
         self, key: AttemptKey, feature: Feature, base: Base, patch: bytes
@@ -63,17 +91,33 @@ class PatchChecker:
             )
         )
 
-    async def _pending(self, commit: str, feature: Feature) -> tuple[str, ...]:
-        """Acceptance commands of the features that are not merged at `commit`."""
+    async def _pending(self, commit: str, feature: Feature | None) -> tuple[str, ...]:
+        """Acceptance commands of the features that are not merged at `commit`, but for those
+        of the `feature` at hand."""
         integrated = await self.repository.integrated(commit)
+        own = feature.acceptance if feature is not None else ()
         return tuple(
             command
             for other in self.given.features
-            if other.id not in integrated and other.id != feature.id
+            if other.id not in integrated and other != feature
             for command in other.acceptance
-            if command not in feature.acceptance
+            if command not in own
         )
 
     def _seconds(self, feature: Feature) -> float:
         """For one command: no single check may take longer than the whole attempt may."""
         return (feature.timeout_minutes or self.given.defaults.timeout_minutes) * 60
+
+
+def _tests_before(found: Baseline, exams: Collection[str]) -> tuple[str, ...]:
+    """What the project's tests lack before any change, as warnings. The exams of features that
+    are still to come are red, as they should be."""
+    tests = f"the project's tests (`{found.command}`)"
+    if found.timed_out:
+        return (f"{tests} run out of time before any change, so that none of them is required",)
+    if found.exit == 0 or (found.failed and found.failed <= set(exams)):
+        return ()
+    red = len(found.failed - set(exams))
+    how = f"{red} failed" if red else f"exit {found.exit}"
+    required = "only what passed before is required" if found.passed else "none of them is required"
+    return (f"{tests} are red before any change ({how}); {required}",)

@@ -10,27 +10,30 @@ from typing import Any
 from harness.batch import Batch
 from harness.engine import Engine
 from harness.inputs import Target
+from harness.ports import Base
 from harness.run_file import RunFile
 from harness.services import Services
 from orchestrator import events, plan
-from orchestrator.errors import InputError, SandboxError
+from orchestrator.errors import FibreFlowError, InputError, SandboxError
 from orchestrator.plan import FinalState
 from orchestrator.values import FeatureList
 from orchestrator.wording import counted
 
+#: How long a start waits to hear that the project's tests can be run.
+_TESTS_SECONDS = 30.0
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 #: How long work that is let go may take to notice.
 _LET_GO_SECONDS = 5.0
 
 
 async def play(services: Services, file: RunFile, head: str) -> int:
-    """The exit code. Raises `InputError` when the project's setup fails on `head`."""
+    """The exit code. Raises `InputError` when the project's setup fails on `head`, or its tests
+    cannot be run there."""
     try:
-        await services.bases.of(head)
-    except SandboxError as error:
-        raise InputError(f"the base of the run cannot be prepared: {error}") from error
-    for note in services.provider.capabilities.notes:
-        services.journal.write(events.WarningGiven(message=f"sandbox: {note}"))
+        await _get_ready(services, head)
+    except InputError as error:
+        services.journal.write(events.RunStopped(exit_code=error.exit_code, reason=str(error)))
+        raise
     engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
     batch = Batch(services, engine)
     await engine.start()
@@ -49,6 +52,36 @@ async def play(services: Services, file: RunFile, head: str) -> int:
         # Nothing will be reopened: what a crash or a cancelled attempt left goes too.
         await services.provider.close(remove=True)
     return code
+
+
+async def _get_ready(services: Services, head: str) -> None:
+    for note in services.provider.capabilities.notes:
+        services.journal.write(events.WarningGiven(message=f"sandbox: {note}"))
+    try:
+        base = await services.bases.of(head)
+    except SandboxError as error:
+        raise InputError(f"the base of the run cannot be prepared: {error}") from error
+    looking = asyncio.create_task(_look_at_tests(services, base))
+    # A suite that takes longer than this can be run, at least: work need not wait for its end.
+    await asyncio.wait({looking}, timeout=_TESTS_SECONDS)
+    if looking.done():
+        looking.result()
+    else:
+        looking.add_done_callback(lambda task: _stop_late(services, task))
+
+
+async def _look_at_tests(services: Services, base: Base) -> None:
+    """Said once, before money is spent on attempts that nothing could judge."""
+    # A sandbox that fails at once will fail the first attempt too, which says it better.
+    with contextlib.suppress(SandboxError):
+        for text in await services.checker.base(base):
+            services.journal.write(events.WarningGiven(message=text))
+
+
+def _stop_late(services: Services, task: "asyncio.Task[None]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, FibreFlowError):
+        services.stop.request(str(error), error.exit_code)
 
 
 async def _end(services: Services, playing: "asyncio.Future[dict[str, Any]]") -> int:

@@ -89,6 +89,11 @@ class Bases:
 class Checker(Protocol):
     """Verification as the workflows see it."""
 
+    async def base(self, base: Base) -> tuple[str, ...]:
+        """What a person should know of the project's own tests before any change, as warnings.
+        Raises `InputError` when `project.test` cannot be run at all."""
+        ...
+
     async def patch(
         self, key: AttemptKey, feature: Feature, base: Base, patch: bytes
     ) -> Verification:

@@ -116,6 +116,11 @@ async def remember(base: Base, command: str, run: TestRun, left_out: Collection[
     await once(_suite_file(base, command), known)
 
 
+def forget(base: Base, command: str) -> None:
+    """Let the next `baseline` look anew: what was found is about this machine, not the base."""
+    _suite_file(base, command).unlink(missing_ok=True)
+
+
 def leave(folder: Path, run: TestRun, left_out: Collection[str]) -> None:
     """Keep in an attempt's folder how the project's tests ended on its files, for `adopt`."""
     files.replace_json(folder / _SUITE, _facts(run, left_out))
