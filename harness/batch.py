@@ -150,7 +150,11 @@ class Batch:
         return {f"{self._services.settings.run}/{key}": key for key in keys}
 
     async def _play(self, id_: str, round_: RoundPlan, commit: str) -> list[str]:
-        """Queue the round's attempts and wait until it is decided; who has finished by then."""
+        """Queue the round's attempts and wait until it is decided; who has finished by then.
+
+        When the money is used up and some have passed, the choice is among those: to choose and
+        to merge costs nothing. With none, the round waits for more money.
+        """
         services = self._services
         tier = tier_for(
             services.feature(id_), services.defaults, round_.number, services.settings.tier
@@ -168,7 +172,11 @@ class Batch:
         finished: list[str] = []
         passed = 0
         while not plan.is_decided(round_, passed, len(finished)):
-            for workflow, outcome in (await self._engine.finished(list(open_))).items():
+            spent = services.stop.spent if passed else None
+            ended = await self._engine.finished(list(open_), or_else=spent)
+            if not ended:
+                break
+            for workflow, outcome in ended.items():
                 key = open_.pop(workflow)
                 finished.append(key.name)
                 passed += bool(outcome.get("value", {}).get("passed"))
@@ -186,6 +194,10 @@ class Batch:
 
     async def _select(self, id_: str, round_: RoundPlan, commit: str, names: list[str]) -> Outcome:
         """The choice among what was verified, from the evidence on file, in words."""
+        async with self._services.stop.work(begun=True):
+            return await self._choose(id_, round_, commit, names)
+
+    async def _choose(self, id_: str, round_: RoundPlan, commit: str, names: list[str]) -> Outcome:
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
         evidence: list[Evidence] = []
         lessons: list[str] = []

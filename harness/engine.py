@@ -185,18 +185,31 @@ class Engine:
             raise _again(record["error"], record["message"])
         return record["value"]
 
-    async def finished(self, workflows: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Wait until at least one of these children has ended; all that have, by id.
+    async def finished(
+        self, workflows: Sequence[str], *, or_else: Callable[[], Awaitable[None]] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Wait until at least one of these children has ended; all that have, by id. Empty when
+        `or_else` returns before.
 
         Each outcome is `{"value": ...}`, `{"cancelled": true}` or `{"error": "..."}`. Recorded,
         so a replay sees the same children end in the same order.
         """
 
         async def wait() -> dict[str, dict[str, Any]]:
+            other = asyncio.ensure_future(or_else()) if or_else is not None else None
+            if other is not None:
+                other.add_done_callback(lambda _: self._changed.set())
+            try:
+                return await until(other)
+            finally:
+                if other is not None:
+                    other.cancel()
+
+        async def until(other: "asyncio.Future[None] | None") -> dict[str, dict[str, Any]]:
             while True:
                 self._changed.clear()
                 ended = {w: self._ended[w] for w in workflows if w in self._ended}
-                if ended:
+                if ended or (other is not None and other.done()):
                     return ended
                 try:
                     await asyncio.wait_for(self._changed.wait(), _REMOTE_POLL_SECONDS)

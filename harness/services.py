@@ -165,7 +165,8 @@ class Services:
     async def stop_for(self, error: FibreFlowError) -> NoReturn:
         """Begin to drain for an error that concerns the run, and leave the caller's work for the
         next start. Call it outside of `stop.work()`."""
-        if self.stop.request(str(error), error.exit_code):
+        spent = isinstance(error, LimitReachedError | ModelQuotaExhaustedError)
+        if self.stop.request(str(error), error.exit_code, spent=spent):
             # When it is the journal that cannot be written, the reason is said on leaving.
             with contextlib.suppress(MachineError):
                 self.journal.write(events.LimitHit(what=str(error)))

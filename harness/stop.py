@@ -19,12 +19,16 @@ class Stop:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.exit_code = 0
+        self._spent = asyncio.Event()
         self._asked = asyncio.Event()
         self._active = 0
         self._changed = asyncio.Event()
 
-    def request(self, reason: str, exit_code: int) -> bool:
-        """Begin to drain. False when that had begun already."""
+    def request(self, reason: str, exit_code: int, *, spent: bool = False) -> bool:
+        """Begin to drain. False when that had begun already. `spent`: no model will be asked any
+        more, for want of money."""
+        if spent:
+            self._spent.set()
         if self.reason is not None:
             return False
         self.reason, self.exit_code = reason, exit_code
@@ -50,6 +54,13 @@ class Stop:
         Call it outside of `work()`, for what waits is not at work."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody completes this future")
+
+    async def spent(self) -> None:
+        """Returns when the money is used up and what was at work with it has ended."""
+        await self._spent.wait()
+        while self._active:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def drained(self) -> None:
         """Returns when a stop was asked for and nothing is at work any more."""

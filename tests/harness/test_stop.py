@@ -47,3 +47,23 @@ async def test_new_work_waits_and_begun_work_goes_on() -> None:
     assert seen == ["begun"]
     assert stop.exit_code == 130
     waiting.cancel()
+
+
+async def test_the_money_is_spent_when_what_works_with_it_has_ended() -> None:
+    stop = Stop()
+    spent = asyncio.create_task(stop.spent())
+    async with stop.work():
+        assert stop.request("the budget is used up", 4, spent=True)
+        await asyncio.sleep(0)
+        assert not spent.done()
+    async with asyncio.timeout(30):
+        await spent
+
+
+async def test_the_money_may_end_while_it_drains_for_something_else() -> None:
+    stop = Stop()
+    assert stop.request("interrupted", 130)
+    assert not stop.request("the budget is used up", 4, spent=True)
+    async with asyncio.timeout(30):
+        await stop.spent()
+    assert stop.exit_code == 130

@@ -124,6 +124,26 @@ async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -
     assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
 
 
+async def test_what_has_passed_when_the_budget_ends_is_merged(project: Project) -> None:
+    project.defaults |= {"attempts": 2, "quorum": 2}
+    async with MessagesServer(answer) as server:
+        live(project, server, "alpha")
+        project.feature("beta", "alpha")
+        end = await run(project, "--budget", "0.025", "--workers", "1")
+        assert end.code == 4, end
+        assert len(server.requests) == 2
+        assert project.states() == {"alpha": "merged", "beta": "skipped"}
+        assert project.merged() == ["alpha"]
+        assert [e["attempt"] for e in project.events("AttemptFinished")] == ["r1-a01"]
+        again = await run(project, "--budget", "5", "--workers", "1")
+        assert again.code == 0, again
+        assert len(server.requests) == 6  # the rest of alpha's round is not paid for
+    assert project.merged() == ["alpha", "beta"]
+    assert project.report()["anomalies"] == []
+    project.assert_no_attempt_twice()
+    project.assert_nothing_left()
+
+
 async def test_without_a_key_nothing_begins(project: Project) -> None:
     async with MessagesServer(answer) as server:
         live(project, server, "alpha")
