@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 from orchestrator.values import AttemptKey, Tier, Usage
 
@@ -12,35 +12,63 @@ from orchestrator.values import AttemptKey, Tier, Usage
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """Of one sandbox. A provider refuses what its capabilities say it cannot hold."""
+    """Of one sandbox. None: not asked for. What a provider cannot hold, it refuses.
 
-    memory_mb: int = 2048
-    processes: int = 256
-    open_files: int = 4096
-    file_mb: int = 1024  # the largest single file
-    disk_mb: int = 4096  # all files written in the workspace
-    network: bool = False
+    `allow` names the hosts that may be reached by HTTP and HTTPS, and no others: a name, a name
+    with its port (`example.org:8443`), `*.example.org` for all below it, `*` for all that is
+    public. A host of this machine or of a private network has to be named with its port.
+    """
+
+    memory_mb: int | None = 2048  # of all processes together
+    processes: int | None = 256
+    open_files: int | None = 4096  # of each process
+    file_mb: int | None = 1024  # the largest single file
+    disk_mb: int | None = 4096  # all that was written
+    inodes: int | None = 500_000  # files and folders that were made
+    cpus: float | None = None  # processors kept busy at once
+    cpu_seconds: float | None = None  # processor time of one command with all its processes
+    wall_seconds: float | None = None  # of its life, since it was opened or last extended
+    allow: tuple[str, ...] = ()
+
+
+LimitName = Literal[
+    "memory_mb", "processes", "open_files", "file_mb", "disk_mb", "inodes", "cpus",
+    "cpu_seconds", "wall_seconds",
+]  # fmt: skip
+#: "enforced": the kernel or the provider never lets it be passed. "watched": passing it is
+#: noticed within about a second and ends the command. "none": not held, so refused when asked.
+Held = Literal["enforced", "watched", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a provider holds; a limit that is "none" is refused when asked for."""
+    """What a provider holds. A limit that is not among `limits` counts as "none".
+
+    `network_off`: nothing leaves a sandbox unless allowed. `allow_list`: `SandboxLimits.allow`
+    is held; otherwise asking for it is refused.
+    """
 
     isolation: Literal["full", "none"]
     network_off: bool
-    limits: Mapping[str, Literal["enforced", "watched", "none"]]
+    limits: Mapping[LimitName, Held]
     notes: tuple[str, ...] = ()
+    allow_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BaseSpec:
-    """What a base is made of: one commit of one repository and the setup that prepares it."""
+    """What a base is made of: one commit of one repository and the setup that prepares it.
+
+    `allow` is what setup may reach, as in `SandboxLimits`; besides, the package indexes and
+    proxies that this machine's installers are configured for.
+    """
 
     repo: Path
     commit: str
     setup: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     setup_timeout: float = 900.0
+    allow: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +83,18 @@ class Base:
     commit: str
     folder: Path
     handle: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """One sandbox that exists. `live`: a process holds it now; the others wait to be reopened
+    or reaped. `made_at` is in seconds since the epoch."""
+
+    id: str
+    namespace: str
+    labels: Mapping[str, str]
+    live: bool
+    made_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +126,9 @@ class Sandbox(Protocol):
     which nothing inside can write, at `base_git`, HOME and TMPDIR of its own.
 
     Files persist between commands; processes do not: whatever a command started ends with it.
-    Paths are relative to `workdir` or absolute inside the sandbox. Raises `SandboxError` when
-    the sandbox fails; a command that fails is a value. `reopened`: its files are from before.
+    Commands asked for at the same time take turns. Paths are relative to `workdir` or absolute
+    inside the sandbox. Raises `SandboxError` when the sandbox fails; a command that fails is a
+    value. `reopened`: its files are from before.
     """
 
     id: str
@@ -101,18 +142,32 @@ class Sandbox(Protocol):
         *,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
         timeout: float = 120.0,
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
-        """Run a shell line (`str`, by `bash -c`, else `sh -c`) or an argument list."""
+        """Run a shell line (`str`, by `bash -c`, else `sh -c`) or an argument list.
+
+        `on_output` is given both streams as they come, all of them, whatever `limit` keeps.
+        """
         ...
 
-    async def upload(self, path: str, data: bytes) -> None: ...
+    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
+        """Write a file and the folders above it; a `data` stream is read to its end."""
+        ...
 
     async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
         """Raises `FileNotFoundError`, or `SandboxError` when larger than `limit` bytes."""
+        ...
+
+    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
+        """Write the content of `path` to `file` as it comes; how many bytes. Errors are those
+        of `download`; what came before one stays in `file`."""
+        ...
+
+    async def extend(self, seconds: float) -> None:
+        """It lives for `seconds` more from now at least (`SandboxLimits.wall_seconds`)."""
         ...
 
     async def destroy(self) -> None:
@@ -139,7 +194,31 @@ class SandboxProvider(Protocol):
         limits: SandboxLimits | None = None,
     ) -> Sandbox:
         """Opens the workspace named `key`; when it exists from before a crash, reopens it as it
-        was. A key in use by a live process raises `SandboxError`."""
+        was. A key in use by a live process raises `SandboxError`, limits that cannot be held
+        `SandboxUnavailableError`."""
+        ...
+
+    async def fork(
+        self,
+        base: Base,
+        keys: Sequence[str],
+        *,
+        labels: Mapping[str, str] | None = None,
+        limits: SandboxLimits | None = None,
+    ) -> tuple[Sandbox, ...]:
+        """`create` for every key at once: all of them, or an error and none."""
+        ...
+
+    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
+        """The sandbox of this namespace with that id, open here already or left by a process
+        that is dead. Raises `SandboxGoneError` when there is none, `SandboxError` when another
+        live process holds it."""
+        ...
+
+    async def list(
+        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
+    ) -> tuple[SandboxInfo, ...]:
+        """The sandboxes that exist and have all of these labels, of every namespace or of one."""
         ...
 
     async def snapshot(self, sandbox: Sandbox) -> Base:
@@ -147,8 +226,10 @@ class SandboxProvider(Protocol):
         The base lives as long as the sandbox is not destroyed."""
         ...
 
-    async def reap(self) -> int:
-        """Remove what dead processes left of this provider's own namespace; how many removed."""
+    async def reap(self, namespace: str | None = None) -> int:
+        """Remove sandboxes that nobody holds; how many. Without a `namespace`, those of other
+        namespaces that have waited too long to be reopened. With one, all of it that is not
+        open anywhere, unless a live process works in it. Never what a live process holds."""
         ...
 
     async def close(self, *, remove: bool = False) -> None:

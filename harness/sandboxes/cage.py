@@ -41,7 +41,7 @@ def arguments(place: Place, limits: SandboxLimits) -> list[str]:
     """bwrap's arguments but for the command, its folder and variables."""
     args = [
         "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
-        "--unshare-cgroup-try", *(() if limits.network else ("--unshare-net",)),
+        "--unshare-cgroup-try", *(() if limits.allow else ("--unshare-net",)),
         "--uid", _UID, "--gid", _UID, "--hostname", "sandbox",
         "--die-with-parent", "--new-session", "--cap-drop", "ALL",
         "--ro-bind", str(place.root), "/", "--ro-bind", "/usr", "/usr",
@@ -210,7 +210,7 @@ def _only_child(pid: int) -> int:
 def _set_limits(pid: int, limits: SandboxLimits) -> None:
     """Resource limits of PID 1 of the cage, inherited by all it starts."""
     values = rlimits.wanted(limits)
-    if rlimits.processes_enforced():
+    if limits.processes is not None and rlimits.processes_enforced():
         kind = resource.RLIMIT_NPROC
         values[kind] = rlimits.within_hard_limit(kind, limits.processes)
     for kind, value in values.items():

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.sandboxes.capture import Capture
 
@@ -19,7 +20,7 @@ class Launch:
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str | Path | None = None
-    stdin: bytes | None = None
+    stdin: bytes | BinaryIO | None = None
     pass_fds: tuple[int, ...] = ()
     new_session: bool = False
     limit: int = 1_000_000
@@ -114,13 +115,16 @@ class Child:
         self._forget_process()
 
 
-def _stdin(data: bytes | None) -> int:
-    """A descriptor to read `data` from. A memory file needs no writer, whatever its size."""
+def _stdin(data: bytes | BinaryIO | None) -> int:
+    """A descriptor to read `data` from. A memory file needs no writer, whatever its size; a
+    stream is copied, because a child could open the file behind it anew, and write to it."""
     if not data:
         return subprocess.DEVNULL
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    chunks = (data,) if isinstance(data, bytes) else iter(lambda: data.read(_CHUNK), b"")
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(fd, view) :]
     os.lseek(fd, 0, os.SEEK_SET)
     return fd

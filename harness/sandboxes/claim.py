@@ -1,39 +1,116 @@
-"""Holding a workspace folder: made or reopened, locked, bound to the base it was made from."""
+"""Holding a workspace folder: made or reopened, locked, and a record of what it was made from."""
 
+import contextlib
+import json
 import os
 import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from harness.ports import Base
+from harness.ports import Base, SandboxInfo, SandboxLimits
 from harness.record import files
 from harness.sandboxes import folders
 from harness.sandboxes.bases import Layers
 from orchestrator.errors import SandboxError
 
+_RECORD = "workspace.json"
 
-def claim(folder: Path, base: Base, key: str) -> int:
-    """Make or reopen a workspace and hold its lock; the descriptor that does. What is inside
-    is made by `make_folders` when it is needed."""
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a workspace was made from and for, kept beside its files."""
+
+    key: str
+    base: Base  # its handle is `Layers`
+    limits: SandboxLimits
+    labels: Mapping[str, str] = field(default_factory=dict)
+    made_at: float = 0.0
+
+
+def claim(folder: Path, wanted: Record) -> tuple[int, bool]:
+    """Make or reopen a workspace and hold its lock: the descriptor that does, and whether it
+    was there before. What is inside is made by `make_folders` when it is needed."""
     folder.mkdir(parents=True, exist_ok=True)
     lock_fd = folders.try_lock(folder)
     if lock_fd is None:
-        raise SandboxError(f"sandbox {key} is in use; destroy it first, or take another key")
-    made_on = folder / "base"
-    known = made_on.read_text(encoding="utf-8") if made_on.exists() else None
-    if known not in (None, base.id):
+        raise SandboxError(f"sandbox {wanted.key} is in use; destroy it first, or take another key")
+    known = record(folder)
+    if known is not None and known.base.id != wanted.base.id:
         os.close(lock_fd)
         raise SandboxError(
-            f"sandbox {key} exists from another base; destroy it first, or take another key"
+            f"sandbox {wanted.key} exists from another base; destroy it first, or take another key"
         )
     if known is None:
-        # Whole or not at all: an empty file would make a reopened workspace another base's.
-        files.replace(made_on, base.id, sync=False)
-    return lock_fd
+        # Whole or not at all: half of it would make a reopened workspace nobody's.
+        files.replace(folder / _RECORD, json.dumps(_to_json(wanted)), sync=False)
+    return lock_fd, known is not None
 
 
-def exists(folder: Path) -> bool:
-    """Whether `claim` would reopen a workspace that was made before."""
-    return (folder / "base").exists()
+def record(folder: Path) -> Record | None:
+    """What `claim` noted of the workspace in `folder`; None where there is none."""
+    try:
+        return _from_json(json.loads((folder / _RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _to_json(known: Record) -> dict[str, Any]:
+    layers: Layers = known.base.handle
+    paths = {
+        "trees": [str(tree) for tree in layers.trees],
+        "git": str(layers.git),
+        "env": str(layers.env),
+        "home": None if layers.home is None else str(layers.home),
+        "variables": dict(layers.variables),
+        "path": layers.path,
+        "installed": layers.installed,
+    }
+    base = {"id": known.base.id, "commit": known.base.commit, "folder": str(known.base.folder)}
+    return {
+        "key": known.key,
+        "base": base,
+        "layers": paths,
+        "limits": asdict(known.limits),
+        "labels": dict(known.labels),
+        "made_at": time.time(),
+    }
+
+
+def _from_json(document: Mapping[str, Any]) -> Record:
+    layers, base, limits = document["layers"], document["base"], document["limits"]
+    stacked = Layers(
+        tuple(Path(tree) for tree in layers["trees"]), Path(layers["git"]), Path(layers["env"]),
+        None if layers["home"] is None else Path(layers["home"]),
+        layers["variables"], tuple(layers["path"]), layers["installed"],
+    )  # fmt: skip
+    return Record(
+        document["key"],
+        Base(base["id"], base["commit"], Path(base["folder"]), stacked),
+        SandboxLimits(**{**limits, "allow": tuple(limits["allow"])}),
+        document["labels"],
+        document["made_at"],
+    )
+
+
+def listed(
+    state: Path, namespace: str | None, labels: Mapping[str, str]
+) -> tuple[SandboxInfo, ...]:
+    """The workspaces below `state` with these labels, of one namespace or of all. Blocks."""
+    if not state.is_dir():
+        return ()
+    wanted = None if namespace is None else folders.file_name(namespace)
+    spaces = [p for p in sorted(state.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    return tuple(
+        SandboxInfo(known.key, space.name, known.labels, folders.is_locked(folder), known.made_at)
+        for space in spaces
+        if wanted in (None, space.name)
+        for folder in sorted(folders.workspaces(space))
+        if (known := record(folder)) is not None
+        and all(known.labels.get(name) == value for name, value in labels.items())
+    )
 
 
 def copy_layers(layers: Layers, folder: Path) -> None:
@@ -64,10 +141,29 @@ def make_folders(folder: Path) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
 
 
-def reap(namespace: Path) -> int:
-    """Remove what dead owners left beside `namespace`; how many workspaces. Blocks."""
-    folders.sweep_trash(namespace)
-    return folders.sweep_namespaces(namespace.parent, namespace.name)
+def reap(own: Path, namespace: str | None) -> int:
+    """Remove what nobody holds; how many workspaces. Blocks.
+
+    `own` is the namespace of the caller, which holds it. Without `namespace`: what dead owners
+    left beside it for too long. With one: all of it that is not open, unless it is another's
+    that is alive.
+    """
+    folders.sweep_trash(own)
+    if namespace is None:
+        return folders.sweep_namespaces(own.parent, own.name)
+    if namespace != own.name:
+        return folders.sweep_namespace(own.parent / namespace)
+    return sum(_remove_unheld(folder) for folder in folders.workspaces(own))
+
+
+def _remove_unheld(folder: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        lock_fd = folders.try_lock(folder)
+        if lock_fd is not None:
+            folders.remove(folder)
+            os.close(lock_fd)
+            return True
+    return False
 
 
 def leave(namespace: Path, lock_fd: int, *, remove: bool) -> None:

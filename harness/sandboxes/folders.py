@@ -104,6 +104,17 @@ def try_lock(folder: Path, *, shared: bool = False) -> int | None:
     return fd
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds `folder`'s lock. Looked up, not tried: trying would take the lock
+    for a moment, in which its rightful holder would be refused."""
+    try:
+        inode = (folder / _LOCK).stat().st_ino
+        held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    return any("FLOCK" in line and f":{inode} " in line for line in held)
+
+
 def remove(folder: Path) -> None:
     """Remove `folder` whatever is in it: unreadable, very deep or many files. Blocks.
 
@@ -146,13 +157,15 @@ def sweep_namespaces(state: Path, own: str) -> int:
         if folder.name.startswith(_TRASH):
             remove_tree(folder)
         elif not folder.name.startswith("."):  # a trial of somebody who is just starting
-            removed += _sweep_namespace(folder)
+            removed += sweep_namespace(folder, KEPT_SECONDS)
     return removed
 
 
-def _sweep_namespace(folder: Path) -> int:
+def sweep_namespace(folder: Path, older_than: float = 0.0) -> int:
+    """Remove one namespace in which no live process works and that has been left alone for so
+    many seconds; how many workspaces went."""
     try:
-        young = time.time() - folder.stat().st_mtime < KEPT_SECONDS
+        young = time.time() - folder.stat().st_mtime < older_than
         fd = None if young else try_lock(folder)
     except FileNotFoundError:  # another run sweeps at the same time
         return 0

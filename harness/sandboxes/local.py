@@ -2,19 +2,29 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from harness.ports import Base, BaseSpec, Capabilities, Sandbox, SandboxLimits
-from harness.sandboxes import bases, cgroup, claim, folders, rlimits
+from harness.ports import (
+    Base,
+    BaseSpec,
+    Capabilities,
+    Held,
+    LimitName,
+    Sandbox,
+    SandboxInfo,
+    SandboxLimits,
+)
+from harness.sandboxes import asking, bases, cgroup, claim, folders, rlimits
 from harness.sandboxes.cage import Place
+from harness.sandboxes.claim import Record
 from harness.sandboxes.guard import Guard
+from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import Opened, open_provider
 from harness.sandboxes.workshop import LocalWorkshop
 from harness.sandboxes.workspace import LocalSandbox
-from orchestrator.errors import SandboxError
+from orchestrator.errors import SandboxError, SandboxGoneError
 
 
 class LocalSandboxProvider:
@@ -48,12 +58,15 @@ class LocalSandboxProvider:
     def capabilities(self) -> Capabilities:
         grouped = self._opened is not None and self._opened.shop.pids_parent is not None
         enforced = rlimits.processes_enforced() or grouped
-        limits: dict[str, Literal["enforced", "watched", "none"]] = {
+        limits: dict[LimitName, Held] = {
             "memory_mb": "watched",
             "processes": "enforced" if enforced else "watched",
             "open_files": "enforced",
             "file_mb": "enforced",
             "disk_mb": "watched",
+            "inodes": "watched",
+            "cpu_seconds": "watched",
+            "wall_seconds": "enforced",
         }
         notes = self._opened.notes if self._opened else ()
         return Capabilities("full", True, limits, notes)
@@ -72,21 +85,47 @@ class LocalSandboxProvider:
         base: Base,
         key: str,
         *,
-        labels: Mapping[str, str] | None = None,  # noqa: ARG002 - for remote providers
+        labels: Mapping[str, str] | None = None,
         limits: SandboxLimits | None = None,
     ) -> LocalSandbox:
         opened = await self._open()
+        asked = asking.checked(self.name, self.capabilities, limits)
         folder = opened.namespace / folders.file_name(key)
-        reopened = claim.exists(folder)
-        lock_fd = claim.claim(folder, base, key)
+        lock_fd, reopened = claim.claim(folder, Record(key, base, asked, labels or {}))
         place = Place(base.handle, folder, opened.root, overlay=opened.overlay)
-        sandbox = LocalSandbox(
-            key, opened.shop, place, limits or SandboxLimits(), base=base, lock_fd=lock_fd
-        )
+        holding = Holding(key, lock_fd, asked.wall_seconds)
+        sandbox = LocalSandbox(key, opened.shop, place, asked, holding, base=base)
         sandbox.reopened = reopened
         self._sandboxes = {k: s for k, s in self._sandboxes.items() if not s.gone}
         self._sandboxes[key] = sandbox
         return sandbox
+
+    async def fork(
+        self,
+        base: Base,
+        keys: Sequence[str],
+        *,
+        labels: Mapping[str, str] | None = None,
+        limits: SandboxLimits | None = None,
+    ) -> tuple[Sandbox, ...]:
+        return await asking.fork(self, base, keys, labels, limits)
+
+    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
+        opened = await self._open()
+        open_here = self._sandboxes.get(id)
+        if open_here is not None and not open_here.gone:
+            return open_here
+        known = claim.record(opened.namespace / folders.file_name(id))
+        if known is None:
+            raise SandboxGoneError(f"no sandbox {id} in {opened.namespace}")
+        return await self.create(known.base, id, labels=known.labels, limits=known.limits)
+
+    async def list(
+        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
+    ) -> tuple[SandboxInfo, ...]:
+        return await asyncio.to_thread(
+            claim.listed, (await self._open()).namespace.parent, namespace, labels or {}
+        )
 
     async def snapshot(self, sandbox: Sandbox) -> Base:
         if not isinstance(sandbox, LocalSandbox) or sandbox.base is None:
@@ -100,9 +139,10 @@ class LocalSandboxProvider:
         stacked = replace(layers, trees=(*below, folder / "upper"))
         return Base(f"{sandbox.base.id}+{name}", sandbox.base.commit, facts, stacked)
 
-    async def reap(self) -> int:
+    async def reap(self, namespace: str | None = None) -> int:
         opened = await self._open()
-        return await asyncio.to_thread(claim.reap, opened.namespace)
+        wanted = None if namespace is None else folders.file_name(namespace)
+        return await asyncio.to_thread(claim.reap, opened.namespace, wanted)
 
     async def close(self, *, remove: bool = False) -> None:
         """Kill what runs. `remove` also removes this namespace's workspaces; otherwise they

@@ -17,12 +17,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from harness.ports import Base, BaseSpec, Capabilities, ExecResult, Sandbox, SandboxLimits
-from harness.sandboxes import bases, claim, folders, rlimits, transfer
+from harness.ports import (
+    Base,
+    BaseSpec,
+    Capabilities,
+    ExecResult,
+    Sandbox,
+    SandboxInfo,
+    SandboxLimits,
+)
+from harness.sandboxes import asking, bases, claim, folders, rlimits, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.child import Child, Launch
+from harness.sandboxes.claim import Record
 from harness.sandboxes.guard import tool
+from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import claim_namespace, shell
 from harness.sandboxes.toolbox import toolbox
 from harness.sandboxes.undisturbed import undisturbed
@@ -35,7 +46,7 @@ _HUNTS = 50
 _INSPECT_SECONDS = 120.0
 _INDEX_BYTES = 256_000_000
 _SETUP_LIMITS = SandboxLimits(
-    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, network=True
+    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, allow=("*",)
 )
 
 
@@ -51,7 +62,12 @@ class ProcessSandbox:
     """A copy of a base in a host folder. See `harness.ports.Sandbox`."""
 
     def __init__(
-        self, key: str, folder: Path, layers: Layers, limits: SandboxLimits, lock_fd: int = -1
+        self,
+        key: str,
+        folder: Path,
+        layers: Layers,
+        limits: SandboxLimits,
+        holding: Holding | None = None,
     ) -> None:
         self.id = key
         self.folder = folder
@@ -61,9 +77,7 @@ class ProcessSandbox:
         self.base: Base | None = None
         self.reopened = False
         self._limits = limits
-        self._lock_fd = lock_fd
-        self._lock = asyncio.Lock()
-        self._frozen = self._gone = False
+        self._holding = holding or Holding(key)
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -71,7 +85,7 @@ class ProcessSandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
         timeout: float = 120.0,
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
@@ -84,11 +98,11 @@ class ProcessSandbox:
             [*_limiter(self._limits), *argv], variables, where, stdin,
             new_session=True, limit=limit, on_output=on_output,
         )  # fmt: skip
-        async with self._lock:
-            self._check()
+        async with self._holding.turn:
+            self._holding.check()
             if not os.path.isdir(where):  # noqa: PTH112 - one stat
                 return ExecResult(1, b"", f"no folder {where}\n".encode())
-            return await self._run(launch, mark, timeout)
+            return await self._run(launch, mark, self._holding.within(timeout))
 
     async def _run(self, launch: Launch, mark: str, timeout: float) -> ExecResult:
         started = time.monotonic()
@@ -117,49 +131,40 @@ class ProcessSandbox:
             child.out.truncated or child.err.truncated, time.monotonic() - started,
         )  # fmt: skip
 
-    def _check(self) -> None:
-        if self._gone:
-            raise SandboxGoneError(f"sandbox {self.id} was destroyed")
-        if self._frozen:
-            raise SandboxError(f"sandbox {self.id} is a snapshot; fork it with create()")
-
-    async def upload(self, path: str, data: bytes) -> None:
+    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
         await transfer.upload(self, path, data)
 
     async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
         return await transfer.download(self, path, limit)
 
+    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
+        return await transfer.download_to(self, path, file, limit)
+
+    async def extend(self, seconds: float) -> None:
+        self._holding.extend(seconds)
+
     async def freeze(self) -> None:
         """No command runs from here on."""
-        async with self._lock:
-            self._check()
-            self._frozen = True
+        await self._holding.freeze()
 
     async def destroy(self) -> None:
-        if self._gone:
-            return
-        self._gone = True
-        async with self._lock:
-            await asyncio.to_thread(folders.remove, self.folder)
-            self._unlock()
+        await self._holding.destroy(lambda: folders.remove(self.folder))
+
+    @property
+    def gone(self) -> bool:
+        return self._holding.gone
 
     def release(self) -> None:
         """Let go of the workspace and leave its files, for a later run to reopen."""
-        if not self._gone:
-            self._gone = True
-            self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._holding.release()
 
 
 def _limiter(limits: SandboxLimits) -> list[str]:
     held = rlimits.wanted(limits)
     names = {"core": resource.RLIMIT_CORE, "nofile": resource.RLIMIT_NOFILE,
-             "fsize": resource.RLIMIT_FSIZE}  # fmt: skip
-    return [tool("prlimit"), *(f"--{name}={held[kind]}" for name, kind in names.items()), "--"]
+             "fsize": resource.RLIMIT_FSIZE, "cpu": resource.RLIMIT_CPU}  # fmt: skip
+    asked = (f"--{name}={held[kind]}" for name, kind in names.items() if kind in held)
+    return [tool("prlimit"), *asked, "--"]
 
 
 async def _finish(child: Child, mark: str) -> int:
@@ -269,7 +274,8 @@ class ProcessSandboxProvider:
         False,
         {
             "memory_mb": "watched", "processes": "watched", "open_files": "enforced",
-            "file_mb": "enforced", "disk_mb": "watched",
+            "file_mb": "enforced", "disk_mb": "watched", "inodes": "watched",
+            "cpu_seconds": "watched", "wall_seconds": "enforced",
         },
         ("no isolation: commands run as you, with your files and your network",),
     )  # fmt: skip
@@ -292,18 +298,46 @@ class ProcessSandboxProvider:
         base: Base,
         key: str,
         *,
-        labels: Mapping[str, str] | None = None,  # noqa: ARG002 - for remote providers
+        labels: Mapping[str, str] | None = None,
         limits: SandboxLimits | None = None,
     ) -> ProcessSandbox:
+        asked = asking.checked(self.name, self.capabilities, limits)
         folder = (await self._open()).namespace / folders.file_name(key)
-        reopened = claim.exists(folder)
-        lock_fd = claim.claim(folder, base, key)
+        lock_fd, reopened = claim.claim(folder, Record(key, base, asked, labels or {}))
         claim.make_folders(folder)
         await asyncio.to_thread(claim.copy_layers, base.handle, folder)
-        sandbox = ProcessSandbox(key, folder, base.handle, limits or SandboxLimits(), lock_fd)
+        holding = Holding(key, lock_fd, asked.wall_seconds)
+        sandbox = ProcessSandbox(key, folder, base.handle, asked, holding)
         sandbox.base, sandbox.reopened = base, reopened
         self._sandboxes[key] = sandbox
         return sandbox
+
+    async def fork(
+        self,
+        base: Base,
+        keys: Sequence[str],
+        *,
+        labels: Mapping[str, str] | None = None,
+        limits: SandboxLimits | None = None,
+    ) -> tuple[Sandbox, ...]:
+        return await asking.fork(self, base, keys, labels, limits)
+
+    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
+        namespace = (await self._open()).namespace
+        open_here = self._sandboxes.get(id)
+        if open_here is not None and not open_here.gone:
+            return open_here
+        known = claim.record(namespace / folders.file_name(id))
+        if known is None:
+            raise SandboxGoneError(f"no sandbox {id} in {namespace}")
+        return await self.create(known.base, id, labels=known.labels, limits=known.limits)
+
+    async def list(
+        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
+    ) -> tuple[SandboxInfo, ...]:
+        return await asyncio.to_thread(
+            claim.listed, (await self._open()).namespace.parent, namespace, labels or {}
+        )
 
     async def snapshot(self, sandbox: Sandbox) -> Base:
         if not isinstance(sandbox, ProcessSandbox) or sandbox.base is None:
@@ -315,8 +349,10 @@ class ProcessSandboxProvider:
         layers = replace(sandbox.layers, trees=(sandbox.folder / "upper",))
         return Base(f"{sandbox.base.id}+{name}", sandbox.base.commit, facts, layers)
 
-    async def reap(self) -> int:
-        return await asyncio.to_thread(claim.reap, (await self._open()).namespace)
+    async def reap(self, namespace: str | None = None) -> int:
+        own = (await self._open()).namespace
+        wanted = None if namespace is None else folders.file_name(namespace)
+        return await asyncio.to_thread(claim.reap, own, wanted)
 
     async def close(self, *, remove: bool = False) -> None:
         """`remove` also removes this namespace's workspaces."""
@@ -338,5 +374,5 @@ class ProcessSandboxProvider:
         cache = folders.cache_folder(wanted_cache)
         root = next(p for p in folders.state_candidates(state, cache) if folders.usable(p))
         # Apart from the isolated ones: the two kinds of workspace are not interchangeable.
-        namespace = root.resolve() / f"process-{self._namespace}"
+        namespace = root.resolve() / "process" / self._namespace
         return _Opened(cache, namespace, toolbox(cache, None), claim_namespace(namespace))

@@ -4,18 +4,21 @@ import functools
 import os
 import re
 import resource
+from math import ceil
 
 from harness.ports import SandboxLimits
 
 
 def wanted(limits: SandboxLimits) -> dict[int, int]:
     """RLIMIT constant -> value. More than this process's own hard limit cannot be granted."""
-    values = {
+    asked = {
         resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_FSIZE: limits.file_mb << 20,
+        resource.RLIMIT_FSIZE: None if limits.file_mb is None else limits.file_mb << 20,
         resource.RLIMIT_CORE: 0,
+        # Of each process; all of them together are watched.
+        resource.RLIMIT_CPU: None if limits.cpu_seconds is None else ceil(limits.cpu_seconds),
     }
-    return {kind: within_hard_limit(kind, value) for kind, value in values.items()}
+    return {kind: within_hard_limit(kind, v) for kind, v in asked.items() if v is not None}
 
 
 def within_hard_limit(kind: int, value: int) -> int:

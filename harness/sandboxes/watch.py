@@ -1,4 +1,4 @@
-"""Watches what no kernel limit holds here: memory, processes and disk of a running command."""
+"""Watches what no kernel limit holds here: memory, processes, time and files of a command."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ _INTERVAL = 0.25
 #: A walk over the written files takes at most this share of one core.
 _DISK_SHARE = 0.05
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 async def watch(root: int, written: Iterable[Path], limits: SandboxLimits) -> str:
@@ -27,11 +28,9 @@ async def watch(root: int, written: Iterable[Path], limits: SandboxLimits) -> st
         reason = await asyncio.to_thread(_processes_over, root, limits)
         if not reason and time.monotonic() >= next_disk:
             started = time.monotonic()
-            used = await asyncio.to_thread(disk_mb, folders)
+            reason = await asyncio.to_thread(_files_over, root, folders, limits)
             took = time.monotonic() - started
             next_disk = time.monotonic() + max(1.0, took / _DISK_SHARE)
-            if used > limits.disk_mb:
-                reason = f"over {limits.disk_mb} MB of files"
         if reason:
             return reason
         await asyncio.sleep(_INTERVAL)
@@ -39,13 +38,26 @@ async def watch(root: int, written: Iterable[Path], limits: SandboxLimits) -> st
 
 def _processes_over(root: int, limits: SandboxLimits) -> str:
     pids = tree(root)
-    if len(pids) > limits.processes + 1:  # PID 1 of the cage is ours
+    # PID 1 of the cage is ours.
+    if limits.processes is not None and len(pids) > limits.processes + 1:
         return f"over {limits.processes} processes"
-    if memory_mb(pids) <= limits.memory_mb:
+    if limits.cpu_seconds is not None and cpu_seconds(pids) > limits.cpu_seconds:
+        return f"over {limits.cpu_seconds:g} s of processor time"
+    if limits.memory_mb is None or memory_mb(pids) <= limits.memory_mb:
         return ""
-    # Pages shared after a fork were counted once for each process; look again, exactly.
     if memory_mb(pids, exact=True) > limits.memory_mb:
         return f"over {limits.memory_mb} MB of memory"
+    return ""
+
+
+def _files_over(root: int, folders: Iterable[Path], limits: SandboxLimits) -> str:
+    blocks, count = _usage(folders)
+    # What was deleted while open takes space until it is closed, and no walk meets it.
+    used = (blocks + _deleted_blocks(tree(root))) * 512 >> 20
+    if limits.disk_mb is not None and used > limits.disk_mb:
+        return f"over {limits.disk_mb} MB of files"
+    if limits.inodes is not None and count > limits.inodes:
+        return f"over {limits.inodes} files and folders"
     return ""
 
 
@@ -82,14 +94,43 @@ def _shared_kb(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time of these processes and of those they have waited for."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            ticks += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
+    return ticks / _TICKS
+
+
 def disk_mb(folders: Iterable[Path]) -> int:
     """Space taken by all files below `folders`; links are not followed."""
-    blocks, queue = 0, [str(folder) for folder in folders]
+    return _usage(folders)[0] * 512 >> 20
+
+
+def _usage(folders: Iterable[Path]) -> tuple[int, int]:
+    """Blocks of 512 bytes and number of all that is below `folders`."""
+    blocks, count, queue = 0, 0, [str(folder) for folder in folders]
     while queue:
         with contextlib.suppress(OSError), os.scandir(queue.pop()) as entries:
             for entry in entries:
+                count += 1
                 with contextlib.suppress(OSError):
                     blocks += entry.stat(follow_symlinks=False).st_blocks
                     if entry.is_dir(follow_symlinks=False):
                         queue.append(entry.path)
-    return blocks * 512 >> 20
+    return blocks, count
+
+
+def _deleted_blocks(pids: Iterable[int]) -> int:
+    """Blocks of 512 bytes of the files that these processes hold open and nobody can name."""
+    found: dict[tuple[int, int], int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    held = entry.stat()
+                    if held.st_nlink == 0:
+                        found[held.st_dev, held.st_ino] = held.st_blocks
+    return sum(found.values())

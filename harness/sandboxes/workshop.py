@@ -21,7 +21,7 @@ _INSTALLER_SETTINGS = ("pip_", "uv_", "npm_config_", "http_proxy", "https_proxy"
                        "all_proxy", "ssl_cert_file", "requests_ca_bundle", "node_extra_ca_certs",
                        "cargo_http_", "goproxy", "gonosumdb", "goflags")  # fmt: skip
 _SETUP_LIMITS = SandboxLimits(
-    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, network=True
+    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, allow=("*",)
 )
 _INSPECT_SECONDS = 120.0
 _INDEX_BYTES = 256_000_000  # a git index has about 100 bytes per file

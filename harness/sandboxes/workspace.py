@@ -1,23 +1,23 @@
 """One overlay workspace: commands in cages, one at a time, over files that stay between them."""
 
 import asyncio
-import os
 import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.ports import Base, ExecResult, SandboxLimits
 from harness.sandboxes import cage, cgroup, claim, folders, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
+from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import Shop
 from harness.sandboxes.toolbox import INSIDE
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import watch
-from orchestrator.errors import SandboxError, SandboxGoneError
+from orchestrator.errors import SandboxError
 
 #: Commands shorter than this are not watched: most are, and a watch costs more than they do.
 _UNWATCHED_SECONDS = 0.25
@@ -35,9 +35,9 @@ class LocalSandbox:
         shop: Shop,
         place: Place,
         limits: SandboxLimits,
+        holding: Holding | None = None,
         *,
         base: Base | None = None,
-        lock_fd: int = -1,
     ) -> None:
         self.id = key
         self.reopened = False
@@ -47,12 +47,9 @@ class LocalSandbox:
         self._limits = limits
         self._args = cage.arguments(place, limits)
         self._variables = environment(place.layers)
-        self._lock = asyncio.Lock()
-        self._lock_fd = lock_fd
-        self._frozen = False
+        self._holding = holding or Holding(key)
         self._furnished = False
         self._group: Path | None = None
-        self._gone = False
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -60,7 +57,7 @@ class LocalSandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
         timeout: float = 120.0,
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
@@ -71,10 +68,10 @@ class LocalSandbox:
         for name, value in (self._variables | dict(env or {})).items():
             args += ["--setenv", name, value]
         launch = Launch(argv, {}, stdin=stdin, limit=limit, on_output=on_output)
-        async with self._lock:
-            self._check()
+        async with self._holding.turn:
+            self._holding.check()
             await self._furnish()
-            return await self._run(args, launch, timeout)
+            return await self._run(args, launch, self._holding.within(timeout))
 
     async def _furnish(self) -> None:
         """The host folders of the workspace, made when something is first to be put in them."""
@@ -88,8 +85,8 @@ class LocalSandbox:
     async def untouched(self) -> bool:
         """True when certainly no command, of this process or one before it, has changed the
         repository's folder: an overlay keeps every change in its upper layer."""
-        async with self._lock:
-            self._check()
+        async with self._holding.turn:
+            self._holding.check()
             upper = self.place.folder / "upper"
             return self.place.overlay and (not upper.is_dir() or not any(upper.iterdir()))
 
@@ -114,19 +111,11 @@ class LocalSandbox:
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
 
     def _process_group(self) -> Path | None:
-        parent = self._shop.pids_parent
-        if self._group is None and parent is not None:
+        parent, processes = self._shop.pids_parent, self._limits.processes
+        if self._group is None and parent is not None and processes is not None:
             # Besides the command's: PID 1 of the cage, and the first of it, which sets up.
-            self._group = cgroup.pids_group(parent, self._limits.processes + 2)
+            self._group = cgroup.pids_group(parent, processes + 2)
         return self._group
-
-    def _let_go(self) -> None:
-        if self._group is not None:
-            cgroup.remove(self._group)
-            self._group = None
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
 
     async def _until_end(self, running: Cage) -> str:
         """Wait for the command; the reason when a limit was passed and it must be killed."""
@@ -145,42 +134,43 @@ class LocalSandbox:
         finally:
             watching.cancel()
 
-    def _check(self) -> None:
-        if self._gone:
-            raise SandboxGoneError(f"sandbox {self.id} was destroyed")
-        if self._frozen:
-            raise SandboxError(f"sandbox {self.id} is a snapshot; fork it with create()")
-
-    async def upload(self, path: str, data: bytes) -> None:
+    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
         await transfer.upload(self, path, data)
 
     async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
         return await transfer.download(self, path, limit)
 
+    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
+        return await transfer.download_to(self, path, file, limit)
+
+    async def extend(self, seconds: float) -> None:
+        self._holding.extend(seconds)
+
     async def freeze(self) -> None:
         """No command runs from here on, so the files can become a layer."""
-        async with self._lock:
-            self._check()
-            await self._furnish()
-            self._frozen = True
+        await self._holding.freeze()
+        await self._furnish()
 
     async def destroy(self) -> None:
-        if self._gone:
-            return
-        self._gone = True
-        async with self._lock:  # a command may still be ending
-            await asyncio.to_thread(folders.remove, self.place.folder)
-            self._let_go()
+        await self._holding.destroy(self._remove)
+
+    def _remove(self) -> None:
+        folders.remove(self.place.folder)
+        self._ungroup()
+
+    def _ungroup(self) -> None:
+        if self._group is not None:
+            cgroup.remove(self._group)
+            self._group = None
 
     @property
     def gone(self) -> bool:
-        return self._gone
+        return self._holding.gone
 
     def release(self) -> None:
         """Let go of the workspace and leave its files, for a later run to reopen."""
-        if not self._gone:
-            self._gone = True
-            self._let_go()
+        if self._holding.release():
+            self._ungroup()
 
 
 def _result(

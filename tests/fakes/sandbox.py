@@ -8,10 +8,21 @@ up among the few built in here and those given to the provider. Everything else 
 import asyncio
 import posixpath
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from harness.ports import Base, BaseSpec, Capabilities, ExecResult, Sandbox, SandboxLimits
+from harness.ports import (
+    Base,
+    BaseSpec,
+    Capabilities,
+    ExecResult,
+    Sandbox,
+    SandboxInfo,
+    SandboxLimits,
+)
+from harness.sandboxes import asking
 from orchestrator.errors import SandboxError, SandboxGoneError
 
 Files = dict[str, bytes]
@@ -68,11 +79,14 @@ class FakeSandbox:
         self.ran: list[str | Sequence[str]] = []
         self.frozen = False
         self.gone = False
+        self.ends: float | None = None
+        self.labels: Mapping[str, str] = {}
+        self.made_at = time.time()
         self._commands = commands
 
     def _check(self) -> None:
-        if self.gone:
-            raise SandboxGoneError(f"sandbox {self.id} was destroyed")
+        if self.gone or (self.ends is not None and time.monotonic() >= self.ends):
+            raise SandboxGoneError(f"sandbox {self.id} was destroyed, or its life is over")
         if self.frozen:
             raise SandboxError(f"sandbox {self.id} is a snapshot")
 
@@ -82,7 +96,7 @@ class FakeSandbox:
         *,
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | BinaryIO | None = None,
         timeout: float = 120.0,
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
@@ -95,7 +109,8 @@ class FakeSandbox:
         run = self._commands.get(words[0])
         if run is None:
             return ExecResult(127, b"", f"{words[0]}: not found\n".encode())
-        result = run(words[1:], self.files, stdin or b"")
+        given = stdin if isinstance(stdin, bytes | None) else stdin.read()
+        result = run(words[1:], self.files, given or b"")
         if on_output is not None and result.out:
             on_output(result.out)
         cut = len(result.out) > limit
@@ -103,15 +118,16 @@ class FakeSandbox:
 
     async def _sleep(self, seconds: float, timeout: float) -> ExecResult:
         try:
-            async with asyncio.timeout(timeout):
+            left = timeout if self.ends is None else min(timeout, self.ends - time.monotonic())
+            async with asyncio.timeout(left):
                 await asyncio.sleep(seconds)
         except TimeoutError:
             return ExecResult(124, b"", b"", timed_out=True)
         return ExecResult(0, b"", b"")
 
-    async def upload(self, path: str, data: bytes) -> None:
+    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
         self._check()
-        self.files[_path(path)] = data
+        self.files[_path(path)] = data if isinstance(data, bytes) else data.read()
 
     async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
         self._check()
@@ -121,6 +137,14 @@ class FakeSandbox:
             raise SandboxError(f"{path} is larger than {limit} bytes")
         return self.files[_path(path)]
 
+    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
+        return file.write(await self.download(path, limit=limit))
+
+    async def extend(self, seconds: float) -> None:
+        self._check()
+        if self.ends is not None:
+            self.ends = max(self.ends, time.monotonic() + seconds)
+
     async def destroy(self) -> None:
         self.gone = True
 
@@ -129,7 +153,18 @@ class FakeSandboxProvider:
     """`files` is what every base holds; `commands` are added to those built in."""
 
     name = "fake"
-    capabilities = Capabilities("none", False, {}, ("runs no shell",))
+    namespace = "conformance"
+    #: It runs nothing that could pass a limit, but for the time that a `sleep` takes.
+    capabilities = Capabilities(
+        "none",
+        False,
+        {
+            "memory_mb": "enforced", "processes": "enforced", "open_files": "enforced",
+            "file_mb": "enforced", "disk_mb": "enforced", "inodes": "enforced",
+            "wall_seconds": "enforced",
+        },
+        ("runs no shell",),
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -154,11 +189,42 @@ class FakeSandboxProvider:
         labels: Mapping[str, str] | None = None,
         limits: SandboxLimits | None = None,
     ) -> FakeSandbox:
+        asked = asking.checked(self.name, self.capabilities, limits)
         old = self.sandboxes.get(key)
         if old is not None and not old.gone:
             raise SandboxError(f"sandbox {key} is in use")
-        self.sandboxes[key] = FakeSandbox(key, base, dict(base.handle), self._commands)
-        return self.sandboxes[key]
+        made = FakeSandbox(key, base, dict(base.handle), self._commands)
+        made.labels = labels or {}
+        if asked.wall_seconds is not None:
+            made.ends = time.monotonic() + asked.wall_seconds
+        self.sandboxes[key] = made
+        return made
+
+    async def fork(
+        self,
+        base: Base,
+        keys: Sequence[str],
+        *,
+        labels: Mapping[str, str] | None = None,
+        limits: SandboxLimits | None = None,
+    ) -> tuple[Sandbox, ...]:
+        return await asking.fork(self, base, keys, labels, limits)
+
+    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
+        found = self.sandboxes.get(id)
+        if found is None or found.gone:
+            raise SandboxGoneError(f"no sandbox {id}")
+        return found
+
+    async def list(
+        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
+    ) -> tuple[SandboxInfo, ...]:
+        wanted = (labels or {}).items()
+        return tuple(
+            SandboxInfo(s.id, self.namespace, s.labels, True, s.made_at)
+            for s in self.sandboxes.values()
+            if not s.gone and wanted <= s.labels.items() and namespace in (None, self.namespace)
+        )
 
     async def snapshot(self, sandbox: Sandbox) -> Base:
         assert isinstance(sandbox, FakeSandbox)
@@ -167,8 +233,8 @@ class FakeSandboxProvider:
         name = f"{sandbox.base.id}+{sandbox.id}"
         return Base(name, sandbox.base.commit, self._folder, dict(sandbox.files))
 
-    async def reap(self) -> int:
-        return 0
+    async def reap(self, namespace: str | None = None) -> int:
+        return 0  # it holds all there is
 
     async def close(self, *, remove: bool = False) -> None:
         for sandbox in self.sandboxes.values():
