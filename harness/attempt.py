@@ -23,6 +23,7 @@ from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events
 from orchestrator.errors import (
+    ModelOverloadedError,
     PatchRejectedError,
     SandboxError,
     SandboxGoneError,
@@ -31,6 +32,8 @@ from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, 
 
 _RESULT = "attempt.json"
 PATCH = "patch.diff"
+#: How often one attempt may stop the run for a failing provider before it is held to blame.
+_STOPS = 2
 
 
 async def run_attempt(
@@ -137,9 +140,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         async with _sandbox(services, base, key) as sandbox:
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
                 raise SandboxGoneError("its workspace was removed while the run was stopped")
-            result = await services.agent.work(
-                _task(services, key, tier), sandbox, _observer(services, key)
-            )
+            result = await _agents_work(services, key, tier, sandbox)
             done = await _with_patch(result, sandbox, base, folder)
             # Before the sandbox goes: a crash between the two would find neither.
             store_result(folder, done)
@@ -150,6 +151,34 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         done = spoilt(key, folder, str(error))
     store_result(folder, done)
     return done
+
+
+async def _agents_work(
+    services: Services, key: AttemptKey, tier: Tier, sandbox: Sandbox
+) -> AttemptResult:
+    """An error of the provider's that this conversation alone may cause stops the run, for it
+    looks like any outage; but not again at each start."""
+    try:
+        return await services.agent.work(
+            _task(services, key, tier), sandbox, _observer(services, key)
+        )
+    except ModelOverloadedError as error:
+        folder = services.attempt_folder(key)
+        stops = _stops_here(Transcript(folder / TRANSCRIPT))
+        if stops <= _STOPS:
+            raise
+        why = f"stopped the run {_STOPS} times, and would again: {error.__cause__ or error}"
+        return spoilt(key, folder, why)
+
+
+def _stops_here(transcript: Transcript) -> int:
+    """How often the provider was given up on since the conversation's last reply."""
+    since = transcript.lines
+    for number, line in enumerate(transcript.lines):
+        if line["type"] == "reply":
+            since = transcript.lines[number + 1 :]
+    failed = (str(line.get("error", "")) for line in since if line.get("kind") == "failed")
+    return sum(error.startswith(ModelOverloadedError.__name__) for error in failed)
 
 
 def spoilt(key: AttemptKey, folder: Path, reason: str) -> AttemptResult:

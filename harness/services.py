@@ -22,6 +22,7 @@ from orchestrator.errors import (
     MachineError,
     ModelOverloadedError,
     ModelQuotaExhaustedError,
+    ModelRateLimitedError,
     ModelUnauthorizedError,
     ModelUnreachableError,
 )
@@ -40,7 +41,8 @@ RUN_ENDING = (
     ModelUnauthorizedError,
     ModelQuotaExhaustedError,
     ModelUnreachableError,
-    ModelOverloadedError,  # after all patience with it
+    ModelOverloadedError,  # after all patience with it, as the next
+    ModelRateLimitedError,
     LimitReachedError,
     MachineError,
 )

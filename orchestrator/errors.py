@@ -12,7 +12,7 @@
     ├── ModelError                         the model could not be asked or did not answer
     │   ├── ModelUnreachableError       4  never connected: nothing was asked; stops the run
     │   ├── ModelOverloadedError        4  5xx, 529: try again later; when it stays, stops the run
-    │   ├── ModelRateLimitedError          429: try again when told to
+    │   ├── ModelRateLimitedError       4  429: try again when told to; when it stays, stops the run
     │   ├── ModelTimeoutError              no answer, or a stream cut in the middle
     │   ├── ModelMalformedError            an answer that breaks the protocol
     │   ├── ModelContextTooLongError       the conversation no longer fits
@@ -110,6 +110,8 @@ class ModelOverloadedError(ModelError):
 
 class ModelRateLimitedError(ModelError):
     """Too many requests or tokens (429); `retry_after` when the provider said so."""
+
+    exit_code = 4
 
 
 class ModelTimeoutError(ModelError):

@@ -72,9 +72,16 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         stops_run=True,
     ),
     # Limits are counted per minute by every provider we know: tries within one window are
-    # wasted, so begin with seconds, reach the window's length, and keep that up for long.
+    # wasted, so begin with seconds, reach the window's length, and keep that up for long. What
+    # is limited for an hour is so for every attempt: the run stops, with none of them used up.
     e.ModelRateLimitedError: Failure(
-        "rate limited", "provider", tries=40, first=5, most=90, patience=3600
+        "rate limited",
+        "provider",
+        tries=40,
+        first=5,
+        most=90,
+        patience=3600,
+        stops_run=True,
     ),
     e.ModelTimeoutError: Failure(
         "no answer, or a cut one",

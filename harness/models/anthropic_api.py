@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from harness.models import prices
 from harness.models.anthropic_errors import translate
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
+    InputError,
     ModelMalformedError,
     ModelRefusedError,
     ModelTimeoutError,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 #: Seconds of silence within a stream; the API sends a ping every few seconds.
 READ_SECONDS = 180.0
+_ADDRESS = "https://api.anthropic.com"
 
 
 class AnthropicModel:
@@ -37,8 +40,10 @@ class AnthropicModel:
     def __init__(
         self, environ: Mapping[str, str] | None = None, *, read_seconds: float = READ_SECONDS
     ) -> None:
-        """`environ` stands in for `os.environ`. Raises `ModelUnauthorizedError` without a key."""
+        """`environ` stands in for `os.environ`. Raises `ModelUnauthorizedError` without a key,
+        `InputError` for an address that cannot be one."""
         self._environ = os.environ if environ is None else environ
+        _check_address(self._environ.get("ANTHROPIC_BASE_URL", ""))
         self._key = self._environ.get("ANTHROPIC_API_KEY", "")
         if not self._key:
             raise ModelUnauthorizedError(
@@ -98,10 +103,25 @@ class AnthropicModel:
 
         return AsyncAnthropic(
             api_key=self._key,
-            base_url=self._environ.get("ANTHROPIC_BASE_URL") or "https://api.anthropic.com",
+            base_url=self._environ.get("ANTHROPIC_BASE_URL") or _ADDRESS,
             max_retries=0,
             # A reply may stream for long; what must not be long is silence.
             timeout=Timeout(self._read_seconds, connect=15.0),
+        )
+
+
+def _check_address(address: str) -> None:
+    """What has no host would be found out by every attempt anew. An address may hold a key, so
+    that no more than its scheme is shown."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address in them, a port that is no number
+        usable = False
+    if address and not usable:
+        raise InputError(
+            "ANTHROPIC_BASE_URL is not the address of a server: write it as http://HOST:PORT or "
+            f"https://HOST, or unset it to ask {_ADDRESS}"
         )
 
 

@@ -17,7 +17,11 @@ ERRORS = [
 
 
 #: They pass by themselves, mostly; what stays says nothing about the attempt that met it.
-OUTAGES = (errors.ModelUnreachableError, errors.ModelOverloadedError)
+OUTAGES = (
+    errors.ModelUnreachableError,
+    errors.ModelOverloadedError,
+    errors.ModelRateLimitedError,
+)
 
 
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)

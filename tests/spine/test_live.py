@@ -5,9 +5,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from tests.emulators.messages_api import (
     Fault,
     MessagesServer,
+    broken,
     cut,
     malformed_call,
     overloaded,
@@ -84,11 +87,14 @@ async def test_a_network_that_is_away_for_a_while_costs_nothing(project: Project
     assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
 
 
-async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(project: Project) -> None:
+@pytest.mark.parametrize("kind", [overloaded(), rate_limited()], ids=["529", "429"])
+async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(
+    project: Project, kind: Fault
+) -> None:
     away = True
 
     def fault(_number: int, _request: dict[str, Any]) -> Fault | None:
-        return replace(overloaded(), headers={"retry-after": "9999"}) if away else None
+        return replace(kind, headers={"retry-after": "9999"}) if away else None
 
     async with MessagesServer(answer, faults=fault) as server:
         live(project, server, "alpha", "beta")
@@ -103,6 +109,36 @@ async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(project: P
     assert len(project.runs) == 1
     project.assert_no_attempt_twice()
     assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
+
+
+async def test_what_one_conversation_alone_breaks_does_not_stop_the_run_for_ever(
+    project: Project,
+) -> None:
+    def fault(_number: int, request: dict[str, Any]) -> Fault | None:
+        hit = "Write alpha.txt" in json.dumps(request["messages"][0])
+        return replace(broken(), headers={"retry-after": "9999"}) if hit else None
+
+    async with MessagesServer(answer, faults=fault) as server:
+        live(project, server, "alpha")
+        project.feature("beta", priority=1)
+        codes = [(await run(project, "--workers", "1")).code for _ in range(3)]
+    assert codes == [4, 4, 1]
+    assert project.states() == {"alpha": "failed", "beta": "merged"}
+    (ended,) = (e for e in project.events("AttemptFinished") if e["feature"] == "alpha")
+    assert ended["reason"].startswith("stopped the run 2 times, and would again: 500 api_error")
+    assert len(project.runs) == 1
+    project.assert_nothing_left()
+
+
+async def test_an_address_that_is_none_is_refused_before_anything_begins(project: Project) -> None:
+    project.project.pop("recording")
+    project.feature("alpha")
+    for address in ("localhost:8080", "api.example.com", "http://", "https://[", "ftp://host"):
+        project.env = {"ANTHROPIC_BASE_URL": address, "ANTHROPIC_API_KEY": "any"}
+        end = await run(project)
+        assert end.code == 2, address
+        assert "ANTHROPIC_BASE_URL" in end.err
+    assert not (project.workspace / "logs").exists()
 
 
 async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -> None:
