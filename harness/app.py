@@ -6,24 +6,29 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from harness import inputs, play, run_file, sandboxes
+from harness import inputs, play, routing, run_file, sandboxes
 from harness.flags import RunOptions
 from harness.inputs import Target
 from harness.ports import Model
 from harness.progress import Progress
-from harness.record import files
+from harness.record import files, outcomes
 from harness.record.clock import SystemClock
 from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
+from harness.routing import Router
 from harness.run_file import RunFile
 from harness.services import Bases, Services, Settings
-from orchestrator import events, forecast, report, state
+from orchestrator import events, forecast, model_router, report, routing_odds, state
 from orchestrator.acceptance import protected_globs
 from orchestrator.errors import InputError
-from orchestrator.values import Feature, FeatureList
+from orchestrator.values import TIERS, Feature, FeatureList, Tier
 from orchestrator.wording import counted
+
+if TYPE_CHECKING:
+    from harness.record.budget import RunPurse
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ def start(options: RunOptions, resume: str | None = None) -> int:
         return asyncio.run(dry_run.show(given, workspace, options))
     # All that can be refused is refused before anything is created, the lock's folder included.
     asyncio.run(inputs.preview(given, workspace.root, options))
+    routing.read_rules(workspace.root)
     model = choose_model(given, workspace, options)
     with workspace.lock():
         return asyncio.run(_start(given, workspace, options, model, resume))
@@ -235,6 +241,7 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
         stack.callback(commands.close)
         stack.push_async_callback(opened.model.close)
         bases = Bases(provider, target.repository, given.project)
+        router = await asyncio.to_thread(_router, opened, purse, journal)
         yield Services(
             settings=settings,
             workspace=workspace,
@@ -251,5 +258,33 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             journal=journal,
             commands=commands,
             integrator=Integrator(target.repository, target.branch, journal, settings.run),
+            router=router,
             write_passes=refresh_passes,
         )
+
+
+def _router(opened: Opened, purse: "RunPurse", journal: Journal) -> Router:
+    """Knows what this run's and earlier ones' attempts came to, and hears of those to come."""
+    rules = routing.read_rules(opened.workspace.root)
+    settings = model_router.RoutingSettings(
+        rules, override=opened.settings.tier, default=opened.given.defaults.tier
+    )
+    live = opened.model.source == "live"
+    if live:
+        ids: dict[Tier, str] = {tier: opened.model.model_id(tier) for tier in TIERS}
+        settings = replace(settings, price=routing.relative_prices(ids))
+    ledger = outcomes.Ledger()
+    if live and opened.settings.tier is None:
+        ledger = outcomes.read(opened.workspace, runs=rules.history.runs, but=opened.settings.run)
+    past = routing_odds.count(ledger.outcomes)
+    for event in iter_events(opened.workspace.events(opened.settings.run)):
+        ledger.add(event)
+    journal.listen(ledger.add)
+    return Router(
+        settings=replace(settings, past=past),
+        defaults=opened.given.defaults,
+        funds=purse,
+        ledger=ledger,
+        clock=SystemClock(),
+        live=live,
+    )

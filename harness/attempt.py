@@ -95,9 +95,24 @@ async def _agent_part(
     folder = services.attempt_folder(key)
     done = load_result(folder) or _through(key, folder)
     if done is None:
+        done = await _unaffordable(services, key, tier)
+    if done is None:
         _note_start(services, key, tier)
         done = await _work(services, key, commit, tier)
     services.journal.write(finished(done))
+    return done
+
+
+async def _unaffordable(services: Services, key: AttemptKey, tier: Tier) -> AttemptResult | None:
+    """The end of an attempt that its feature's budget could not finish, before it begins."""
+    if services.journal.has(f"AttemptStarted/{key}"):
+        return None
+    reason = await services.router.refusal(services.feature(key.feature), tier)
+    if reason is None:
+        return None
+    _note_start(services, key, tier)
+    done = AttemptResult(key, "limit", reason, cost_usd=0.0)
+    store_result(services.attempt_folder(key), done)
     return done
 
 
@@ -123,6 +138,7 @@ def _note_start(services: Services, key: AttemptKey, tier: Tier) -> None:
             model=services.model.model_id(tier),
             agent=services.feature(key.feature).agent or services.defaults.agent,
             source=services.model.source,
+            tier=tier,
         )
     )
     if not first:

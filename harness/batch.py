@@ -5,6 +5,7 @@ as a step; the decisions themselves are in `orchestrator.plan` and `orchestrator
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from harness import attempt, context
@@ -16,8 +17,8 @@ from orchestrator import events, plan
 from orchestrator.errors import MachineError, MergeRefusedError
 from orchestrator.graph import Frontier, Graph
 from orchestrator.manifests import is_manifest
-from orchestrator.model_router import tier_for
 from orchestrator.plan import FinalState, GiveUp, RoundPlan
+from orchestrator.routing_odds import RoundOutcome, outcome_of
 from orchestrator.selector import Evidence, Selection, select
 from orchestrator.values import AttemptKey
 
@@ -112,21 +113,31 @@ class Batch:
         services.journal.write(events.FeatureStarted(feature=id_))
         round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults)
         why = ""
+        played: list[Outcome] = []
         while isinstance(round_, RoundPlan):
-            commit = await self._step("open", self._open_round, id_, round_, why)
-            names = await self._play(id_, round_, commit)
-            chosen = await self._step("select", self._select, id_, round_, commit, names)
-            end = await self._take(id_, commit, chosen)
-            await self._cancel_rest(id_, round_, names)
+            opened = await self._step("open", self._open_round, id_, round_, why, played)
+            if opened["give_up"]:
+                round_ = GiveUp(opened["give_up"])
+                break
+            # No more attempts than the money left can finish; a later round may have it again.
+            now = replace(round_, attempts=opened["attempts"])
+            names = await self._play(id_, now, opened)
+            chosen = await self._step("select", self._select, id_, now, opened, names)
+            end = await self._take(id_, opened["commit"], chosen)
+            await self._cancel_rest(id_, now, names)
             if end["state"] != "again":
                 return end
             why = end["reason"]
+            played.append(chosen["played"])
             round_ = plan.next_round(round_, services.defaults, chosen["lessons"] + [why], why)
         services.journal.write(events.FeatureFailed(feature=id_, reason=round_.reason))
         return {"state": "failed", "reason": round_.reason}
 
-    async def _open_round(self, id_: str, round_: RoundPlan, why: str) -> str:
-        """The commit that the round starts from; what its attempts are told is on file."""
+    async def _open_round(
+        self, id_: str, round_: RoundPlan, why: str, played: list[Outcome]
+    ) -> Outcome:
+        """The commit that the round starts from, its tier and its attempts, or why it is not
+        played; what its attempts are told is on file."""
         services = self._services
         commit = await services.repository.head_name(services.project.branch)
         if commit is None:
@@ -135,38 +146,49 @@ class Batch:
                 "during the run; create it again where it was, then give the same command"
             )
         text = await context.describe(services, commit)
+        feature = services.feature(id_)
+        route = await services.router.route(
+            feature, [RoundOutcome(**one) for one in played], len(text)
+        )
+        if isinstance(route, GiveUp):
+            return {"give_up": route.reason}
+        attempts = min(round_.attempts, route.attempts or round_.attempts)
         attempt.store_brief(
             services.run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
         )
         services.journal.write(
             events.RoundStarted(
-                feature=id_, round=round_.number, attempts=round_.attempts, commit=commit, why=why
+                feature=id_,
+                round=round_.number,
+                attempts=attempts,
+                commit=commit,
+                why=why,
+                tier=route.tier,
+                reasons=route.reasons,
+                category=feature.category,
             )
         )
-        return commit
+        return {"give_up": "", "commit": commit, "tier": route.tier, "attempts": attempts}
 
     def _workflows(self, id_: str, round_: RoundPlan) -> dict[str, AttemptKey]:
         keys = [AttemptKey(id_, round_.number, n) for n in range(1, round_.attempts + 1)]
         return {f"{self._services.settings.run}/{key}": key for key in keys}
 
-    async def _play(self, id_: str, round_: RoundPlan, commit: str) -> list[str]:
+    async def _play(self, id_: str, round_: RoundPlan, opened: Outcome) -> list[str]:
         """Queue the round's attempts and wait until it is decided; who has finished by then.
 
         When the money is used up and some have passed, the choice is among those: to choose and
         to merge costs nothing. With none, the round waits for more money.
         """
         services = self._services
-        tier = tier_for(
-            services.feature(id_), services.defaults, round_.number, services.settings.tier
-        )
         open_ = self._workflows(id_, round_)
         for workflow, key in open_.items():
             await self._engine.enqueue(
                 "attempt",
                 workflow,
                 [key.feature, key.round, key.number],
-                commit,
-                tier,
+                opened["commit"],
+                opened["tier"],
                 priority=self._graph.urgency(id_) + 1,
             )
         finished: list[str] = []
@@ -192,12 +214,16 @@ class Batch:
         self._services.journal.write(attempt.finished(spoilt))
         self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
 
-    async def _select(self, id_: str, round_: RoundPlan, commit: str, names: list[str]) -> Outcome:
+    async def _select(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
+    ) -> Outcome:
         """The choice among what was verified, from the evidence on file, in words."""
         async with self._services.stop.work(begun=True):
-            return await self._choose(id_, round_, commit, names)
+            return await self._choose(id_, round_, opened, names)
 
-    async def _choose(self, id_: str, round_: RoundPlan, commit: str, names: list[str]) -> Outcome:
+    async def _choose(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
+    ) -> Outcome:
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
         evidence: list[Evidence] = []
         lessons: list[str] = []
@@ -215,7 +241,7 @@ class Batch:
             evidence = plan.for_a_person(evidence)
         selection = select(evidence)
         if selection.winner is not None and self._services.project.setup is not None:
-            manifests = await self._manifests(keys[selection.winner], commit)
+            manifests = await self._manifests(keys[selection.winner], opened["commit"])
             selection = plan.reviewed_setup(selection, manifests)
         self._services.journal.write(self._selected(id_, round_, selection))
         return {
@@ -223,6 +249,7 @@ class Batch:
             "needs_review": selection.needs_review,
             "reasons": list(selection.reasons),
             "lessons": lessons,
+            "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
         }
 
     async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:

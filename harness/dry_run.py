@@ -7,8 +7,9 @@ from harness import inputs
 from harness.flags import RunOptions
 from harness.models import prices
 from harness.record.workspace import Workspace
-from orchestrator import forecast
-from orchestrator.model_router import tier_for
+from harness.routing import read_rules
+from orchestrator import forecast, model_router
+from orchestrator.model_router import RoutingSettings
 from orchestrator.values import TIERS, FeatureList, Tier, Usage
 
 #: What a turn may hold at most: the agent's context is kept below this many tokens.
@@ -71,12 +72,14 @@ def _models(given: FeatureList, options: RunOptions, live: bool) -> list[str]:
 
 def _tiers(given: FeatureList, options: RunOptions) -> list[Tier]:
     """Every tier that some round of some feature may use, cheapest first."""
-    rounds = range(1, given.defaults.rounds + 1)
-    found = {
-        tier_for(f, given.defaults, number, options.tier)
-        for f in given.features
-        for number in rounds
-    }
+    settings = RoutingSettings(
+        read_rules(options.workspace), override=options.tier, default=given.defaults.tier
+    )
+    found: set[Tier] = set()
+    for feature in given.features:
+        agent = feature.agent or given.defaults.agent
+        start = model_router.classify(model_router.request_of(feature), agent, settings)
+        found.update(model_router.possible(start, given.defaults))
     return sorted(found, key=TIERS.index)
 
 

@@ -14,6 +14,7 @@ from harness.ports import Base, BaseSpec, Model, SandboxProvider
 from harness.record import files
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
+from harness.routing import Router
 from harness.stop import Stop
 from orchestrator import events
 from orchestrator.errors import (
@@ -128,6 +129,7 @@ class Services:
     journal: Journal
     commands: CommandLog
     integrator: Integrator
+    router: Router
     write_passes: Callable[[], Awaitable[None]]
     stop: Stop = field(default_factory=Stop)
     #: (feature, round) that is decided: its attempts that have not begun need not begin.

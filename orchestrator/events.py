@@ -115,12 +115,16 @@ class FeatureStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RoundStarted(Event):
-    """`why`: what made this round necessary, empty for the first."""
+    """`why`: what made this round necessary, empty for the first. `tier` and `reasons` are the
+    router's; empty in the runs of older versions."""
 
     round: int
     attempts: int
     commit: str
     why: str = ""
+    tier: str = ""
+    reasons: tuple[str, ...] = ()
+    category: str = ""
 
     @property
     def part(self) -> str:
@@ -134,6 +138,7 @@ class AttemptStarted(Event):
     model: str
     agent: str
     source: str = "live"
+    tier: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

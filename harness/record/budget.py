@@ -226,6 +226,19 @@ class RunPurse:
                 await asyncio.to_thread(self._book.release, key)
             raise
 
+    async def left(self, feature: str, feature_usd: float | None) -> tuple[float | None, ...]:
+        """Dollars left of the run and all it counts for, and of the feature: what is neither
+        spent nor of unknown cost. None without a cap."""
+        names = [(f"feature {self._run}/{feature}", feature_usd), (self.scope, self._run_usd)]
+        return await asyncio.to_thread(self._left, [*names, *self._also])
+
+    def _left(self, scopes: Sequence[Scope]) -> tuple[float | None, ...]:
+        feature, *others = [
+            None if cap is None else max(0.0, cap - usd(used.spent + used.unknown))
+            for used, cap in ((self._book.balance(name), cap) for name, cap in scopes)
+        ]
+        return min((o for o in others if o is not None), default=None), feature
+
     async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
         await asyncio.to_thread(self._book.settle, self._key(key, call), actual)
 
