@@ -121,6 +121,20 @@ class ExecResult:
         return self.exit == 0 and not self.timed_out
 
 
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One connection that a sandbox asked for. `reason` says why it was refused or failed."""
+
+    sandbox: str
+    host: str
+    port: int
+    allowed: bool
+    reason: str = ""
+
+
+Observe = Callable[[Connection], None]
+
+
 class Sandbox(Protocol):
     """One isolated workspace: the repository at `workdir`, a clean copy of its git directory,
     which nothing inside can write, at `base_git`, HOME and TMPDIR of its own.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.ports import SandboxProvider
+from harness.ports import Observe, SandboxProvider
 from orchestrator.errors import InputError
 
 #: Names that `provider` accepts.
@@ -10,16 +10,22 @@ NAMES = ("local", "process")
 
 
 def provider(
-    name: str, namespace: str, *, state: Path | None = None, cache: Path | None = None
+    name: str,
+    namespace: str,
+    *,
+    state: Path | None = None,
+    cache: Path | None = None,
+    observe: Observe | None = None,
 ) -> SandboxProvider:
     """The provider called `name`; `namespace` (a run's id) keeps its workspaces apart.
+    `observe` is told of every connection that leaves a sandbox, or was refused.
 
     Raises `InputError` for a name that is not one of `NAMES`.
     """
     if name == "local":
         from harness.sandboxes.local import LocalSandboxProvider  # noqa: PLC0415 - load only this one
 
-        return LocalSandboxProvider(namespace, state, cache)
+        return LocalSandboxProvider(namespace, state, cache, observe)
     if name == "process":
         from harness.sandboxes.process import ProcessSandboxProvider  # noqa: PLC0415 - load only this one
 

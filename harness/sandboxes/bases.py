@@ -20,7 +20,7 @@ from orchestrator.errors import SandboxError
 from orchestrator.manifests import is_manifest
 
 #: Changes whenever what a base consists of does.
-_FORMAT = 3
+_FORMAT = 4
 _REFRESH = "/usr/bin/git update-index -q --refresh >&2; cat .git/index"
 _LEFT_OVER = "/usr/bin/git ls-files -z --others --exclude-standard --directory --no-empty-directory"
 
@@ -44,8 +44,9 @@ class Layers:
 class Workshop(Protocol):
     """What a provider lends to the preparation of its bases: a sandbox with a network."""
 
-    async def run(self, command: str, layers: Layers, folder: Path, timeout: float) -> ExecResult:
-        """Run `command` over `layers`, keeping what it writes in `folder`/upper and home."""
+    async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
+        """Run the setup command over `layers`, keeping what it writes in `folder`/upper and
+        home, and in `folder`/env but for the toolbox's own files."""
         ...
 
     async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
@@ -118,7 +119,7 @@ async def _setup_layer(tree: Path, spec: BaseSpec, cache: Path, tools: _Tools) -
             await asyncio.to_thread(writable_copy, tools.toolbox, making / "env")
             layers = _layers(tree.parent, None, spec, making / "env")
             layers = replace(layers, git=tree / ".git")
-            result = await tools.workshop.run(spec.setup, layers, making, spec.setup_timeout)
+            result = await tools.workshop.run(spec, layers, making)
             if not result.ok:
                 raise SandboxError(_failure(spec, result))
             names = await tools.workshop.inspect(_LEFT_OVER, layers, making)

@@ -37,11 +37,11 @@ class Place:
     host_files: tuple[tuple[Path, str], ...] = ()
 
 
-def arguments(place: Place, limits: SandboxLimits) -> list[str]:
+def arguments(place: Place) -> list[str]:
     """bwrap's arguments but for the command, its folder and variables."""
     args = [
         "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
-        "--unshare-cgroup-try", *(() if limits.allow else ("--unshare-net",)),
+        "--unshare-cgroup-try", "--unshare-net",
         "--uid", _UID, "--gid", _UID, "--hostname", "sandbox",
         "--die-with-parent", "--new-session", "--cap-drop", "ALL",
         "--ro-bind", str(place.root), "/", "--ro-bind", "/usr", "/usr",
@@ -125,15 +125,17 @@ class Cage:
             if not self._announced.done():
                 self._announced.set_result(None)
 
-    async def open(self, limits: SandboxLimits, group: Path | None = None) -> bool:
-        """Wait until the cage stands, set its limits, let the command start. `group` is a
-        control group for its processes.
+    async def stand(self) -> bool:
+        """Wait until the cage stands, its command held back.
 
         False when bwrap gave up before; its complaint is in `child.err`.
         """
         await self._find_init()
-        if self._init < 0:
-            return False
+        return self._init >= 0
+
+    async def open(self, limits: SandboxLimits, group: Path | None = None) -> None:
+        """Set the limits of a cage that stands and let the command start. `group` is a control
+        group for its processes."""
         _set_limits(self.init_pid, limits)
         if group is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -141,7 +143,6 @@ class Cage:
                 await asyncio.to_thread(cgroup.enter, group, self.init_pid)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
-        return True
 
     async def _find_init(self) -> None:
         await asyncio.shield(self._announced)

@@ -71,6 +71,16 @@ class Guard:
                 await asyncio.to_thread(self._start)
         return self._prefix
 
+    def network_entrance(self, init: int) -> tuple[str, ...]:
+        """The command prefix that starts a program in the network of the process `init`, which
+        is guarded, and in nothing else of its."""
+        # By way of the guard's user namespace, in which who started the guard may do anything.
+        user = f"/proc/{os.getpid()}/fd/{self._namespaces[0]}" if self._namespaces else ""
+        return (
+            tool("nsenter"), f"--user={user}", f"--net=/proc/{init}/ns/net",
+            "--preserve-credentials", "--",
+        )  # fmt: skip
+
     def _start(self) -> None:
         read, self._lifeline = os.pipe()
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.

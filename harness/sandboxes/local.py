@@ -12,6 +12,7 @@ from harness.ports import (
     Capabilities,
     Held,
     LimitName,
+    Observe,
     Sandbox,
     SandboxInfo,
     SandboxLimits,
@@ -42,12 +43,13 @@ class LocalSandboxProvider:
         namespace: str,
         state: Path | None = None,
         cache: Path | None = None,
+        observe: Observe | None = None,
         *,
         overlay: bool = True,
     ) -> None:
         self._namespace = folders.file_name(namespace)
-        self._wanted_state = state
-        self._wanted_cache = cache
+        self._wanted = (state, cache)
+        self._observe = observe
         self._overlay = overlay
         self.guard = Guard()
         self._opening = asyncio.Lock()
@@ -69,7 +71,7 @@ class LocalSandboxProvider:
             "wall_seconds": "enforced",
         }
         notes = self._opened.notes if self._opened else ()
-        return Capabilities("full", True, limits, notes)
+        return Capabilities("full", True, limits, notes, allow_list=True)
 
     async def workspaces(self) -> Path:
         """The folder this namespace's workspaces are in."""
@@ -163,9 +165,9 @@ class LocalSandboxProvider:
                 if self._opened is None:
                     self._opened = await open_provider(
                         self._namespace,
-                        self._wanted_state,
-                        self._wanted_cache,
+                        self._wanted,
                         self.guard,
+                        self._observe,
                         overlay=self._overlay,
                     )
         return self._opened

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.ports import SandboxLimits
+from harness.ports import Observe, SandboxLimits
 from harness.sandboxes import cage, cgroup, folders, rlimits, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
@@ -30,6 +30,7 @@ class Shop:
     bwrap: str
     shell: str
     pids_parent: Path | None = None  # where processes are limited by control groups
+    observe: Observe | None = None  # told of every connection that leaves, or would
 
     async def prefix(self) -> tuple[str, ...]:
         return (*await self.guard.entrance(), self.bwrap)
@@ -50,18 +51,27 @@ class Opened:
 
 
 async def open_provider(
-    name: str, state: Path | None, cache: Path | None, guard: Guard, *, overlay: bool = True
+    name: str,
+    wanted: tuple[Path | None, Path | None],
+    guard: Guard,
+    observe: Observe | None,
+    *,
+    overlay: bool = True,
 ) -> Opened:
-    """Raises `SandboxUnavailableError` when isolation cannot be had here."""
+    """`wanted` are the folders for workspaces and for the cache, where given.
+
+    Raises `SandboxUnavailableError` when isolation cannot be had here.
+    """
+    state, given_cache = wanted
     pids_parent = None if rlimits.processes_enforced() else cgroup.pids_parent()
-    shop = Shop(guard, bwrap(), shell(), pids_parent)
+    shop = Shop(guard, bwrap(), shell(), pids_parent, observe)
     try:
         await guard.entrance()
     except SandboxUnavailableError as error:
         from harness.doctor import isolation_remedy  # noqa: PLC0415 - needed only to refuse
 
         raise SandboxUnavailableError(f"{error}\n{isolation_remedy()}".rstrip()) from error
-    cache = await asyncio.to_thread(folders.cache_folder, cache)
+    cache = await asyncio.to_thread(folders.cache_folder, given_cache)
     root = await asyncio.to_thread(rootfs.skeleton, cache)
     tools = await asyncio.to_thread(toolbox, cache)
     trial = _Trial(shop, root, tools)
@@ -129,12 +139,13 @@ class _Trial:
             made.write_text("old", encoding="utf-8")
         make_folders(trial)
         place = Place(Layers((lower,), git, self.toolbox), trial, self.root)
-        args = [*cage.arguments(place, SandboxLimits()), "--chdir", cage.WORKDIR]
+        args = [*cage.arguments(place), "--chdir", cage.WORKDIR]
         launch = Launch([self.shop.shell, "-c", _TRIAL], {})
         running = Cage(await self.shop.prefix(), args, launch)
         try:
             async with asyncio.timeout(_TRIAL_SECONDS):
-                if await running.open(SandboxLimits()):
+                if await running.stand():
+                    await running.open(SandboxLimits())
                     await running.child.exited
         finally:
             status = await running.finish()

@@ -35,7 +35,7 @@ from harness.sandboxes.claim import Record
 from harness.sandboxes.guard import tool
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import claim_namespace, shell
-from harness.sandboxes.toolbox import toolbox
+from harness.sandboxes.toolbox import put_back, toolbox
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import tree, watch
 from orchestrator.errors import SandboxError, SandboxGoneError
@@ -228,7 +228,7 @@ class _Workshop:
     def __init__(self, toolbox: Path) -> None:
         self._toolbox = toolbox
 
-    async def run(self, command: str, layers: Layers, folder: Path, timeout: float) -> ExecResult:
+    async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
         claim.make_folders(folder)
         await asyncio.to_thread(claim.copy_layers, layers, folder)
         # Its scripts are the toolbox's; installing by them must not change the toolbox.
@@ -236,9 +236,13 @@ class _Workshop:
         sandbox = ProcessSandbox("setup", folder, layers, _SETUP_LIMITS)
         settings = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "NPM_"))}
         proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
-        result = await sandbox.exec(command, env=settings | proxies, timeout=timeout)
+        result = await sandbox.exec(
+            spec.setup or "", env=settings | proxies, timeout=spec.setup_timeout
+        )
         if result.ok:
             final = folders.final_name(folder)
+            await asyncio.to_thread(put_back, self._toolbox, folder / "env")
+            await asyncio.to_thread(_relocate, folder / "env", self._toolbox, final / "env")
             await asyncio.to_thread(_relocate, folder / "env", folder, final)
         return result
 

@@ -6,6 +6,7 @@ known versions, needs no network, and never sees the rest of that environment.
 
 import hashlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.sandboxes.folders import complete_or_nothing, locked
+from harness.sandboxes.folders import complete_or_nothing, locked, remove_tree
 from orchestrator.errors import SandboxError
 
 #: Where it is mounted. The shebangs of its scripts say so.
@@ -52,7 +53,7 @@ def _closure(wanted: Iterable[str]) -> dict[str, importlib.metadata.Distribution
     found: dict[str, importlib.metadata.Distribution] = {}
     queue = list(wanted)
     while queue:
-        name = re.sub(r"[-_.]+", "-", queue.pop()).lower()
+        name = _normal(queue.pop())
         if name in found:
             continue
         try:
@@ -139,3 +140,58 @@ def _write_scripts(dist: importlib.metadata.Distribution, scripts: Path, python:
 def writable_copy(source: Path, target: Path) -> None:
     """Copy a toolbox to where a setup command may install into it. Blocks."""
     shutil.copytree(source, target, symlinks=True)
+
+
+def put_back(source: Path, env: Path) -> None:
+    """Make every file of the toolbox in `env` the toolbox's own again, whatever a setup command
+    did to its copy; what it added stays. Blocks.
+
+    A new copy takes what is not the toolbox's from the old one, by renaming: `env` was written
+    by code that nobody vouches for, so no link in it is followed. Where setup installed another
+    version of a tool, it has the toolbox's all the same.
+    """
+    fresh = env.with_name(f".{env.name}-fresh")
+    writable_copy(source, fresh)
+    installed = fresh.glob("lib/*/site-packages/*.dist-info")
+    tools = {_normal(info.name.partition("-")[0]) for info in installed}
+    try:
+        _take_over(env, fresh, tools)
+    except OSError as error:
+        raise SandboxError(f"setup left an environment that cannot be read: {error}") from error
+    remove_tree(env)
+    fresh.rename(env)
+
+
+def _take_over(old: Path, fresh: Path, tools: set[str]) -> None:
+    """Move to `fresh` what only `old` has, in the folders that both have."""
+    modules = {entry.name.partition(".")[0] for entry in fresh.iterdir()}
+    for entry in list(old.iterdir()):
+        there = fresh / entry.name
+        if not os.path.lexists(there):
+            if not _shadows(entry, modules, tools):
+                entry.rename(there)
+        elif there.is_dir() and not entry.is_symlink() and _is_structure(there):
+            _take_over(entry, there, tools)
+
+
+def _is_structure(folder: Path) -> bool:
+    """Whether others' files may stand beside the toolbox's in it: not in a package."""
+    return folder.parent.name != "site-packages" or folder.name == "__pycache__"
+
+
+def _shadows(entry: Path, modules: set[str], tools: set[str]) -> bool:
+    """Whether it would be imported, or taken for an installed version, instead of a tool.
+
+    Beside `py.py`, a `py.so` is imported first, and so is byte code that is not checked.
+    """
+    if entry.parent.name not in {"site-packages", "__pycache__"}:
+        return False
+    name, _, kind = entry.name.rpartition(".")
+    if kind in {"dist-info", "egg-info", "egg-link"}:
+        return _normal(name.partition("-")[0]) in tools
+    return entry.name.partition(".")[0] in modules
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()

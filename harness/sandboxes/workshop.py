@@ -7,22 +7,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.ports import ExecResult, SandboxLimits
+from harness.ports import BaseSpec, ExecResult, SandboxLimits
+from harness.sandboxes.allowlist import named_services
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Place
 from harness.sandboxes.claim import copy_layers, make_folders
 from harness.sandboxes.opening import Opened
+from harness.sandboxes.toolbox import put_back
 from harness.sandboxes.workspace import LocalSandbox
 from orchestrator.errors import SandboxError
 
 #: The user's settings for package installers, kept for setup and nothing else: they may hold
-#: tokens. Compared in lower case.
-_INSTALLER_SETTINGS = ("pip_", "uv_", "npm_config_", "http_proxy", "https_proxy", "no_proxy",
-                       "all_proxy", "ssl_cert_file", "requests_ca_bundle", "node_extra_ca_certs",
-                       "cargo_http_", "goproxy", "gonosumdb", "goflags")  # fmt: skip
+#: tokens. Compared in lower case. Proxies are not among them: the sandbox has its own, which
+#: goes by way of them.
+_INSTALLER_SETTINGS = ("pip_", "uv_", "npm_config_", "ssl_cert_file", "requests_ca_bundle",
+                       "node_extra_ca_certs", "cargo_http_", "goproxy", "gonosumdb",
+                       "goflags")  # fmt: skip
 _SETUP_LIMITS = SandboxLimits(
-    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768, allow=("*",)
-)
+    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768,
+    inodes=5_000_000,
+)  # fmt: skip
 _INSPECT_SECONDS = 120.0
 _INDEX_BYTES = 256_000_000  # a git index has about 100 bytes per file
 
@@ -33,21 +37,21 @@ class LocalWorkshop:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    async def run(self, command: str, layers: Layers, folder: Path, timeout: float) -> ExecResult:
-        text = folder / "pip.conf"
+    async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
+        text, settings = folder / "pip.conf", _installer_settings()
         text.write_text(_pip_configuration(), encoding="utf-8")
-        files = [(text, "/etc/pip.conf")]
-        for name in ("resolv.conf", "hosts"):
-            host = Path("/etc") / name
-            if host.exists():
-                files.append((host.resolve(), f"/etc/{name}"))
         place = await self._place(layers, folder)
-        place = replace(place, writable_env=True, host_files=tuple(files))
-        sandbox = self._sandbox(place, _SETUP_LIMITS)
+        place = replace(place, writable_env=True, host_files=((text, "/etc/pip.conf"),))
+        # What the installers of this machine are told to use is meant, wherever it is.
+        named = named_services((text.read_text(encoding="utf-8"), *settings.values()))
+        sandbox = self._sandbox(place, replace(_SETUP_LIMITS, allow=(*spec.allow, *named)))
         try:
-            return await sandbox.exec(command, env=_installer_settings(), timeout=timeout)
+            result = await sandbox.exec(spec.setup or "", env=settings, timeout=spec.setup_timeout)
         finally:
             text.unlink()
+        if result.ok:
+            await asyncio.to_thread(put_back, self._opened.toolbox, folder / "env")
+        return result
 
     async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
         sandbox = self._sandbox(await self._place(layers, folder), SandboxLimits())
@@ -68,7 +72,11 @@ class LocalWorkshop:
 
 
 def _installer_settings() -> Mapping[str, str]:
-    return {k: v for k, v in os.environ.items() if k.lower().startswith(_INSTALLER_SETTINGS)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower().startswith(_INSTALLER_SETTINGS) and not name.lower().endswith("_proxy")
+    }
 
 
 def _pip_configuration() -> str:
@@ -87,5 +95,7 @@ def _pip_configuration() -> str:
     for section in merged.sections():
         lines.append(f"[{section}]")
         for option, value in merged.items(section):
+            if option == "proxy":
+                continue
             lines.append(f"{option} = " + value.replace("\n", "\n    "))
     return "\n".join(lines) + "\n"

@@ -1,17 +1,19 @@
 """One overlay workspace: commands in cages, one at a time, over files that stay between them."""
 
 import asyncio
+import contextlib
 import posixpath
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import cage, cgroup, claim, folders, transfer
+from harness.sandboxes import allowlist, cage, cgroup, claim, doorway, egress, folders, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.child import Launch
+from harness.sandboxes.egress import EgressProxy
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import Shop
 from harness.sandboxes.toolbox import INSIDE
@@ -45,8 +47,12 @@ class LocalSandbox:
         self.base = base
         self._shop = shop
         self._limits = limits
-        self._args = cage.arguments(place, limits)
+        self._args = cage.arguments(place)
         self._variables = environment(place.layers)
+        self._proxy: EgressProxy | None = None
+        if limits.allow:
+            self._proxy = EgressProxy(key, allowlist.rules(limits.allow), shop.observe)
+            self._variables |= egress.variables(doorway.PORT)
         self._holding = holding or Holding(key)
         self._furnished = False
         self._group: Path | None = None
@@ -100,8 +106,10 @@ class LocalSandbox:
         try:
             try:
                 async with asyncio.timeout(timeout):
-                    if await running.open(self._limits, self._process_group()):
-                        reason = await self._until_end(running)
+                    if await running.stand():
+                        async with self._way_out(running.init_pid):
+                            await running.open(self._limits, self._process_group())
+                            reason = await self._until_end(running)
             except TimeoutError:
                 timed_out = True
         finally:
@@ -109,6 +117,16 @@ class LocalSandbox:
             running.close()
         seconds = time.monotonic() - started
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
+
+    @contextlib.asynccontextmanager
+    async def _way_out(self, init: int) -> AsyncIterator[None]:
+        """The proxy, where anything is allowed; without it, nothing leaves the cage."""
+        if self._proxy is None:
+            yield
+            return
+        listener = await doorway.listener(self._shop.guard.network_entrance(init))
+        async with self._proxy.serving(listener):
+            yield
 
     def _process_group(self) -> Path | None:
         parent, processes = self._shop.pids_parent, self._limits.processes

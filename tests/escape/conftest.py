@@ -1,24 +1,29 @@
 """A real isolated sandbox to try to get out of."""
 
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from harness.ports import Base, BaseSpec, Sandbox
+from harness.ports import Base, BaseSpec, Connection, Sandbox
 from harness.sandboxes.local import LocalSandboxProvider
 from orchestrator.errors import SandboxUnavailableError
+from tests.harness.sandboxes.conftest import cache, repo
 
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+__all__ = ["cache", "repo"]
 
 
 @pytest.fixture
-async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxProvider]:
-    made = LocalSandboxProvider("escape", tmp_path / "state", cache)
+def seen() -> list[Connection]:
+    """Every connection that a sandbox of the test asked for."""
+    return []
+
+
+@pytest.fixture
+async def provider(
+    tmp_path: Path, cache: Path, seen: list[Connection]
+) -> AsyncIterator[LocalSandboxProvider]:
+    made = LocalSandboxProvider("escape", tmp_path / "state", cache, seen.append)
     try:
         await made.workspaces()
     except SandboxUnavailableError as error:
@@ -28,13 +33,7 @@ async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxPro
 
 
 @pytest.fixture
-async def base(provider: LocalSandboxProvider, tmp_path: Path) -> Base:
-    repo = tmp_path / "repo"
-    repo.mkdir()
-    (repo / "file").write_text("base\n")
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
-    for args in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "one"]):
-        subprocess.run([*git, *args], cwd=repo, check=True)
+async def base(provider: LocalSandboxProvider, repo: Path) -> Base:
     return await provider.prepare(BaseSpec(repo, "HEAD"))
 
 
