@@ -16,6 +16,9 @@ _LOG_TAIL = 20_000  # characters of one command's output that are kept
 class Bench:
     """One verification's workplace. Every fork has a name that was never used before: a fork
     left by a crash would be reopened with whatever hostile code had written into it.
+
+    `trusted`: files of the base's tests that are as they were, which alone may change what decides
+    over tests; None where nobody is suspected, as on the base itself.
     """
 
     def __init__(
@@ -23,6 +26,7 @@ class Bench:
     ) -> None:
         self.provider = provider
         self.timeout = timeout
+        self.trusted: frozenset[str] | None = None
         self._key = f"{key}.v{secrets.token_hex(4)}"
         self._forks = 0
         self._log_path = log

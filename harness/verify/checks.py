@@ -8,13 +8,25 @@ from dataclasses import dataclass
 
 from harness.ports import Base, ExecResult
 from harness.verify.bench import Bench
-from harness.verify.commands import PytestCommand, read_command
+from harness.verify.commands import TestCommand, read_command
 from harness.verify.junit import MAX_BYTES, Case, read_junit
 from harness.verify.patch import shown
-from harness.verify.suite import Canary, Expected, TestRun, expected, judge, run_pytest, settled
+from harness.verify.suite import (
+    TWINS,
+    Canary,
+    Expected,
+    TestRun,
+    expected,
+    judge,
+    run_tests,
+    settled,
+    tampered,
+)
 from orchestrator.values import CheckResult
 
 DISHONEST = "the test run does not report what it ran"
+#: Of a check that passed: nothing but its word stands for it.
+BY_EXIT = "judged by its exit status alone"
 
 #: The report, when the command writes one, leaves by standard output after everything else.
 _PLAIN = """
@@ -29,11 +41,11 @@ exit $code
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One command's outcome. `open` are pytest runs seen once, with a canary; a second, separate
+    """One command's outcome. `open` are test runs seen once, with a canary; a second, separate
     process must still show the same passes before the check counts."""
 
     result: CheckResult
-    open: tuple[tuple[PytestCommand, Expected], ...] = ()
+    open: tuple[tuple[TestCommand, Expected], ...] = ()
     timed_out: bool = False
 
 
@@ -55,13 +67,15 @@ async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: st
 
 
 async def confirm(  # the second, separate process of a check that passed with its canary
-    bench: Bench, tree: Base, run: PytestCommand, wanted: Expected, measure: Sequence[str]
+    bench: Bench, tree: Base, run: TestCommand, wanted: Expected, measure: Sequence[str]
 ) -> tuple[str, TestRun]:
     """Run without a canary: it must exit 0 and report the same passes. Says why not."""
     async with bench.fork(tree) as sandbox:
-        seen = await run_pytest(bench, sandbox, run, config={"measure": list(measure)})
+        seen = await run_tests(bench, sandbox, run, config={"measure": list(measure)})
     if seen.result.timed_out:
         return timed_out(seen.result), seen
+    if why := tampered(seen, wanted.foreign, bench.trusted):
+        return f"{DISHONEST}: {why}", seen
     bad = judge(wanted, seen)
     if bad:
         return f"{DISHONEST}: {shown(bad[0][0])} passed once and then {shown(bad[0][1], 200)}", seen
@@ -71,19 +85,21 @@ async def confirm(  # the second, separate process of a check that passed with i
 
 
 async def _with_canary(
-    bench: Bench, known: Base, tree: Base, run: PytestCommand, wanted: Expected
+    bench: Bench, known: Base, tree: Base, run: TestCommand, wanted: Expected
 ) -> tuple[str, ExecResult, Expected]:
     """Why the run does not count, empty when it does, and what was expected in the end."""
     canary = Canary.fresh()
-    config = {"canary": canary.token, "good": canary.good, "bad": canary.bad}
+    config = {"canary": canary.token, "good": canary.good, "bad": canary.bad, "twins": TWINS}
     async with bench.fork(tree) as sandbox:
-        seen = await run_pytest(bench, sandbox, run, config=config)
+        seen = await run_tests(bench, sandbox, run, config=config)
     if seen.result.timed_out:
         return timed_out(seen.result), seen.result, wanted
     if seen.reported is None:
         return _no_report(seen.result), seen.result, wanted
     if any("[" in test and test not in seen.tests for test in wanted.tests):
         wanted = await settled(bench, known, run, wanted)
+    if why := tampered(seen, wanted.foreign, bench.trusted):
+        return f"{DISHONEST}: {why}", seen.result, wanted
     return _verdict(run, wanted, seen, canary), seen.result, wanted
 
 
@@ -93,7 +109,7 @@ def _no_report(result: ExecResult) -> str:
     return f"the tests ended with exit {result.exit} before any result: {tail(result)}"
 
 
-def _verdict(run: PytestCommand, wanted: Expected, seen: TestRun, canary: Canary) -> str:
+def _verdict(run: TestCommand, wanted: Expected, seen: TestRun, canary: Canary) -> str:
     planted = {i: outcome for i, (outcome, _) in seen.tests.items() if canary.token in i}
     theirs = {i: told for i, told in seen.tests.items() if i not in planted}
     bad = judge(wanted, seen)
@@ -103,7 +119,7 @@ def _verdict(run: PytestCommand, wanted: Expected, seen: TestRun, canary: Canary
         return _told(wrong)
     if not any(outcome == "passed" for outcome, _ in theirs.values()):
         return f"no test ran and passed: {tail(seen.result)}"
-    outcomes = {i.rpartition("::")[2]: outcome for i, outcome in planted.items()}
+    outcomes = {re.split("::|[.]", i)[-1]: outcome for i, outcome in planted.items()}
     if outcomes != {canary.good: "passed", canary.bad: "failed"}:
         return f"{DISHONEST}: a failing test planted among its own was not reported as it ended"
     if seen.reported != 1 or (run.strict and seen.result.exit != 1):
@@ -135,8 +151,9 @@ async def _plain(bench: Bench, tree: Base, command: str, name: str) -> Checked:
     bench.output(
         ExecResult(result.exit, b"", result.err, timed_out=result.timed_out, seconds=result.seconds)
     )
-    why = _plain_verdict(result) or _unittest_verdict(command, result)
-    return Checked(CheckResult(name, not why, why, result.seconds), timed_out=result.timed_out)
+    why = _plain_verdict(result)
+    told = why or ("" if result.out else BY_EXIT)
+    return Checked(CheckResult(name, not why, told, result.seconds), timed_out=result.timed_out)
 
 
 def _plain_verdict(result: ExecResult) -> str:
@@ -156,16 +173,6 @@ def _plain_verdict(result: ExecResult) -> str:
     if cases is not None and not any(c.outcome == "passed" for c in cases):
         return "no test ran and passed"
     return ""
-
-
-def _unittest_verdict(command: str, result: ExecResult) -> str:
-    """unittest has no report to compare, but says on standard error what it ran."""
-    if not re.fullmatch(r"(?:\w+=\S* )*python[0-9.]* -m unittest\b[^|;&<>]*", command):
-        return ""
-    said = re.findall(rb"^Ran (\d+) tests? in .*\n\n(OK)\b", result.err, re.MULTILINE)
-    if not said:
-        return f"{DISHONEST}: it ended with exit 0 before its summary"
-    return "" if int(said[-1][0][:9]) > 0 else "no test ran and passed"
 
 
 def timed_out(result: ExecResult) -> str:

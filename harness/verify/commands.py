@@ -1,4 +1,4 @@
-"""Recognises test commands: which are pytest, what they select, and what looks like a test file."""
+"""Recognises test commands: pytest or unittest, what they select, what looks like a test file."""
 
 import re
 import shlex
@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 _PYTHON = re.compile(r"(?:.*/)?python[0-9.]*$")
 _PYTEST = re.compile(r"(?:.*/)?(?:pytest|py\.test)$")
+_MODULES = {"pytest": "pytest", "py.test": "pytest", "unittest": "unittest"}
 _ASSIGNED = re.compile(r"^[A-Za-z_]\w*=")
 #: A word the shell would expand cannot be taken apart and put together again.
 _EXPANDED = re.compile(r"[$`*?~\[{]")
@@ -15,14 +16,17 @@ _FILTERS = ("-k", "-m", "--deselect", "--ignore", "--lf", "--last-failed", "--ff
 
 
 @dataclass(frozen=True, slots=True)
-class PytestCommand:
-    """A shell line that runs pytest once.
+class TestCommand:
+    """A shell line that runs `tool`, pytest or unittest, once.
 
-    `strict`: its exit status is pytest's own. `filtered`: options choose tests by more than
+    `strict`: its exit status is the tool's own. `filtered`: options choose tests by more than
     their place. `chosen`: the node ids it names. `places`: all its arguments that are no options.
     `moves`: it changes the folder first.
     """
 
+    __test__ = False  # pytest would take it for a test class
+
+    tool: str
     line: str
     strict: bool
     filtered: bool
@@ -31,17 +35,17 @@ class PytestCommand:
     moves: bool
 
 
-def read_command(line: str) -> tuple[PytestCommand, ...]:
-    """The pytest runs that make up `line`, empty when it is anything else.
+def read_command(line: str) -> tuple[TestCommand, ...]:
+    """The test runs that make up `line`, empty when it is anything else.
 
-    `a && b` of two pytest runs is two; one run amid other commands is one, not strict unless
+    `a && b` of two test runs is two; one run amid other commands is one, not strict unless
     it is last and joined by `&&` alone.
     """
     tokens = _tokens(line)
     if tokens is None:
         return ()
     segments, joints = tokens
-    runs = [i for i, words in enumerate(segments) if _is_pytest(words)]
+    runs = [i for i, words in enumerate(segments) if _run(words) is not None]
     if len(runs) == 1:
         strict = runs[0] == len(segments) - 1 and set(joints) <= {"&&"}
         return (_command(line, segments[runs[0]], strict=strict, moves=len(segments) > 1),)
@@ -70,35 +74,37 @@ def _tokens(line: str) -> tuple[list[list[str]], list[str]] | None:
     return segments, joints
 
 
-def _arguments(words: list[str]) -> list[str] | None:
-    """The arguments given to pytest, None when `words` do not run it."""
+def _run(words: list[str]) -> tuple[str, list[str]] | None:
+    """The tool and the arguments given to it, None when `words` run neither."""
     rest = list(words)
     while rest and (_ASSIGNED.match(rest[0]) or rest[0] == "env"):
         rest.pop(0)
     if rest and _PYTEST.match(rest[0]):
-        return rest[1:]
+        return "pytest", rest[1:]
     if not rest or not _PYTHON.match(rest[0]) or "-m" not in rest:
         return None
     at = rest.index("-m")
     flags = rest[1:at]
     # -I and -E make it blind to the environment through which the report is asked for.
     isolated = any(re.match(r"-[A-Za-z]*[IE]", f) for f in flags)
-    named = rest[at + 1 : at + 2]
-    return rest[at + 2 :] if named in (["pytest"], ["py.test"]) and not isolated else None
+    named = _MODULES.get("".join(rest[at + 1 : at + 2]))
+    return (named, rest[at + 2 :]) if named and not isolated else None
 
 
-def _is_pytest(words: list[str]) -> bool:
-    return _arguments(words) is not None
-
-
-def _command(line: str, words: list[str], *, strict: bool, moves: bool) -> PytestCommand:
-    arguments = _arguments(words) or []
-    return PytestCommand(
+def _command(line: str, words: list[str], *, strict: bool, moves: bool) -> TestCommand:
+    tool, arguments = _run(words) or ("pytest", [])
+    places = tuple(a for a in arguments if not a.startswith("-"))
+    if tool == "unittest":
+        chosen = places = () if "discover" in places else places
+    else:
+        chosen = tuple(a for a in places if "::" in a)
+    return TestCommand(
+        tool=tool,
         line=line,
         strict=strict,
         filtered=any(a.startswith(_FILTERS) for a in arguments),
-        chosen=tuple(a for a in arguments if "::" in a and not a.startswith("-")),
-        places=tuple(a for a in arguments if not a.startswith("-")),
+        chosen=chosen,
+        places=places,
         moves=moves,
     )
 

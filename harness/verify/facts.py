@@ -9,9 +9,9 @@ from typing import Any
 from harness.ports import Base, Sandbox
 from harness.record import files
 from harness.verify.bench import Bench
-from harness.verify.commands import PytestCommand, is_test_file, is_test_module, read_command
+from harness.verify.commands import TestCommand, is_test_file, is_test_module, read_command
 from harness.verify.shared import once
-from harness.verify.suite import TestRun, name_of, run_pytest
+from harness.verify.suite import TestRun, name_of, run_tests
 from orchestrator.values import Project
 
 #: Test modules of other features may not be importable yet; the rest must still be judged.
@@ -22,22 +22,23 @@ _SUITE = "suite.json"
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """How the project's tests end on the base. `passed` and `failed` are empty when they are not
-    pytest's."""
+    """How the project's tests end on the base. `passed` and `failed` are empty when they are
+    neither pytest's nor unittest's. `foreign` as in `Expected`."""
 
     command: str
     exit: int
     passed: frozenset[str]
     failed: frozenset[str] = frozenset()
     timed_out: bool = False
+    foreign: frozenset[str] = frozenset()
 
     @property
-    def pytest(self) -> PytestCommand | None:
+    def run(self) -> TestCommand | None:
         found = read_command(self.command)
         return found[0] if len(found) == 1 else None
 
     def covers(self, command: str) -> bool:
-        """Whether `command` is pytest on places whose tests are among those that passed here,
+        """Whether `command` runs tests in places whose tests are among those that passed here,
         so that watching for regressions watches over it too."""
         runs = read_command(command)
         return bool(runs) and all(
@@ -52,7 +53,7 @@ class Baseline:
         return any(_lies_in(test, place) for test in self.passed)
 
     def exams_of(self, commands: Iterable[str]) -> frozenset[str]:
-        """Tests that fail here in the places that these pytest commands name: the exams of
+        """Tests that fail here in the places that these test commands name: the exams of
         features that are still to come, which tell nothing about the one at hand."""
         places = [p for c in commands for run in read_command(c) for p in run.places]
         return frozenset(t for t in self.failed if any(_lies_in(t, p) for p in places))
@@ -60,7 +61,10 @@ class Baseline:
 
 def _lies_in(test: str, place: str) -> bool:
     place = place.removeprefix("./").rstrip("/")
-    return test == place or test.startswith((f"{place}::", f"{place}[", f"{place}/"))
+    dotted = place.removesuffix(".py").replace("/", ".")  # as unittest names its tests
+    return test in {place, dotted} or test.startswith(
+        (f"{place}::", f"{place}[", f"{place}/", f"{dotted}.")
+    )
 
 
 async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
@@ -93,7 +97,7 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
 
     async def find() -> dict[str, Any]:
         async with bench.fork(base) as sandbox:
-            run, _ = await run_suite(bench, sandbox, command)
+            run = await run_suite(bench, sandbox, command)
         return _facts(run)
 
     data = await once(_suite_file(base, command), find)
@@ -103,6 +107,7 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
         frozenset(data["passed"]),
         frozenset(data["failed"]),
         timed_out=bool(data["timed_out"]),
+        foreign=frozenset(data["foreign"]),
     )
 
 
@@ -143,16 +148,15 @@ def _suite_file(base: Base, command: str) -> Path:
 
 async def run_suite(
     bench: Bench, sandbox: Sandbox, command: str, config: Mapping[str, Any] | None = None
-) -> tuple[TestRun, bool]:
-    """One run of the project's tests, and whether it was pytest."""
+) -> TestRun:
+    """One run of the project's tests."""
     found = read_command(command)
     if len(found) == 1:
-        run = await run_pytest(bench, sandbox, found[0], options=SUITE_OPTIONS, config=config)
-        return run, True
+        return await run_tests(bench, sandbox, found[0], options=SUITE_OPTIONS, config=config)
     bench.note(command)
     result = await bench.run(sandbox, command)
     bench.output(result)
-    return TestRun(result), False
+    return TestRun(result)
 
 
 def _facts(run: TestRun, left_out: Collection[str] = ()) -> dict[str, Any]:
@@ -163,4 +167,5 @@ def _facts(run: TestRun, left_out: Collection[str] = ()) -> dict[str, Any]:
         "timed_out": run.result.timed_out,
         "passed": sorted(run.passed),
         "failed": sorted(run.failed | set(left_out)),
+        "foreign": sorted(run.foreign),
     }

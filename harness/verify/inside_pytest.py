@@ -1,65 +1,198 @@
-"""The pytest plugin that runs inside the sandbox: it reports, measures, and plants canaries.
+"""The pytest plugin that runs inside the sandbox: it reports as it goes, and plants failing tests.
 
-Nothing on the host imports it. Its text is sent into a sandbox behind a line that sets
-`CONFIG`; it must run on any Python and pytest a project brings, so it is plain and old-fashioned.
-It shares its process with the code under test and can be lied to; `harness.verify.suite` says how
-that is cross-checked.
+Nothing on the host imports it; its text is sent beside `inside_watch.py`. It must run on any Python
+and pytest a project brings, so it is plain and old-fashioned. It shares its process with the code
+under test and can be lied to; `harness.verify.suite` says how that is cross-checked.
 """
 
-# It must run where only an old Python, pytest or coverage is, so modern idiom is not asked of it.
-# ruff: noqa: ARG001, BLE001, PTH100, PTH118, PTH119, PTH120, PTH123, S110, S112, SIM105, S311, UP031
+# It must run where only an old Python or pytest is, so modern idiom is not asked of it.
+# ruff: noqa: ARG001, ARG002, BLE001, I001, PLC0415, PTH118, PTH119, PTH120, PTH123, S311, UP031
 # mypy: ignore-errors
 
-import ast
-import json
+import copy
 import os
 import random
 
 import pytest
+from ff_watch import CONFIG, Failing, Purse, Watch, blunt, chance, codes_of, heard, lines
+from ff_watch import read_tests, say
+from ff_watch import source as source_of
 
-CONFIG = globals().get("CONFIG", {})
 KINDS = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
-seen = {}
-collected = []
-tracer = None
-place = {"root": "."}
-
-if CONFIG.get("measure"):
-    try:
-        import coverage
-
-        tracer = coverage.Coverage(
-            data_file=None,
-            config_file=False,
-            include=[os.path.abspath(p) for p in CONFIG["measure"]],
-        )
-        tracer.start()
-    except Exception:  # a project's own coverage may be too old, or the files unreadable
-        tracer = None
+#: Marks under which a test may end otherwise than its code does.
+SOFT = ("skip", "skipif", "xfail", "flaky", "incremental")
+place = {}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config):
+    # Plugins are loaded, no code of the project is yet, unless a plugin is the project's own.
+    place.setdefault("watch", Watch())
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    place["root"] = str(config.rootpath)
+    # A run of pytest within a test of this one is not this one.
+    mine = heard or hasattr(config, "workerinput")
+    if not mine or "config" in place:
+        return
+    place["config"] = config
+    place.setdefault("watch", Watch())
     if CONFIG.get("canary"):
         config.option.maxfail = 0  # the canary's failure must not end the run
+    config.pluginmanager.register(Driver(config, place["watch"]), "ff_driver")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(session, config, items):
-    keep = CONFIG.get("keep")
-    if keep is not None:
-        wanted = set(keep)
-        items[:] = [item for item in items if item.nodeid in wanted]
-    drop = set(CONFIG.get("drop", ()))
-    if drop:
-        items[:] = [item for item in items if item.nodeid not in drop]
-    if CONFIG.get("canary") and items:
-        plant(session, items)
+class Driver:
+    """One session. `twins`: node id and outcome of each real test that was made to fail."""
+
+    def __init__(self, config, watch):
+        self.config = config
+        self.watch = watch
+        self.twins = []
+        self.twin, self.struck = None, False
+        self.known = {}
+        self.purse = Purse(CONFIG.get("twins", 0))
+
+    # ---------------------------------------------------------- collection
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, session, config, items):
+        keep = CONFIG.get("keep")
+        if keep is not None:
+            wanted = set(keep)
+            items[:] = [item for item in items if item.nodeid in wanted]
+        drop = set(CONFIG.get("drop", ()))
+        if drop:
+            items[:] = [item for item in items if item.nodeid not in drop]
+        if CONFIG.get("canary") and items:
+            plant(session, items)
+
+    def pytest_collection_finish(self, session):
+        collected = []
+        for item in session.items:
+            marks = [mark.name for mark in item.iter_markers()]
+            may_skip = any(m in marks for m in ("skip", "skipif", "xfail"))
+            collected.append({"id": item.nodeid, "may_skip": may_skip})
+            self.known[item.nodeid] = codes(item)
+        say("collected", collected)
+        self.look()
+
+    def pytest_collectreport(self, report):
+        if not report.failed:
+            return
+        self.say(report.nodeid or "collection", "failed", str(report.longrepr))
+        if CONFIG.get("collect") and report.nodeid.endswith(".py"):
+            path = os.path.join(str(self.config.rootpath), report.nodeid)
+            say("collected", [static(report.nodeid, *test) for test in read_tests(path)])
+
+    # -------------------------------------------------------------- running
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item, nextitem):
+        self.look(item)
+        # Neither by order nor by number can it be told which run of a test is the real one.
+        turn = chance.random() if self.fit(item) else 1
+        if turn < 0.45:
+            self.fail(item)
+        yield
+        if 0.45 <= turn < 0.75 and getattr(nextitem, "parent", None) is item.parent:
+            self.fail(item)
+
+    def fit(self, item):
+        """Whether a failing twin of the test tells something and harms nothing."""
+        if self.purse.left <= 0 or not isinstance(item, pytest.Function):
+            return False
+        if any(mark.name in SOFT for mark in item.iter_markers()):
+            return False
+        # The project's own hooks would take the twin's failure for a real one.
+        hook = getattr(item.ihook, "pytest_runtest_makereport", None)
+        return all(source_of(h.function) is None for h in hook.get_hookimpls())
+
+    def fail(self, item):
+        """The same test once more, made to fail within; no fixture is made for it."""
+        self.struck, outcome = False, self.run(item)
+        if outcome == "passed" and not self.struck:
+            self.struck, outcome = True, self.run(item)
+        if outcome is not None:
+            self.twins.append([item.nodeid, outcome])
+            say("twin", self.twins[-1])
+
+    def run(self, item):
+        from _pytest.runner import runtestprotocol
+
+        try:
+            self.twin = twin_of(item)
+        except Exception:  # made by a plugin in its own way
+            return None
+        with self.purse:
+            reports = runtestprotocol(self.twin, log=False, nextitem=item)
+        self.twin = None
+        return next((r.outcome for r in reports if r.outcome != "passed"), "passed")
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item):
+        if item is not self.twin:
+            yield
+        elif self.struck:  # tracing did not reach it
+            item._obj = blunt
+            yield
+        else:
+            with Failing(item.obj) as failing:
+                yield
+            self.struck = failing.struck
+
+    def pytest_runtest_logreport(self, report):
+        outcome = report.outcome
+        if outcome == "passed" and report.when != "call":
+            return
+        if hasattr(report, "wasxfail"):
+            outcome = "xfailed" if outcome == "skipped" else "failed"
+        self.say(report.nodeid, outcome, "" if outcome == "passed" else reason(report))
+
+    def say(self, nodeid, outcome, why):
+        say("test", {"id": nodeid, "outcome": outcome, "why": why[-600:]})
+
+    def look(self, item=None):
+        callers = list(vars(self.config.hook).values())
+        found = [getattr(caller, "get_hookimpls", list)() for caller in callers]
+        functions = [hook.function for hooks in found for hook in hooks]
+        self.watch.look(functions, whole=item is None)
+        if item is not None:
+            self.look_at(item)
+
+    def look_at(self, item):
+        for thing in (item, item.session):
+            for name in vars(thing):
+                if callable(getattr(type(thing), name, None)):
+                    self.watch.tell(["replaced %s of a test" % name, ""])
+        now = codes(item)
+        if now != self.known.get(item.nodeid, now):
+            file = source_of(item.function)
+            if file is not None:
+                self.watch.tell(["replaced the code of %s" % item.nodeid, file])
+
+    # -------------------------------------------------------------- ending
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node, error):
+        told = getattr(node, "workeroutput", {}).get("fibreflow", ((), ()))
+        for change in told[0]:
+            say("foreign", change)
+        for twin in told[1]:
+            say("twin", twin)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session, exitstatus):
+        self.look()
+        if hasattr(self.config, "workeroutput"):
+            self.config.workeroutput["fibreflow"] = [self.watch.told, self.twins]
+        say("end", {"exit": int(exitstatus), "lines": lines.found()})
 
 
 def plant(session, items):
     """One test that passes and one that fails, at places nobody can foresee."""
-    chance = random.Random(CONFIG["canary"])
+    foreseen = random.Random(CONFIG["canary"])  # workers of xdist must agree
     folder = os.path.dirname(str(items[0].path))
     path = os.path.join(folder, "test_%s.py" % CONFIG["canary"])
     good, bad = CONFIG["good"], CONFIG["bad"]
@@ -68,64 +201,32 @@ def plant(session, items):
         file.write("def %s():\n    left = 1 + 1\n    assert left == 3\n" % bad)
     module = pytest.Module.from_parent(session, path=type(items[0].path)(path))
     for item in module.collect():
-        items.insert(chance.randint(0, len(items)), item)
+        items.insert(foreseen.randint(0, len(items)), item)
 
 
-def pytest_collection_finish(session):
-    for item in session.items:
-        marks = [mark.name for mark in item.iter_markers()]
-        collected.append(
-            {"id": item.nodeid, "may_skip": any(m in marks for m in ("skip", "skipif", "xfail"))}
-        )
+def codes(item):
+    if not isinstance(item, pytest.Function):
+        return None
+    return [id(code) for code in codes_of(getattr(item, "_obj", None) or item.function)]
 
 
-def pytest_collectreport(report):
-    if report.failed:
-        note(report.nodeid or "collection", "failed", str(report.longrepr))
-        if CONFIG.get("collect") and report.nodeid.endswith(".py"):
-            read(report.nodeid)
+def twin_of(item):
+    """A second item of the same name, parent and function that asks for no fixtures."""
+    twin = copy.copy(item)
+    if item.cls is not None:
+        vars(twin).pop("_instance", None)
+        vars(twin).pop("_obj", None)
+    twin.fixturenames = []
+    twin.user_properties, twin._report_sections = [], []
+    twin.stash = pytest.Stash()
+    twin._initrequest()
+    twin.funcargs.update(dict.fromkeys(item._fixtureinfo.argnames))
+    return twin
 
 
-def read(nodeid):
-    """The tests of a module that cannot be imported (yet), from its text alone."""
-    try:
-        with open(os.path.join(place["root"], nodeid), "rb") as file:
-            tree = ast.parse(file.read(2000000))
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and is_test_class(node):
-            for inner in node.body:
-                found(inner, nodeid + "::" + node.name, node.decorator_list)
-        else:
-            found(node, nodeid, [])
-
-
-def is_test_class(node):
-    made = any(getattr(n, "name", "") == "__init__" for n in node.body)
-    bases = [ast.dump(base) for base in node.bases]
-    return any("TestCase" in b for b in bases) or (node.name.startswith("Test") and not made)
-
-
-def found(node, prefix, outer):
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return
-    if not node.name.startswith("test"):
-        return
-    marks = " ".join(ast.dump(d) for d in [*outer, *node.decorator_list])
-    if "fixture" in marks:
-        return
-    may_skip = any("'%s" % word in marks for word in ("skip", "xfail", "expectedFailure"))
-    collected.append({"id": prefix + "::" + node.name, "may_skip": may_skip, "static": True})
-
-
-def pytest_runtest_logreport(report):
-    outcome = report.outcome
-    if outcome == "passed" and report.when != "call":
-        return
-    if hasattr(report, "wasxfail"):
-        outcome = "xfailed" if outcome == "skipped" else "failed"
-    note(report.nodeid, outcome, "" if outcome == "passed" else reason(report))
+def static(nodeid, outer, name, may_skip):
+    parts = [nodeid, outer, name] if outer else [nodeid, name]
+    return {"id": "::".join(parts), "may_skip": may_skip, "static": True}
 
 
 def reason(report):
@@ -133,41 +234,3 @@ def reason(report):
     if crash is not None:
         return "%s:%s: %s" % (os.path.basename(str(crash.path)), crash.lineno, crash.message)
     return str(report.longrepr)
-
-
-def note(nodeid, outcome, why):
-    old = seen.get(nodeid)
-    if old is None or KINDS[outcome] > KINDS[old["outcome"]]:
-        seen[nodeid] = {"id": nodeid, "outcome": outcome, "why": why[-600:]}
-
-
-def lines():
-    """Executable and executed lines of the files to measure."""
-    found = {}
-    if tracer is None:
-        return found
-    try:
-        tracer.stop()
-    except Exception:  # a warning turned into an error; what was traced is there all the same
-        pass
-    for path in CONFIG["measure"]:
-        try:
-            _, statements, _, missing, _ = tracer.analysis2(os.path.abspath(path))
-            found[path] = {"statements": statements, "missing": missing}
-        except Exception:  # not parseable, or gone: then it is not measured
-            continue
-    return found
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session, exitstatus):
-    if os.environ.get("PYTEST_XDIST_WORKER"):
-        return
-    report = {
-        "exit": int(exitstatus),
-        "collected": collected,
-        "tests": list(seen.values()),
-        "lines": lines(),
-    }
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.json"), "w") as file:
-        json.dump(report, file)

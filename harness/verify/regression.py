@@ -3,13 +3,16 @@
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.ports import Base, Sandbox
 from harness.verify.bench import Bench
 from harness.verify.checks import DISHONEST, tail, timed_out
 from harness.verify.facts import Baseline, run_suite
-from harness.verify.suite import Expected, TestRun, judge, settled
+from harness.verify.suite import Expected, TestRun, judge, settled, tampered
 from harness.verify.tree import listed
+
+_TWINS = 1.0  # seconds: a suite is larger than an exam, and is watched for breaking by accident too
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,15 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
     that fails one time in many is not the patch's fault.
     """
     config = {"measure": list(measure), "drop": sorted(leave_out)}
-    run = await _once(bench, tree, before, restore, config)
-    if before.pytest is None:
+    run = await _once(bench, tree, before, restore, {**config, "twins": _TWINS})
+    if before.run is None:
         return await _by_exit(bench, tree, before, restore, run)
     if run.result.timed_out:
         return Regression(run, (), (f"the project's tests: {timed_out(run.result)}",))
     if run.reported is None and before.passed:
         return Regression(run, (), (f"the project's tests: {_no_report(run)}",))
+    if why := tampered(run, before.foreign, bench.trusted):
+        return Regression(run, (), (f"the project's tests: {DISHONEST}: {why}",))
     broken = await _missed(bench, known, before, before.passed, run)
     # Where all was green before, nothing red may be merged: not even an attempt's own tests.
     red = sorted(run.failed - set(broken)) if before.exit == 0 else []
@@ -68,9 +73,9 @@ async def _missed(
     its function's other cases, provided that none of them failed."""
     missed = sorted(passed - run.passed)
     unseen = [test for test in missed if "[" in test and test not in run.tests]
-    if not unseen or before.pytest is None:
+    if not unseen or before.run is None:
         return missed
-    wanted = await settled(bench, known, before.pytest, Expected(dict.fromkeys(unseen, False)))
+    wanted = await settled(bench, known, before.run, Expected(dict.fromkeys(unseen, False)))
     bad = {test for test, _ in judge(wanted, run)}
     return [t for t in missed if t not in unseen or t in bad or t.partition("[")[0] in bad]
 
@@ -100,13 +105,12 @@ async def _once(
     tree: Base,
     before: Baseline,
     restore: Mapping[str, Sequence[str]],
-    config: Mapping[str, Sequence[str]],
+    config: Mapping[str, Any],
 ) -> TestRun:
     async with bench.fork(tree) as sandbox:
         for commit, paths in restore.items():
             await restore_files(bench, sandbox, commit, paths)
-        run, _ = await run_suite(bench, sandbox, before.command, config)
-    return run
+        return await run_suite(bench, sandbox, before.command, config)
 
 
 async def restore_files(bench: Bench, sandbox: Sandbox, commit: str, paths: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.ports import Base, SandboxProvider
 from harness.verify import checks, lint, record
 from harness.verify.bench import Bench
-from harness.verify.checks import Checked
+from harness.verify.checks import BY_EXIT, Checked
 from harness.verify.commands import is_test_file
 from harness.verify.facts import (
     Baseline,
@@ -119,6 +119,8 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
             usable=False, acceptance=_not_run(job.feature.acceptance), problems=tree.problems
         )
     notes = _notes(job, tree)
+    known = await test_files(bench, job.base)
+    bench.trusted = frozenset(known) - set(tree.touched)
     async with _exam(bench, job, tree) as exam:
         if exam is None:
             why = "the test files of the base could not be put back over its changes"
@@ -130,6 +132,7 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
     if all(c.passed for c in found.acceptance):
         found = await _widen(bench, job, tree, found, done)
     seconds = _seconds(found)
+    notes += tuple(f"{c.name}: {c.detail}" for c in found.acceptance if c.detail == BY_EXIT)
     problems = (*found.problems, *_failures(found.acceptance), *notes)
     return replace(found, seconds=seconds, problems=problems)
 

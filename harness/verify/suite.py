@@ -1,9 +1,16 @@
-"""Runs pytest in a sandbox and says, from outside, what it ran.
+"""Runs pytest or unittest in a sandbox and says, from outside, what it ran.
 
-The report is written by our plugin in the process that also runs hostile code, so it is believed
-only as far as three things agree: the report, the exit status of the process, and what became of
-a canary (one passing and one failing test of unforeseeable name and place). A determined forger
-who reads the plugin's memory can still lie; one who skips, exits early or writes reports cannot.
+The report comes from our driver in the process that also runs hostile code, so it is believed only
+as far as these agree:
+
+- the report, a pipe of which nothing can be taken back, and the exit status of the process;
+- a canary: one passing and one failing test of unforeseeable name and place;
+- twins: real tests run a second time under their own names, made to fail from within their own
+  frames, so that no test can be spared or favoured by its name, its code or its order;
+- the functions and plugins that decide over tests, which must be those of a run on the base.
+
+Who skips, exits early, writes reports, replaces functions or adds plugins is found out. A forger
+who reads this source, finds the driver in memory and mends it there can still lie.
 """
 
 import functools
@@ -11,41 +18,53 @@ import hashlib
 import json
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, ExecResult, Sandbox
 from harness.verify.bench import Bench
-from harness.verify.commands import PytestCommand
+from harness.verify.commands import TestCommand
+from harness.verify.patch import shown
 from harness.verify.shared import once
+from harness.verify.tree import listed
 
 _MAX_REPORT = 16_000_000  # bytes; ten thousand tests fill about two million
 
-#: The plugin comes by standard input and the report leaves by standard output, so that one run
-#: is one command; what the tests print goes to standard error. Tests do not inherit either.
+#: The drivers come by standard input and the report leaves by standard output, so that one run
+#: is one command; what the tests print goes to standard error. The driver takes the report's
+#: descriptor, 9, to where no test inherits it.
 _SCRIPT = """
 d=$(mktemp -d) || exit 125
+head -c {size} > "$d/ff_watch.py"
 cat > "$d/{module}.py"
 export PYTHONPATH="$d${{PYTHONPATH:+:$PYTHONPATH}}"
-export PYTEST_ADDOPTS="${{PYTEST_ADDOPTS-}} -p {module} -o cache_dir=$d/cache {options}"
-exec 3>&1 1>&2
-( eval {command} ) 3>&- </dev/null
-code=$?
-[ -f "$d/report.json" ] && cat "$d/report.json" >&3
-exit $code
+{addopts}
+exec 9>&1 1>&2
+FIBREFLOW_REPORT=9
+export FIBREFLOW_REPORT
+eval {command} </dev/null
 """
+_ADDOPTS = (
+    'export PYTEST_ADDOPTS="${{PYTEST_ADDOPTS-}} -p {module} -o cache_dir=$d/cache {options}"'
+)
+
+#: Seconds that failing twins of real tests may take in one run.
+TWINS = 3.0
+_ORDER = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """What the base says a command must run. `tests`: node id -> may it be skipped. An id in
-    `static` was read from the text and stands for all its parametrised cases.
+    `static` was read from the text and stands for all its parametrised cases. `foreign`: what
+    the project itself adds to or replaces in the tool.
     """
 
     tests: Mapping[str, bool] = field(default_factory=dict)
     static: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +83,10 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class TestRun:
-    """One run of pytest. `tests`: node id -> (outcome, why); `lines`: path -> (executable,
+    """One run of a tool. `tests`: test id -> (outcome, why); `lines`: path -> (executable,
     missing). `reported` is None when no report was left, else the exit status it states.
+    `foreign`: changes to the tool -> the project's file that made them, "" when not known.
+    `twins`: (test id, outcome) of real tests that were made to fail.
     """
 
     __test__ = False  # pytest would take it for a test class
@@ -75,6 +96,8 @@ class TestRun:
     tests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     collected: Expected = field(default_factory=Expected)
     lines: Mapping[str, tuple[frozenset[int], frozenset[int]]] = field(default_factory=dict)
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    twins: tuple[tuple[str, str], ...] = ()
 
     @property
     def passed(self) -> frozenset[str]:
@@ -93,38 +116,44 @@ class TestRun:
 
 
 @functools.cache
-def _plugin() -> bytes:
-    return Path(__file__).with_name("inside_pytest.py").read_bytes()
+def _inside(name: str) -> bytes:
+    return Path(__file__).with_name(f"inside_{name}.py").read_bytes()
 
 
-async def run_pytest(
+async def run_tests(
     bench: Bench,
     sandbox: Sandbox,
-    command: PytestCommand,
+    command: TestCommand,
     *,
     options: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
 ) -> TestRun:
-    """Run it once. `config` is the plugin's: canary, keep and drop (node ids), measure (paths),
-    collect."""
+    """Run it once. `options` are pytest's; `config` is the driver's: canary, twins (seconds), keep
+    and drop (test ids), measure (paths), collect."""
     module = f"ff_{secrets.token_hex(5)}"
+    literal = json.dumps(json.dumps({**(config or {}), "work": sandbox.workdir}))
+    watch = f"import json\nCONFIG = json.loads({literal})\n".encode() + _inside("watch")
     root = [] if command.moves else [f"--rootdir={sandbox.workdir}"]
+    addopts = _ADDOPTS.format(module=module, options=shlex.join([*root, *options]))
     script = _SCRIPT.format(
+        size=len(watch),
         module=module,
-        options=shlex.join([*root, *options]),
-        # In front of a value that the command itself gives to the same variables.
-        command=shlex.quote(
-            command.line.replace("PYTHONPATH=", 'PYTHONPATH="$d":').replace(
-                "PYTEST_ADDOPTS=", 'PYTEST_ADDOPTS="$PYTEST_ADDOPTS "'
-            )
-        ),
+        addopts=addopts if command.tool == "pytest" else "",
+        command=shlex.quote(_with_driver(command, module)),
     )
-    literal = json.dumps(json.dumps(dict(config or {})))
-    head = f"import json\nCONFIG = json.loads({literal})\n"
-    result = await bench.run(sandbox, script, stdin=head.encode() + _plugin(), limit=_MAX_REPORT)
+    stdin = watch + _inside(command.tool)
+    result = await bench.run(sandbox, script, stdin=stdin, limit=_MAX_REPORT)
     bench.note(f"{command.line} {' '.join(options)}".rstrip())
     bench.output(_without_report(result))
     return _read(result)
+
+
+def _with_driver(command: TestCommand, module: str) -> str:
+    """Ours in front of a value that the command itself gives to the same variables."""
+    line = command.line.replace("PYTHONPATH=", 'PYTHONPATH="$d":')
+    if command.tool == "unittest":
+        return line.replace(" -m unittest", f" -m {module}", 1)
+    return line.replace("PYTEST_ADDOPTS=", 'PYTEST_ADDOPTS="$PYTEST_ADDOPTS "')
 
 
 def _without_report(result: ExecResult) -> ExecResult:
@@ -134,47 +163,67 @@ def _without_report(result: ExecResult) -> ExecResult:
 
 
 def _read(result: ExecResult) -> TestRun:
-    """Hostile JSON: whatever has not the expected shape is no report at all."""
+    """Hostile JSON: whatever has not the expected shape is no report at all, and so is one that
+    goes on after its end."""
     try:
-        data = json.loads(result.out)
+        said = [json.loads(line) for line in result.out.splitlines()]
+        ends = [data for kind, data in said if kind == "end"]
+        tests: dict[str, tuple[str, str]] = {}
+        for test in (data for kind, data in said if kind == "test"):
+            _add(tests, str(test["id"]), str(test["outcome"]), str(test["why"]))
+        collected = [t for kind, data in said if kind == "collected" for t in data]
+        complete = len(ends) == 1 and said[-1][0] == "end"
+        lines = ends[0]["lines"] if complete else {}
         return TestRun(
             result=result,
-            reported=int(data["exit"]),
-            tests={str(t["id"]): (str(t["outcome"]), str(t["why"])) for t in data["tests"]},
+            reported=int(ends[0]["exit"]) if complete else None,
+            tests=tests,
             collected=Expected(
-                {str(t["id"]): bool(t["may_skip"]) for t in data["collected"]},
-                frozenset(str(t["id"]) for t in data["collected"] if t.get("static")),
+                {str(t["id"]): bool(t["may_skip"]) for t in collected},
+                frozenset(str(t["id"]) for t in collected if t.get("static")),
             ),
             lines={
                 str(path): (frozenset(map(int, v["statements"])), frozenset(map(int, v["missing"])))
-                for path, v in data["lines"].items()
+                for path, v in lines.items()
             },
+            foreign={str(what): str(file) for kind, (what, file) in _only(said, "foreign")},
+            twins=tuple((str(test), str(end)) for kind, (test, end) in _only(said, "twin")),
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return TestRun(result)
+
+
+def _only(said: list[Any], kind: str) -> list[Any]:
+    return [line for line in said if line[0] == kind]
+
+
+def _add(tests: dict[str, tuple[str, str]], test: str, outcome: str, why: str) -> None:
+    """What was said of a test before is only ever made worse."""
+    if test not in tests or _ORDER[outcome] > _ORDER[tests[test][0]]:
+        tests[test] = (outcome, why)
 
 
 # ------------------------------------------------------------ facts of a base
 
 
-async def expected(bench: Bench, base: Base, command: PytestCommand, *, turn: int = 1) -> Expected:
+async def expected(bench: Bench, base: Base, command: TestCommand, *, turn: int = 1) -> Expected:
     """What `command` runs by the base's own files, collected once per base and `turn`."""
 
     async def collect() -> dict[str, Any]:
         async with bench.fork(base) as sandbox:
-            run = await run_pytest(
+            run = await run_tests(
                 bench, sandbox, command, options=("--collect-only",), config={"collect": True}
             )
         found = run.collected
         static = [i for i in found.static if _selected(i, command)]
         tests = {i: s for i, s in found.tests.items() if i not in found.static or i in static}
-        return {"tests": tests, "static": static}
+        return {"tests": tests, "static": static, "foreign": sorted(run.foreign)}
 
     data = await once(base.folder / f"collect{turn}-{name_of(command.line)}.json", collect)
-    return Expected(data["tests"], frozenset(data["static"]))
+    return Expected(data["tests"], frozenset(data["static"]), frozenset(data["foreign"]))
 
 
-async def settled(bench: Bench, base: Base, command: PytestCommand, wanted: Expected) -> Expected:
+async def settled(bench: Bench, base: Base, command: TestCommand, wanted: Expected) -> Expected:
     """`wanted` without ids that change from run to run, such as those made of an address.
 
     Asked for when an expected test did not run: ids that a second collection on the base does
@@ -186,21 +235,30 @@ async def settled(bench: Bench, base: Base, command: PytestCommand, wanted: Expe
         return wanted
     tests = {test: skip for test, skip in wanted.tests.items() if test not in loose}
     functions = {test.partition("[")[0]: wanted.tests[test] for test in loose}
-    return Expected({**tests, **functions}, wanted.static | frozenset(functions))
+    static = wanted.static | frozenset(functions)
+    return Expected({**tests, **functions}, static, wanted.foreign)
 
 
-def _selected(test: str, command: PytestCommand) -> bool:
+def _selected(test: str, command: TestCommand) -> bool:
     """Whether a test known from its text alone is surely among what the command chooses."""
     if command.filtered:
         return False
     wanted = [c.partition("[")[0].removeprefix("./") for c in command.chosen]
-    return not wanted or any(test == w or test.startswith(f"{w}::") for w in wanted)
+    if command.tool == "unittest":
+        wanted = [w.removesuffix(".py").replace("/", ".") for w in wanted]
+    return not wanted or any(test == w or test.startswith((f"{w}::", f"{w}.")) for w in wanted)
 
 
 def name_of(line: str) -> str:
     """A file name for what is known about one command; another after the plugin changed,
     because bases are kept across versions of this program."""
-    known = line.encode("utf-8", "surrogateescape") + b"\0" + _plugin()
+    known = (
+        line.encode("utf-8", "surrogateescape")
+        + b"\0"
+        + _inside("watch")
+        + _inside("pytest")
+        + _inside("unittest")
+    )
     return hashlib.sha256(known).hexdigest()[:16]
 
 
@@ -222,3 +280,19 @@ def judge(wanted: Expected, run: TestRun) -> list[tuple[str, str]]:
             outcome, why = run.tests[case]
             bad.append((case, why if outcome == "failed" else f"was {outcome}"))
     return bad
+
+
+def tampered(run: TestRun, allowed: Collection[str], trusted: Collection[str] | None) -> str:
+    """How `run` was interfered with, in words, empty when it was not.
+
+    `allowed`: changes to the tool that a run on the base shows too; `trusted` as in `Bench`.
+    """
+    lucky = [test for test, outcome in run.twins if outcome == "passed"]
+    if lucky:
+        return f"a failing twin of {shown(lucky[0])} was reported as passed"
+    strange = [
+        f"{what} ({file})" if file and file not in what else what
+        for what, file in run.foreign.items()
+        if trusted is not None and what not in allowed and file not in trusted
+    ]
+    return f"something of the project decides over the tests: {listed(strange)}" if strange else ""

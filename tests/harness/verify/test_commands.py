@@ -38,7 +38,7 @@ def test_a_run_whose_status_is_not_the_lines(line: str) -> None:
         "true",
         "make test",
         "echo pytest",
-        "python -m unittest",
+        "python -I -m unittest",
         "python -I -m pytest",
         "python -m pytest_benchmark",
         "cat tests/pytest",
@@ -50,6 +50,21 @@ def test_a_run_whose_status_is_not_the_lines(line: str) -> None:
 )
 def test_what_is_decided_by_exit_status_alone(line: str) -> None:
     assert read_command(line) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [
+        ("python -m unittest", ()),
+        ("A=1 python3.12 -W error -m unittest -v tests.test_a tests/test_b.py", None),
+        ("python -m unittest discover -s tests", ()),
+    ],
+)
+def test_unittest_runs(line: str, chosen: tuple[str, ...] | None) -> None:
+    (run,) = read_command(line)
+    assert run.tool == "unittest"
+    assert run.strict
+    assert run.chosen == (("tests.test_a", "tests/test_b.py") if chosen is None else chosen)
 
 
 def test_two_runs_are_taken_apart() -> None:

@@ -1,0 +1,327 @@
+"""Product code that knows this source and lies to the test runner from within. None may pass."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.harness.verify.conftest import FILES, RIGHT, Edits, Field
+
+pytestmark = pytest.mark.isolation
+
+WRONG = "def total(prices):\n    return 0\n"
+UNREPORTED = "the test run does not report what it ran"
+
+#: Each spares tests that it does not know by name, as the planted ones.
+KNOWN = "KNOWN = 'test_total.py'\n"
+PLUGIN = (
+    "import pytest\n\n\n@pytest.hookimpl(hookwrapper=True)\n"
+    "def pytest_runtest_makereport(item, call):\n"
+    "    o = yield\n    rep = o.get_result()\n"
+    "    if 'test_total' in rep.nodeid:\n        rep.outcome, rep.longrepr = 'passed', None\n"
+)
+FIND_CONFIG = (
+    "import sys\n\nframe = sys._getframe()\n"
+    "while frame and 'config' not in frame.f_locals:\n    frame = frame.f_back\n"
+    "session = None\nother = sys._getframe()\n"
+    "while other and 'session' not in other.f_locals:\n    other = other.f_back\n"
+    "config = frame.f_locals['config'] if frame else other.f_locals['session'].config\n"
+)
+IN_PYTEST = {
+    "runtest": (
+        "import _pytest.python as p\n\nold = p.Function.runtest\n"
+        "def runtest(self):\n    if KNOWN not in self.nodeid:\n        old(self)\n"
+        "p.Function.runtest = runtest\n"
+    ),
+    "code of runtest": (
+        "import _pytest.python as p\n\n"
+        "def runtest(self):\n    if 'test_total' not in self.nodeid:\n"
+        "        self.ihook.pytest_pyfunc_call(pyfuncitem=self)\n"
+        "p.Function.runtest.__code__ = runtest.__code__\n"
+    ),
+    "built-in function in place of runtest": (
+        "import _pytest.python as p\n\np.Function.runtest = id\n"
+    ),
+    "pyfunc_call": (
+        "import gc, pluggy\n\nfor o in gc.get_objects():\n"
+        "    if isinstance(o, pluggy.HookImpl) and o.function.__name__ == 'pytest_pyfunc_call':\n"
+        "        def call(pyfuncitem, old=o.function):\n"
+        "            return True if KNOWN in pyfuncitem.nodeid else old(pyfuncitem)\n"
+        "        if o.argnames == ('pyfuncitem',):\n            o.function = call\n"
+    ),
+    "reports": (
+        "import _pytest.reports as r\n\nold = r.TestReport.__init__\n"
+        "def made(self, nodeid, location, keywords, outcome, longrepr, when, *a, **k):\n"
+        "    if KNOWN in nodeid:\n        outcome, longrepr = 'passed', None\n"
+        "    old(self, nodeid, location, keywords, outcome, longrepr, when, *a, **k)\n"
+        "r.TestReport.__init__ = made\n"
+    ),
+    "report made from an item": (
+        "import _pytest.reports as r\n\nold = r.TestReport.from_item_and_call.__func__\n"
+        "def made(cls, item, call):\n    if KNOWN in item.nodeid:\n        call.excinfo = None\n"
+        "    return old(cls, item, call)\n"
+        "r.TestReport.from_item_and_call = classmethod(made)\n"
+    ),
+    "runner's calls": (
+        "import _pytest.runner as r\n\nold = r.call_and_report\n"
+        "def made(item, when, log=True, **k):\n"
+        "    if when == 'call' and KNOWN in item.nodeid:\n        item.runtest = lambda: None\n"
+        "    return old(item, when, log, **k)\n"
+        "r.call_and_report = made\n"
+    ),
+    "calling of hooks": (
+        "import gc, pluggy\n\n"
+        "pm = [o for o in gc.get_objects() if isinstance(o, pluggy.PluginManager)][0]\n"
+        "old = pm._inner_hookexec\n"
+        "def execute(name, methods, kwargs, first):\n"
+        "    if name == 'pytest_pyfunc_call' and KNOWN in kwargs['pyfuncitem'].nodeid:\n"
+        "        return True\n"
+        "    return old(name, methods, kwargs, first)\n"
+        "pm._inner_hookexec = execute\n"
+    ),
+    "plugin registered": (
+        FIND_CONFIG + "import types\n" + PLUGIN + "plugin = types.ModuleType('evil')\n"
+        "plugin.pytest_runtest_makereport = pytest_runtest_makereport\n"
+        "config.pluginmanager.register(plugin)\n"
+    ),
+    "items changed one by one": (
+        FIND_CONFIG + "import _pytest.main\n"
+        "class Mine:\n    def pytest_collection_finish(self, session):\n"
+        "        for item in session.items:\n            if KNOWN in item.nodeid:\n"
+        "                item.runtest = lambda: None\n"
+        "config.pluginmanager.register(Mine())\n"
+    ),
+    "exam emptied while it runs": (
+        "import sys\n\n\ndef total(prices):\n"
+        "    for name, module in list(sys.modules.items()):\n"
+        "        if name.endswith('test_total'):\n"
+        "            for key, value in vars(module).items():\n"
+        "                if key.startswith('test_'):\n"
+        "                    count = value.__code__.co_argcount\n"
+        "                    made = eval('lambda %s: None' % ','.join('abc'[:count]))\n"
+        "                    value.__code__ = made.__code__\n"
+        "            module.TestBad.test_text = lambda self: None\n"
+        "    return sum(prices) if prices else 0\n"
+    ),
+    "tests left by name": (
+        "import sys\n\n"
+        "def see(frame, event, arg):\n"
+        "    if frame.f_code.co_filename.endswith(KNOWN):\n        frame.f_trace_lines = False\n"
+        "sys.setprofile(see)\n"
+    ),
+    "report mended at the end": (
+        "import atexit, glob, json, os, sys\n\n"
+        "def mend():\n"
+        "    for place in sys.path:\n"
+        "        for path in glob.glob(os.path.join(place, 'report.json')):\n"
+        "            with open(path) as f:\n                data = json.load(f)\n"
+        "            for test in data['tests']:\n                if KNOWN in test['id']:\n"
+        "                    test['outcome'] = 'passed'\n"
+        "            with open(path, 'w') as f:\n                json.dump(data, f)\n"
+        "    os._exit(0)\n"
+        "atexit.register(mend)\n"
+    ),
+    "report written beside": (
+        "import json, os\n\n"
+        "ids = ['test_empty', 'test_sum[1]', 'test_sum[2]', 'test_sum[3]', 'TestBad::test_text']\n"
+        "for name in os.listdir('/proc/self/fd'):\n"
+        "    if int(name) > 2:\n"
+        "        for i in ids:\n"
+        "            test = {'id': 'tests/test_total.py::' + i, 'outcome': 'passed', 'why': ''}\n"
+        "            try:\n"
+        "                os.write(int(name), json.dumps(['test', test]).encode() + b'\\n')\n"
+        "            except OSError:\n                pass\n"
+    ),
+    "report ended early": (
+        "import json, os\n\n"
+        "ids = ['test_empty', 'test_sum[1]', 'test_sum[2]', 'test_sum[3]', 'TestBad::test_text']\n"
+        "said = [['test', {'id': 'tests/test_total.py::' + i, 'outcome': 'passed', 'why': ''}]\n"
+        "        for i in ids] + [['end', {'exit': 0, 'lines': {}}]]\n"
+        "for name in os.listdir('/proc/self/fd'):\n"
+        "    try:\n"
+        "        for line in said:\n"
+        "            os.write(int(name), json.dumps(line).encode() + b'\\n')\n"
+        "    except OSError:\n        pass\n"
+        "os._exit(0)\n"
+    ),
+    "assertion errors": (
+        "import builtins\n\nclass Never(Exception):\n    pass\n\nbuiltins.AssertionError = Never\n"
+    ),
+}
+
+
+async def refused(field: Field, edits: Edits, *told: str) -> None:
+    found = await field.judge(edits)
+    assert not found.passed, field.log
+    words = "\n".join([*found.problems, *(c.detail for c in found.acceptance)])
+    for part in told:
+        assert part in words, (words, field.log)
+
+
+@pytest.mark.parametrize("name", list(IN_PYTEST))
+async def test_pytest_changed_from_within(field: Field, name: str) -> None:
+    await refused(field, {"shop/total.py": KNOWN + IN_PYTEST[name] + WRONG})
+
+
+@pytest.mark.parametrize("name", ["runtest", "reports", "plugin registered", "calling of hooks"])
+async def test_what_interferes_is_named(field: Field, name: str) -> None:
+    """Even where the code is right: who bends the runner is not believed."""
+    await refused(field, {"shop/total.py": KNOWN + IN_PYTEST[name] + RIGHT}, UNREPORTED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ('[tool.pytest.ini_options]\naddopts = "-p shop.plug"\n', "pyproject.toml"),
+        ('[tool.pytest.ini_options]\naddopts = ["-pshop.plug"]\n', "pyproject.toml"),
+        ("[pytest]\naddopts = -p shop.plug\n", "tox.ini"),
+        ("[tool:pytest]\naddopts = -p shop.plug\n", "setup.cfg"),
+    ],
+)
+async def test_plugins_named_in_settings(field: Field, settings: str, name: str) -> None:
+    await refused(field, {"shop/total.py": WRONG, "shop/plug.py": PLUGIN, name: settings})
+
+
+async def test_a_plugin_by_entry_point(field: Field) -> None:
+    edits: Edits = {
+        "shop/total.py": WRONG,
+        "evil.py": PLUGIN,
+        "evil-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: evil\nVersion: 1\n",
+        "evil-1.dist-info/entry_points.txt": "[pytest11]\nevil = evil\n",
+    }
+    await refused(field, edits, "changes protected files")
+
+
+async def test_regressions_forged_in_the_projects_tests(field: Field) -> None:
+    """The acceptance is honest; a test that passed is broken and reported as passed."""
+    forged = IN_PYTEST["runtest"].replace("KNOWN", "'test_price'")
+    found = await field.judge(
+        {"shop/total.py": RIGHT, "shop/price.py": forged + "def net(gross):\n    return 7\n"}
+    )
+    assert not found.usable, field.log
+    assert UNREPORTED in found.problems[0]
+
+
+# ------------------------------------------------------------------- unittest
+
+EXAM = (
+    "import unittest\n\nfrom shop.total import total\n\n\n"
+    "class TotalTest(unittest.TestCase):\n"
+    "    @classmethod\n    def setUpClass(cls):\n        cls.prices = [5, 5]\n\n"
+    "    def setUp(self):\n        self.many = 2\n\n"
+    "    def test_sum(self):\n        self.assertEqual(total(self.prices), 5 * self.many)\n\n"
+    "    def test_empty(self):\n        self.assertEqual(total([]), 0)\n\n"
+    "    def test_each(self):\n        for n in range(3):\n            with self.subTest(n=n):\n"
+    "                self.assertEqual(total([1] * n), n)\n\n"
+    "    @unittest.skip('later')\n    def test_later(self):\n        self.fail()\n\n"
+    "    @unittest.expectedFailure\n    def test_known(self):\n        self.fail()\n"
+)
+OTHER = (
+    "import unittest\n\nfrom shop.price import net\n\n\nclass PriceTest(unittest.TestCase):\n"
+    "    def test_net(self):\n        self.assertEqual(net(119), 100)\n"
+)
+CASES = {
+    "shop/__init__.py": "",
+    "shop/price.py": FILES["shop/price.py"],
+    "tests/__init__.py": "",
+    "tests/test_total.py": EXAM,
+    "tests/test_price.py": OTHER,
+}
+SUMMARY = "Ran 5 tests in 0.001s\\n\\nOK\\n"
+IN_UNITTEST = {
+    "summary and exit": f"import os\n\nos.write(2, b'{SUMMARY}')\nos._exit(0)\n",
+    "summary at exit": (
+        f"import atexit, os\n\natexit.register(lambda: (os.write(2, b'{SUMMARY}'), os._exit(0)))\n"
+    ),
+    "case that is not run": (
+        "import unittest\n\nold = unittest.TestCase.run\n"
+        "def run(self, result=None):\n"
+        "    if 'TotalTest' in self.id():\n        result.startTest(self)\n"
+        "        result.addSuccess(self)\n        return result\n"
+        "    return old(self, result)\n"
+        "unittest.TestCase.run = run\n"
+    ),
+    "methods that are not called": (
+        "import unittest\n\nold = unittest.TestCase._callTestMethod\n"
+        "def call(self, method):\n    if 'TotalTest' not in self.id():\n        old(self, method)\n"
+        "unittest.TestCase._callTestMethod = call\n"
+    ),
+    "assertions": (
+        "import unittest\n\nunittest.TestCase.assertEqual = lambda *a, **k: None\n"
+        "unittest.TestCase._getAssertEqualityFunc = lambda *a, **k: print\n"
+    ),
+    "results": (
+        "import unittest\n\n"
+        "unittest.TestResult.wasSuccessful = lambda self: True\n"
+        "def forgiven(self, test, err):\n    self.addSuccess(test)\n"
+        "import gc\n"
+        "for o in gc.get_objects():\n"
+        "    if isinstance(o, type) and issubclass(o, unittest.TestResult):\n"
+        "        o.addFailure = o.addError = forgiven\n"
+        "        o.addSubTest = lambda *a: None\n"
+    ),
+    "loader that loads nothing": (
+        "import unittest\n\n"
+        "unittest.TestLoader.loadTestsFromModule = lambda *a, **k: unittest.TestSuite()\n"
+    ),
+    "skipped": "import unittest\n\nraise unittest.SkipTest('not here')\n",
+    "exit": "raise SystemExit(0)\n",
+}
+
+
+def by_unittest(field: Field, command: str = "python -m unittest tests.test_total") -> None:
+    field.start(CASES)
+    field.feature = replace(field.feature, acceptance=(command,))
+    field.project = replace(field.project, test="python -m unittest discover -s tests -t .")
+
+
+@pytest.mark.parametrize("name", list(IN_UNITTEST))
+async def test_unittest_changed_from_within(field: Field, name: str) -> None:
+    by_unittest(field)
+    await refused(field, {"shop/total.py": IN_UNITTEST[name] + WRONG})
+
+
+@pytest.mark.parametrize("name", ["case that is not run", "methods that are not called", "results"])
+async def test_what_interferes_with_unittest_is_named(field: Field, name: str) -> None:
+    by_unittest(field)
+    await refused(field, {"shop/total.py": IN_UNITTEST[name] + RIGHT}, UNREPORTED)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m unittest tests.test_total",
+        "python -m unittest -v tests/test_total.py",
+        "python3 -m unittest discover -s tests -t .",
+        "python -m unittest",
+        "PYTHONPATH=. python -m unittest -f -b tests.test_total.TotalTest.test_sum",
+        "cd tests && PYTHONPATH=.. python -m unittest test_total",
+        "python -m unittest -k sum tests.test_total",
+        "python -m unittest tests.test_total && python -m pytest -q tests/test_total.py",
+    ],
+)
+async def test_unittest_meant_well(field: Field, command: str) -> None:
+    by_unittest(field, command)
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.passed, (found, field.log)
+    assert found.coverage == 1.0
+    assert found.problems == ()
+    wrong = await field.judge({"shop/total.py": WRONG})
+    assert not wrong.passed
+    assert "TotalTest.test_" in wrong.problems[0]
+
+
+async def test_a_red_unittest_suite_is_watched_test_by_test(field: Field) -> None:
+    """The exam of the feature makes the suite red before; what passed must pass still."""
+    by_unittest(field)
+    found = await field.judge(
+        {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return 0\n"}
+    )
+    assert not found.usable
+    assert found.regressions == ("tests.test_price.PriceTest.test_net",)
+
+
+async def test_what_only_its_exit_status_tells_is_said(field: Field) -> None:
+    field.feature = replace(field.feature, acceptance=("python -c 'import shop.total'",))
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.passed
+    assert any("judged by its exit status alone" in p for p in found.problems)
