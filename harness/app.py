@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import inputs, play, routing, run_file, sandboxes
 from harness.flags import RunOptions
+from harness.git import Repository
 from harness.inputs import Target
 from harness.ports import Model
 from harness.progress import Progress
@@ -19,7 +22,7 @@ from harness.record.clock import SystemClock
 from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
 from harness.routing import Router
-from harness.run_file import RunFile
+from harness.run_file import RunFile, Standing
 from harness.services import Bases, Services, Settings
 from orchestrator import events, forecast, model_router, report, routing_odds, state
 from orchestrator.acceptance import protected_globs
@@ -54,44 +57,49 @@ def start(options: RunOptions, resume: str | None = None) -> int:
         from harness import dry_run  # noqa: PLC0415 - a run does not need it
 
         return asyncio.run(dry_run.show(given, workspace, options))
-    # All that can be refused is refused before anything is created, the lock's folder included.
-    asyncio.run(inputs.preview(given, workspace.root, options))
     routing.read_rules(workspace.root)
-    model = choose_model(given, workspace, options)
-    with workspace.lock():
-        return asyncio.run(_start(given, workspace, options, model, resume))
+    return asyncio.run(_start(given, workspace, options, resume))
 
 
 async def _start(
-    given: FeatureList,
-    workspace: Workspace,
-    options: RunOptions,
-    model: Model,
-    resume: str | None,
+    given: FeatureList, workspace: Workspace, options: RunOptions, resume: str | None
 ) -> int:
-    target = await inputs.open_target(given, workspace.root, create=True)
-    inputs.write_passes(options.features, given, target.integrated)
-    digest = inputs.digest(given, options, target.repository.path)
-    unfinished = workspace.find_unfinished(digest)
-    if resume is not None and (unfinished is None or unfinished.id != resume):
-        raise InputError(
-            f"{resume} was begun with another feature list: {options.features} has changed since; "
-            "bring it back to go on, or begin anew with `fibreflow run` (what is merged stays so)"
-        )
-    if unfinished is None:
-        held = run_file.held(given, workspace, options, target, digest)
-        if not run_file.work_is_left(given, target, held):
-            return play.nothing_to_do(given, held, target, as_json=options.screen == "json")
-        run = new_run_id(SystemClock().now(), secrets.token_hex(2))
-        file = RunFile.first(digest, options, target, held)
-        file.store(workspace.run_file(run))
-    else:
-        run = unfinished.id
-        file = RunFile.load(workspace.run_file(run))
-    workers = inputs.workers(options, live=model.source == "live")
-    settings = settings_of(run, given, options, workers=workers)
-    opened = Opened(given, workspace, options, target, model, settings)
-    return await _play(opened, file, resumed=unfinished is not None)
+    # All that can be refused is refused before anything is created, the lock's folder included.
+    seen = (await inputs.preview(given, workspace.root, options)).target
+    idle = seen is not None and run_file.standing(given, workspace, options, seen).idle
+    model = None if idle else choose_model(given, workspace, options)
+    with workspace.lock():
+        target = await inputs.settle(given, workspace.root, seen)
+        inputs.write_passes(options.features, given, target.integrated)
+        now = run_file.standing(given, workspace, options, target)
+        if resume is not None and (now.unfinished is None or now.unfinished.id != resume):
+            raise InputError(
+                f"{resume} was begun with another feature list: {options.features} has changed "
+                "since; bring it back to go on, or begin anew with `fibreflow run` (what is "
+                "merged stays so)"
+            )
+        if now.idle:
+            as_json = options.screen == "json"
+            return play.nothing_to_do(given, workspace, now, target, as_json=as_json)
+        model = model or choose_model(given, workspace, options)
+        run, file = _run_of(workspace, options, target, now)
+        workers = inputs.workers(options, live=model.source == "live")
+        settings = settings_of(run, given, options, workers=workers)
+        opened = Opened(given, workspace, options, target, model, settings)
+        return await _play(opened, file, resumed=now.unfinished is not None)
+
+
+def _run_of(
+    workspace: Workspace, options: RunOptions, target: Target, now: Standing
+) -> tuple[str, RunFile]:
+    """The run to continue, or a new one, and what it was begun with."""
+    if now.unfinished is not None:
+        run = now.unfinished.id
+        return run, RunFile.load(workspace.run_file(run))
+    run = new_run_id(SystemClock().now(), secrets.token_hex(2))
+    file = RunFile.first(options, target, now)
+    file.store(workspace.run_file(run))
+    return run, file
 
 
 def settings_of(run: str, given: FeatureList, options: RunOptions, *, workers: int) -> Settings:
@@ -133,13 +141,13 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
         finally:
             journal.close()
             built = report.build(screen.state)
-            _store_report(workspace, run, built)
+            store_report(workspace.run_folder(run), built)
         screen.finish(built)
     return code
 
 
-def _store_report(workspace: Workspace, run: str, built: report.Report) -> None:
-    folder = workspace.run_folder(run)
+def store_report(folder: Path, built: report.Report) -> None:
+    """`report.json` and `report.md` in a run's folder."""
     files.replace_json(folder / "report.json", report.to_json(built))
     files.replace(folder / "report.md", report.to_markdown(built))
 
@@ -174,8 +182,12 @@ def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool)
         journal.write(events.WarningGiven(message=text))
     for id_, end in file.held.items():
         if end == "review":
+            attempt, since = file.waiting.get(id_, ("", ""))
+            why = f"waits for a person since run {since}" if since else "waits for a person"
             journal.write(
-                events.ReviewRequested(feature=id_, reasons=("waits for a person since before",))
+                events.ReviewRequested(
+                    feature=id_, attempt=attempt or None, reasons=(why,), since=since
+                )
             )
 
 
@@ -215,13 +227,17 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
 
     given, workspace, target = opened.given, opened.workspace, opened.target
     settings, clock = opened.settings, SystemClock()
+    scratch = workspace.run_folder(settings.run) / ".scratch"
+    await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
+    scratch.mkdir()
+    repository = Repository(target.repository.path, scratch)
 
     def protected(feature: Feature) -> tuple[str, ...]:
         return protected_globs(given, feature, existing_files=target.files)
 
     async def refresh_passes() -> None:
-        head = await target.repository.head_name(target.branch)
-        integrated = await target.repository.integrated(head or target.base)
+        head = await repository.head_name(target.branch)
+        integrated = await repository.integrated(head or target.base)
         try:
             inputs.write_passes(opened.options.features, given, integrated)
         except (InputError, OSError) as error:
@@ -240,24 +256,24 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)
         stack.push_async_callback(opened.model.close)
-        bases = Bases(provider, target.repository, given.project)
+        bases = Bases(provider, repository, given.project, journal, clock)
         router = await asyncio.to_thread(_router, opened, purse, journal)
         yield Services(
             settings=settings,
             workspace=workspace,
             features=given,
-            repository=target.repository,
+            repository=repository,
             protected=protected,
             provider=provider,
             bases=bases,
             model=opened.model,
             agent=BuiltinAgent(opened.model, clock, purse=purse),
             checker=PatchChecker(
-                given, workspace, settings.run, target.repository, provider, bases, protected
+                given, workspace, settings.run, repository, provider, bases, protected
             ),
             journal=journal,
             commands=commands,
-            integrator=Integrator(target.repository, target.branch, journal, settings.run),
+            integrator=Integrator(repository, target.branch, journal, settings.run),
             router=router,
             write_passes=refresh_passes,
         )

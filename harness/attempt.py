@@ -319,15 +319,7 @@ async def _verification_part(
     verification = verification_record.load(folder)
     if verification is None:
         services.journal.write(events.VerificationStarted(**names))
-        try:
-            verification = await services.checker.patch(
-                key,
-                services.feature(key.feature),
-                await services.bases.of(commit),
-                (folder / result.patch).read_bytes(),
-            )
-        except SandboxError as error:
-            verification = Verification(usable=False, problems=(f"not verified: {error}",))
+        verification = await _verified(services, key, commit, (folder / result.patch).read_bytes())
     services.journal.write(
         events.VerificationFinished(
             usable=verification.usable,
@@ -344,10 +336,26 @@ async def _verification_part(
     return verification
 
 
+async def _verified(services: Services, key: AttemptKey, commit: str, patch: bytes) -> Verification:
+    """A sandbox that fails says nothing about the patch: once more, then it stays unverified,
+    which is nobody's lesson."""
+    feature = services.feature(key.feature)
+    try:
+        return await services.checker.patch(key, feature, await services.bases.of(commit), patch)
+    except SandboxError as error:
+        text = f"{key}: its verification is repeated, because the sandbox failed: {error}"
+        services.journal.write(events.WarningGiven(message=text))
+    try:
+        return await services.checker.patch(key, feature, await services.bases.of(commit), patch)
+    except SandboxError as error:
+        return Verification(usable=False, problems=(f"not verified: {error}",))
+
+
 # -------------------------------------------------------------------- on file
 
 
 def store_result(folder: Path, result: AttemptResult) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     files.replace_json(folder / _RESULT, asdict(result), sync=False)
 
 

@@ -210,7 +210,10 @@ class Batch:
     def _report_defect(self, key: AttemptKey, error: str) -> None:
         """An attempt that died of a mistake of ours has lost, and that must be seen."""
         reason = f"the harness failed: {error}"
-        spoilt = attempt.spoilt(key, self._services.attempt_folder(key), reason)
+        folder = self._services.attempt_folder(key)
+        spoilt = attempt.spoilt(key, folder, reason)
+        if attempt.load_result(folder) is None:
+            attempt.store_result(folder, spoilt)
         self._services.journal.write(attempt.finished(spoilt))
         self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
 
@@ -227,19 +230,23 @@ class Batch:
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
         evidence: list[Evidence] = []
         lessons: list[str] = []
+        ends: dict[str, str] = {}
+        problems: dict[str, Sequence[str]] = {}
         for name, key in sorted(keys.items()):
             folder = self._services.attempt_folder(key)
             result = attempt.load_result(folder)
+            if result is None:
+                ends[name] = "it never ran"
+                continue
             verification = verification_record.load(folder)
-            if result is not None and verification is not None:
+            if verification is not None:
                 evidence.append(verification_record.evidence(name, verification, result.cost_usd))
-            if verification is None or not verification.passed:
-                reason = result.reason if result else "it never ran"
-                problems = verification.problems if verification else ()
-                lessons += plan.lessons_of(name, reason, problems)
+                problems[name] = verification.problems
+            ends[name] = result.reason if result.patch is None else "it could not be verified"
+            lessons += plan.lessons_of(result, verification)
         if not self._services.feature(id_).acceptance:
             evidence = plan.for_a_person(evidence)
-        selection = select(evidence)
+        selection = plan.in_its_words(select(evidence), ends, problems)
         if selection.winner is not None and self._services.project.setup is not None:
             manifests = await self._manifests(keys[selection.winner], opened["commit"])
             selection = plan.reviewed_setup(selection, manifests)

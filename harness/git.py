@@ -7,6 +7,7 @@ itself when nothing refers to them. The git directory of a sandbox is never touc
 import asyncio
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +39,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Repository:
-    """One git repository on the host. Every method raises `GitError` when git itself fails."""
+    """One git repository on the host. Every method raises `GitError` when git itself fails.
 
-    def __init__(self, path: Path) -> None:
+    `scratch`: a folder for temporary indexes, which its owner clears of what a killed process
+    left there; by default the system's.
+    """
+
+    def __init__(self, path: Path, scratch: Path | None = None) -> None:
         self.path = path
+        self._scratch = scratch
 
     async def git(
         self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None
@@ -76,9 +82,6 @@ class Repository:
             None,
         )
         return out.strip() if code == 0 else None
-
-    async def tree_of(self, commit: str) -> str:
-        return (await self.git("rev-parse", f"{commit}^{{tree}}")).strip()
 
     async def head_name(self, branch: str) -> str | None:
         return await self.commit_of(f"refs/heads/{branch}")
@@ -144,7 +147,7 @@ class Repository:
 
         Raises `MergeRefusedError` on a conflict, `PatchRejectedError` when the patch is not one.
         """
-        with tempfile.TemporaryDirectory(prefix="fibreflow-index-") as folder:
+        with tempfile.TemporaryDirectory(prefix="index-", dir=self._scratch) as folder:
             env = {"GIT_INDEX_FILE": f"{folder}/index"}
             await self.git("read-tree", commit, env=env)
             if patch.strip():
@@ -207,14 +210,18 @@ async def create_from(seed: Path, path: Path) -> Repository:
     """
     if not seed.is_dir():
         raise InputError(f"project.seed {seed}: there is no such folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        fresh = Path(folder) / "repo"
-        fresh.mkdir()
+    making = path.parent / f".{path.name}.making"
+    # What a killed process left; nobody else makes this repository (see `Workspace.lock`).
+    await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
+    try:
+        fresh = making / "repo"
+        fresh.mkdir(parents=True)
         repository = Repository(fresh)
         await repository.git("init", "--quiet", "--initial-branch=main", "--template=")
         await repository.git("--work-tree", str(seed.resolve()), "add", "--all", "--force", ".")
         await repository.git("commit", "--quiet", "--no-verify", "-m", f"Start from {seed.name}")
         await repository.git("reset", "--quiet", "--hard")
         fresh.rename(path)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
     return Repository(path)

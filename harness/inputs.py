@@ -23,7 +23,8 @@ AGENTS = ("builtin",)
 class Target:
     """The repository of a run. `head` is where the integration branch stands, `integrated`
     maps the features of the list that are on it to their commits. `behind`: how many commits
-    of the base the branch lacks."""
+    of the base the branch lacks. `stands`: the commit that the branch is at, None without one;
+    `checked_out`: the working tree that has it."""
 
     repository: Repository
     branch: str
@@ -32,6 +33,8 @@ class Target:
     integrated: dict[str, str]
     files: frozenset[str]
     behind: int = 0
+    stands: str | None = None
+    checked_out: str | None = None
 
 
 def read_features(options: RunOptions) -> FeatureList:
@@ -114,19 +117,15 @@ def recording_path(given: FeatureList, workspace: Path) -> Path | None:
     return path
 
 
-async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> Target:
-    """The repository and its integration branch; with `create`, made where they are missing.
+async def find_target(given: FeatureList, workspace: Path) -> Target:
+    """The repository and its integration branch as they are; changes nothing.
 
     A branch whose commits are all in the base by now, as after a merge of last night's work,
     goes on from the base. Raises `InputError` when the path is no repository, the base names no
     commit, or the branch is checked out somewhere, where moving it would surprise its owner,
     while there is work to do on it.
     """
-    path = repo_path(given, workspace)
-    seed = seed_path(given, workspace)
-    if not path.exists() and seed is not None and create:
-        await git.create_from(seed, path)
-    repository = await git.open_repository(path)
+    repository = await git.open_repository(repo_path(given, workspace))
     base = await _base_of(repository, given)
     branch = given.project.branch
     old = await repository.head_name(branch)
@@ -139,8 +138,6 @@ async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> T
             f"branch {branch} is checked out at {where}; it belongs to FibreFlow: "
             f"`git -C {where} switch -` first, or set project.branch"
         )
-    if create and where is None:
-        await _place(repository, branch, head, old)
     return Target(
         repository=repository,
         branch=branch,
@@ -149,7 +146,25 @@ async def open_target(given: FeatureList, workspace: Path, *, create: bool) -> T
         integrated={k: v for k, v in on_branch.items() if k in ids},
         files=frozenset(await repository.files(head)),
         behind=await repository.count(f"{head}..{base}"),
+        stands=old,
+        checked_out=where,
     )
+
+
+async def settle(given: FeatureList, workspace: Path, seen: Target | None) -> Target:
+    """The target, with its repository and branch made, or brought forward, where they must be.
+
+    `seen`: what `find_target` found a moment ago; looked at again when the branch moved since.
+    Raises `InputError` as `find_target` does.
+    """
+    path, seed = repo_path(given, workspace), seed_path(given, workspace)
+    if not path.exists() and seed is not None:
+        await git.create_from(seed, path)
+    if seen is None or await seen.repository.head_name(seen.branch) != seen.stands:
+        seen = await find_target(given, workspace)
+    if seen.checked_out is None:
+        await _place(seen.repository, seen.branch, seen.head, seen.stands)
+    return seen
 
 
 async def _place(repository: Repository, branch: str, head: str, old: str | None) -> None:
@@ -174,10 +189,12 @@ async def _base_of(repository: Repository, given: FeatureList) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`files` of the integration branch, or of what it would be made from; `done`: merged."""
+    """`files` of the integration branch, or of what it would be made from; `done`: merged.
+    `target` None: the repository is yet to be made."""
 
     files: frozenset[str]
     done: frozenset[str]
+    target: Target | None = None
 
 
 async def preview(given: FeatureList, workspace: Path, options: RunOptions) -> Preview:
@@ -187,8 +204,8 @@ async def preview(given: FeatureList, workspace: Path, options: RunOptions) -> P
     if seed is not None and not repo_path(given, workspace).exists():
         found = Preview(seed_files(seed), frozenset())
     else:
-        target = await open_target(given, workspace, create=False)
-        found = Preview(target.files, frozenset(target.integrated))
+        target = await find_target(given, workspace)
+        found = Preview(target.files, frozenset(target.integrated), target)
     problems = unmet(given, frozenset(options.only), found.done)
     if problems:
         raise InputError("\n".join(problems))

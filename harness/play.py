@@ -11,11 +11,11 @@ from harness.batch import Batch
 from harness.engine import Engine
 from harness.inputs import Target
 from harness.ports import Base
-from harness.run_file import RunFile
+from harness.record.workspace import Workspace
+from harness.run_file import RunFile, Standing
 from harness.services import Services
 from orchestrator import events, plan
 from orchestrator.errors import FibreFlowError, InputError, SandboxError
-from orchestrator.plan import FinalState
 from orchestrator.values import FeatureList
 from orchestrator.wording import counted
 
@@ -140,26 +140,25 @@ def _signals(services: Services, leave: asyncio.Event) -> Iterator[None]:
 
 
 def nothing_to_do(
-    given: FeatureList, held: Mapping[str, FinalState], target: Target, *, as_json: bool
+    given: FeatureList, workspace: Workspace, now: Standing, target: Target, *, as_json: bool
 ) -> int:
     """Say why no run is begun; the exit code. `as_json`: in the words of a run's report."""
-    waiting = [i for i, end in held.items() if end == "review"]
-    code = 3 if waiting else 0
+    code = 3 if now.waiting else 0
     if as_json:
-        print(json.dumps(_idle_report(given, held, target)))
+        print(json.dumps(_idle_report(given, now, target)))
         return code
     merged = counted(len(target.integrated), "feature")
     print(f"{merged} merged on branch {target.branch} of {target.repository.path}")
-    for id_ in waiting:
-        print(f"{id_} waits for a person: see `fibreflow report`, then `fibreflow accept`")
-    if not waiting:
+    for id_, (attempt, run) in now.waiting.items():
+        look = workspace.hint("report", run)
+        take = workspace.hint("accept", id_, attempt or "ATTEMPT")
+        print(f"{id_} waits for a person: `{look}` says why, `{take}` takes it")
+    if not now.waiting:
         print("nothing to do")
     return code
 
 
-def _idle_report(
-    given: FeatureList, held: Mapping[str, FinalState], target: Target
-) -> dict[str, Any]:
+def _idle_report(given: FeatureList, now: Standing, target: Target) -> dict[str, Any]:
     """The keys that every report has, for no run at all. What is neither merged nor held waits
     behind something that is held."""
     return {
@@ -171,8 +170,8 @@ def _idle_report(
         "features": [
             {
                 "id": f.id,
-                "state": "merged" if f.id in target.integrated else held.get(f.id, "blocked"),
-                "attempt": None,
+                "state": "merged" if f.id in target.integrated else now.held.get(f.id, "blocked"),
+                "attempt": now.waiting.get(f.id, (None,))[0],
                 "commit": target.integrated.get(f.id),
                 "reasons": ["nothing to do"],
             }

@@ -76,13 +76,14 @@ class Base:
     """A prepared, read-only starting point. `handle` belongs to the provider.
 
     `folder` is a host folder beside the base where facts about it are cached by name
-    (the tests that pass on it, for example).
+    (the tests that pass on it, for example). `fresh`: made by this call, not found in a cache.
     """
 
     id: str
     commit: str
     folder: Path
     handle: Any = None
+    fresh: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

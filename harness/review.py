@@ -13,7 +13,7 @@ from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.run_file import RunFile
 from harness.services import Services
-from orchestrator import events, state
+from orchestrator import events, plan, report, state
 from orchestrator.errors import InputError, ModelRejectedError
 from orchestrator.values import AttemptKey, Tier
 
@@ -32,7 +32,7 @@ async def accept(
             f"no feature is called {feature!r} in {options.features}{inputs.nearest(feature, ids)}"
         )
     key = _key(feature, attempt)
-    target = await inputs.open_target(given, workspace.root, create=False)
+    target = await inputs.find_target(given, workspace.root)
     await _refuse_merged(target, info, key)
     result = load_result(workspace.attempt_folder(info.id, key))
     if result is None or result.patch is None:
@@ -51,9 +51,12 @@ async def accept(
     journal = Journal(workspace.events(info.id), info.id, SystemClock())
     try:
         async with app.open_services(opened, journal) as services:
-            return await _merge(services, key, person)
+            commit = await _merge(services, key)
+        _note(journal, key, person, commit)
     finally:
         journal.close()
+    _note_later(workspace, info, key, person, commit)
+    return commit
 
 
 class _NoModel:
@@ -97,15 +100,41 @@ def _key(feature: str, attempt: str) -> AttemptKey:
         raise InputError(f"{attempt!r} is no attempt's name; they look like r1-a02") from None
 
 
-async def _merge(services: Services, key: AttemptKey, person: str) -> str:
+async def _merge(services: Services, key: AttemptKey) -> str:
     patch = (services.attempt_folder(key) / PATCH).read_bytes()
     head = await services.repository.head_name(services.project.branch)
     winner = Winner(key, services.feature(key.feature), patch, head or "", verified=False)
     commit = await services.integrator.merge(winner, services.checker.tree)
-    names = {"feature": key.feature, "attempt": key.name}
-    services.journal.write(events.ReviewResolved(by=person, **names))
-    services.journal.write(
-        events.FeatureMerged(commit=commit, reasons=(f"accepted by {person}",), **names)
-    )
     await services.write_passes()
     return commit
+
+
+def _note(journal: Journal, key: AttemptKey, person: str, commit: str) -> None:
+    """The decision in a run's book, and its report as it is now."""
+    names = {"feature": key.feature, "attempt": key.name}
+    journal.write(events.ReviewResolved(by=person, **names))
+    journal.write(events.FeatureMerged(commit=commit, reasons=(f"accepted by {person}",), **names))
+    now = state.fold(read_events(journal.path))
+    if now.finished is not None:
+        code = plan.exit_code_since(
+            now.exit_code or 0, [outcome.state for outcome in report.build(now).features]
+        )
+        journal.write(events.RunFinished(exit_code=code))
+        now = state.fold(read_events(journal.path))
+    app.store_report(journal.path.parent, report.build(now))
+
+
+def _note_later(
+    workspace: Workspace, info: RunInfo, key: AttemptKey, person: str, commit: str
+) -> None:
+    """Later runs left the feature alone, as one that waits for a person; now it does not."""
+    for run in workspace.runs():
+        if run.id <= info.id:
+            return
+        feature = state.fold(read_events(run.events)).features.get(key.feature)
+        if feature is not None and feature.state == "review" and feature.review_run == info.id:
+            journal = Journal(run.events, run.id, SystemClock())
+            try:
+                _note(journal, key, person, commit)
+            finally:
+                journal.close()

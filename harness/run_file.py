@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness.flags import RunOptions
 from harness.inputs import Target
 from harness.record import files
 from harness.record.journal import read_events
-from harness.record.workspace import Workspace
+from harness.record.workspace import RunInfo, Workspace
 from orchestrator import state
 from orchestrator.errors import InputError
 from orchestrator.plan import FinalState
@@ -20,18 +20,18 @@ from orchestrator.values import FeatureList
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """`done`: integrated before the run began. `held`: features that take no part in it."""
+    """`done`: integrated before the run began. `held`: features that take no part in it.
+    `waiting`: (attempt, run) of those held for a person."""
 
     digest: str
     options: dict[str, Any]
     done: list[str]
     held: dict[str, FinalState]
+    waiting: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def first(
-        cls, digest: str, options: RunOptions, target: Target, held: dict[str, FinalState]
-    ) -> "RunFile":
-        return cls(digest, _plain(options), sorted(target.integrated), held)
+    def first(cls, options: RunOptions, target: Target, now: "Standing") -> "RunFile":
+        return cls(now.digest, _plain(options), sorted(target.integrated), now.held, now.waiting)
 
     @classmethod
     def load(cls, path: Path) -> "RunFile":
@@ -64,38 +64,58 @@ def _plain(options: RunOptions) -> dict[str, Any]:
     return {**values, **absolute, "only": list(options.only)}
 
 
-def held(
-    given: FeatureList, workspace: Workspace, options: RunOptions, target: Target, digest: str
-) -> dict[str, FinalState]:
-    """Features that a new run leaves alone: not asked for by `--only`, or waiting for a person
-    since the last run with the same inputs, which paid for their attempts already.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What earlier runs with the same inputs left to do. `held`: features that a new run leaves
+    alone: not asked for by `--only`, or waiting for a person, as the last run has it, which paid
+    for their attempts already; `waiting`: (attempt, run) of these. `work_is_left`: some feature
+    could begin: it is not merged, not held, and behind nothing that is held."""
 
-    Raises `InputError` when what is asked for depends on what is left out and not merged.
-    """
-    ids = [f.id for f in given.features if f.id not in target.integrated]
-    found: dict[str, FinalState] = dict.fromkeys(_waiting(workspace, digest) & set(ids), "review")
-    if options.only:
-        chosen = frozenset(options.only)
-        problems = inputs.unmet(given, chosen, frozenset(target.integrated))
-        if problems:
-            raise InputError("\n".join(problems))
-        found |= dict.fromkeys((i for i in ids if i not in chosen), "skipped")
-        # Asked for by name, a feature is tried again even though its review is open.
-        found = {i: end for i, end in found.items() if i not in chosen}
-    return found
+    digest: str
+    unfinished: RunInfo | None
+    held: dict[str, FinalState]
+    waiting: dict[str, tuple[str, str]]
+    work_is_left: bool
+
+    @property
+    def idle(self) -> bool:
+        return self.unfinished is None and not self.work_is_left
 
 
-def work_is_left(given: FeatureList, target: Target, held: Mapping[str, FinalState]) -> bool:
-    """Whether any feature could begin: not merged, not held, and behind nothing that is held."""
+def standing(
+    given: FeatureList, workspace: Workspace, options: RunOptions, target: Target
+) -> Standing:
+    digest = inputs.digest(given, options, target.repository.path)
+    rest = [f.id for f in given.features if f.id not in target.integrated]
+    chosen = options.only or tuple(rest)
+    # Asked for by name, a feature is tried again even though its review is open.
+    asked = frozenset(options.only)
+    waiting = {i: w for i, w in _waiting(workspace, digest).items() if i in rest and i not in asked}
+    held: dict[str, FinalState] = dict.fromkeys(waiting, "review")
+    held |= dict.fromkeys((i for i in rest if i not in chosen), "skipped")
+    return Standing(
+        digest=digest,
+        unfinished=workspace.find_unfinished(digest),
+        held=held,
+        waiting=waiting,
+        work_is_left=_work_is_left(given, target, held),
+    )
+
+
+def _work_is_left(given: FeatureList, target: Target, held: Mapping[str, FinalState]) -> bool:
     stuck = set(held)
     while more := {f.id for f in given.features if stuck & set(f.depends_on)} - stuck:
         stuck |= more
     return any(f.id not in stuck and f.id not in target.integrated for f in given.features)
 
 
-def _waiting(workspace: Workspace, digest: str) -> set[str]:
+def _waiting(workspace: Workspace, digest: str) -> dict[str, tuple[str, str]]:
     last = next((r for r in workspace.runs() if r.digest == digest and r.finished), None)
     if last is None:
-        return set()
+        return {}
     features = state.fold(read_events(last.events)).features
-    return {i for i, feature in features.items() if feature.state == "review"}
+    return {
+        i: (feature.winner or "", feature.review_run or last.id)
+        for i, feature in features.items()
+        if feature.state == "review"
+    }

@@ -66,7 +66,7 @@ class Screen:
                 self._print(json.dumps(events.to_json(event)))
             elif self.mode == "plain":
                 self._print(*self._say.event(event, self._fold))
-            elif isinstance(event, events.RunStarted):
+            elif isinstance(event, events.RunStarted | events.RunResumed):
                 self._print(unisolated(self._fold.state))
 
     def start(self) -> None:

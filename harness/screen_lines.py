@@ -11,6 +11,8 @@ from orchestrator.wording import counted, duration, model_source, money, one_lin
 
 #: Shorter waits for the model are its daily life and not worth a line. Seconds.
 LONG_WAIT = 5.0
+#: A base that was ready sooner is not worth one either. Seconds.
+LONG_BASE = 1.0
 
 #: Everything the screen draws beyond ASCII; a stream that cannot take it gets ASCII only.
 SYMBOLS = "●◐✓✗•→…·━"
@@ -27,6 +29,9 @@ class Speech:
         """The lines for one event, after `fold` took it in; none for most kinds."""
         if isinstance(event, e.RunStarted):
             return tuple(f"{_clock(event)} {line}" for line in self._opening(fold.state) if line)
+        if isinstance(event, e.RunResumed):
+            said = (f"resumed by process {event.pid}", unisolated(fold.state))
+            return tuple(f"{_clock(event)} {line}" for line in said if line)
         say = _SAY.get(type(event))
         text = say(event, fold.features.get(event.feature or "")) if say is not None else ""
         if not text:
@@ -108,7 +113,6 @@ def _trouble(error: str) -> str:
 
 #: Kinds that are not here are for the journal only.
 _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
-    e.RunResumed: lambda event, _: f"resumed by process {event.pid}",
     e.RunFinished: lambda event, _: f"finished, exit code {event.exit_code}",
     e.RunStopped: lambda event, _: f"stopped: {one_line(event.reason)}",
     e.DrainRequested: lambda event, _: (
@@ -116,7 +120,11 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     ),
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
-    e.BasePrepared: lambda event, _: f"base {event.commit[:12]} prepared in {event.seconds:.1f}s",
+    e.BasePrepared: lambda event, _: (
+        f"base {event.commit[:12]} prepared in {event.seconds:.1f}s"
+        if event.seconds >= LONG_BASE
+        else ""
+    ),
     e.RoundStarted: _round,
     e.AttemptResumed: lambda event, _: f"resumed after {counted(event.turns, 'turn')}",
     e.ModelRetried: lambda event, _: (

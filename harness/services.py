@@ -10,7 +10,7 @@ from typing import NoReturn, Protocol
 from harness.agents.task import Agent
 from harness.git import Repository
 from harness.integrate import Integrator, Winner
-from harness.ports import Base, BaseSpec, Model, SandboxProvider
+from harness.ports import Base, BaseSpec, Clock, Model, SandboxProvider
 from harness.record import files
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
@@ -63,23 +63,26 @@ class Settings:
 class Bases:
     """The prepared base of each commit, prepared once however many ask at the same time."""
 
-    def __init__(self, provider: SandboxProvider, repository: Repository, project: Project) -> None:
+    def __init__(
+        self,
+        provider: SandboxProvider,
+        repository: Repository,
+        project: Project,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
         self._provider = provider
         self._repository = repository
         self._project = project
+        self._journal = journal
+        self._clock = clock
         self._tasks: dict[str, asyncio.Task[Base]] = {}
 
     async def of(self, commit: str) -> Base:
         """Raises `SandboxError` when `project.setup` fails there."""
         task = self._tasks.get(commit)
         if task is None:
-            spec = BaseSpec(
-                repo=self._repository.path,
-                commit=commit,
-                setup=self._project.setup,
-                env=self._project.env,
-            )
-            task = asyncio.create_task(self._provider.prepare(spec))
+            task = asyncio.create_task(self._prepare(commit))
             self._tasks[commit] = task
         try:
             # Shielded: one cancelled attempt must not take the base away from the others.
@@ -87,6 +90,21 @@ class Bases:
         except FibreFlowError:
             self._tasks.pop(commit, None)
             raise
+
+    async def _prepare(self, commit: str) -> Base:
+        spec = BaseSpec(
+            repo=self._repository.path,
+            commit=commit,
+            setup=self._project.setup,
+            env=self._project.env,
+        )
+        began = self._clock.monotonic()
+        base = await self._provider.prepare(spec)
+        seconds = round(self._clock.monotonic() - began, 3)
+        self._journal.write(
+            events.BasePrepared(commit=commit, seconds=seconds, cached=not base.fresh)
+        )
+        return base
 
 
 class Checker(Protocol):

@@ -40,7 +40,11 @@ _HEADER = ("feature", "state", "round", "attempts", "cost", "time", "winner / wh
 
 def _standing(run: RunState, alive: bool) -> str:
     if run.finished is not None:
-        return f"finished, exit code {run.exit_code}"
+        accepted = [one_line(f.id, 40) for f in run.features.values() if f.accepted_by]
+        since = f"; accepted since: {', '.join(accepted)}" if accepted else ""
+        waiting = any(f.state == "blocked" for f in run.features.values()) and accepted
+        more = "; the command that began it goes on with what is blocked" if waiting else ""
+        return f"finished, exit code {run.exit_code}{since}{more}"
     if run.stopped is not None:
         return f"stopped: {one_line(run.stopped)}; `{command(run.workspace, 'resume')}` goes on"
     if alive:

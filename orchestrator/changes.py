@@ -71,6 +71,7 @@ class FeatureState:
     score: float | None = None
     consensus: float | None = None
     confidence: float | None = None
+    review_run: str = ""  # the run that made the attempt in review, where it was not this one
     accepted_by: str = ""
     refusals: tuple[str, ...] = ()  # merges that were refused, and why
     blocked_on: str | None = None
@@ -175,7 +176,9 @@ def _run_resumed(run: RunState, event: e.RunResumed) -> RunState:
 
 
 def _run_finished(run: RunState, event: e.RunFinished) -> RunState:
-    return replace(run, finished=run.latest, exit_code=event.exit_code, stopped=None)
+    # Said again when a person accepts an attempt: its time is not the run's.
+    finished = run.latest if run.finished is None else run.finished
+    return replace(run, finished=finished, exit_code=event.exit_code, stopped=None)
 
 
 def _run_stopped(run: RunState, event: e.RunStopped) -> RunState:
@@ -312,7 +315,12 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
 FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureState]] = {
     e.RoundStarted: _round,
     e.AttemptSelected: _selected,
-    e.ReviewRequested: lambda feature, event: replace(feature, reasons=event.reasons),
+    e.ReviewRequested: lambda feature, event: replace(
+        feature,
+        reasons=event.reasons,
+        winner=event.attempt or feature.winner,
+        review_run=event.since,
+    ),
     e.ReviewResolved: lambda feature, event: replace(
         feature, winner=event.attempt, accepted_by=event.by, reasons=()
     ),

@@ -98,10 +98,11 @@ class WarningGiven(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BasePrepared(Event):
-    """A commit was made ready to fork sandboxes from."""
+    """A commit was made ready to fork sandboxes from; `cached`: it had been before this run."""
 
     commit: str
     seconds: float
+    cached: bool = False
 
     @property
     def part(self) -> str:
@@ -227,7 +228,10 @@ class AttemptSelected(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewRequested(Event):
+    """`since`: the run that made the attempt, where it was not this one."""
+
     reasons: tuple[str, ...]
+    since: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,10 +82,6 @@ class Graph:
         found = self._graph.successors(id_) if direct else nx.descendants(self._graph, id_)
         return tuple(sorted(found, key=self._urgency.__getitem__))
 
-    def rank(self, id_: str) -> int:
-        """Features on the longest path from here to an end, this one included."""
-        return int(self._rank[id_])
-
     def urgency(self, id_: str) -> int:
         """Its place in `by_urgency`; smaller goes first."""
         return self._urgency[id_]

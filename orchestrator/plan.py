@@ -3,12 +3,12 @@
 The same functions drive the real run and a simulated one; they look at values only.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from orchestrator.selector import Evidence, Selection
-from orchestrator.values import Defaults, Feature
+from orchestrator.values import AttemptResult, Defaults, Feature, Verification
 
 #: Where a feature can be when a run has come to its end.
 FinalState = Literal["merged", "failed", "blocked", "review", "skipped"]
@@ -81,6 +81,27 @@ def reviewed_setup(selection: Selection, manifests: Sequence[str]) -> Selection:
     return replace(selection, needs_review=True, reasons=(*selection.reasons, why))
 
 
+def in_its_words(
+    selection: Selection, ends: Mapping[str, str], problems: Mapping[str, Sequence[str]]
+) -> Selection:
+    """A choice that came to nothing, with what happened: what the best attempt failed by, or how
+    the attempts ended that left nothing to judge. Both by attempt."""
+    if selection.winner is not None:
+        return selection
+    why, *rest = selection.reasons
+    if selection.ranking:
+        found = list(problems.get(selection.ranking[0].attempt, ()))[:1]
+    else:
+        why = "no attempt left anything to choose from"
+        said: dict[str, str] = {}
+        for name, end in ends.items():
+            said.setdefault(end, f"{name}: {end}")
+        found = list(said.values())[:3]
+    if found:
+        why = f"{why}: {'; '.join(found)}"
+    return replace(selection, reasons=(why, *rest))
+
+
 def exit_code(states: Collection[FinalState]) -> int:
     """0 all merged that were asked for, 1 some failed, 3 nothing failed but a person must
     decide."""
@@ -91,8 +112,19 @@ def exit_code(states: Collection[FinalState]) -> int:
     return 0 if all(s in {"merged", "skipped"} for s in states) else 1
 
 
-def lessons_of(attempt: str, reason: str, problems: Sequence[str]) -> tuple[str, ...]:
-    """What a rejected attempt teaches the next round, in the words of its verification."""
-    if problems:
-        return tuple(f"{attempt}: {problem}" for problem in problems[:4])
-    return (f"{attempt}: {reason}",)
+def exit_code_since(code: int, states: Collection[FinalState]) -> int:
+    """`exit_code` of a run that ended with `code`, after a person accepted an attempt. What was
+    blocked by the review is for the next run, so that this one did not end better for it."""
+    return code if "blocked" in states else exit_code(states)
+
+
+def lessons_of(result: AttemptResult, verification: Verification | None) -> tuple[str, ...]:
+    """What an attempt that did not pass teaches the next round, in the words of its verification.
+    One that the harness or the provider broke, or could not verify, teaches nothing."""
+    name = result.key.name
+    if verification is not None:
+        problems = () if verification.passed else verification.problems
+        return tuple(f"{name}: {problem}" for problem in problems[:4])
+    if result.ending == "error" or result.patch is not None:
+        return ()
+    return (f"{name}: {result.reason}",)

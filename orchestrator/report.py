@@ -49,7 +49,8 @@ class AttemptReport:
 
 @dataclass(frozen=True, slots=True)
 class FeatureReport:
-    """One feature: `attempt` is the one merged, or the one to look at first in a review."""
+    """One feature: `attempt` is the one merged, or the one to look at first in a review, made by
+    `review_run` where that is another run."""
 
     id: str
     state: Outcome
@@ -62,6 +63,7 @@ class FeatureReport:
     score: float | None
     consensus: float | None
     confidence: float | None
+    review_run: str
     accepted_by: str
     refusals: tuple[str, ...]
     attempts: tuple[AttemptReport, ...]
@@ -204,6 +206,7 @@ def _feature(run: RunState, feature: FeatureState) -> FeatureReport:
         score=feature.score,
         consensus=feature.consensus,
         confidence=feature.confidence,
+        review_run=feature.review_run,
         accepted_by=feature.accepted_by,
         refusals=feature.refusals,
         attempts=tuple(_attempt(feature, a) for a in feature.attempts.values()),
@@ -269,13 +272,14 @@ def rejection(problems: tuple[str, ...], passed: int, checks: int) -> str:
 
 def _next(run: RunState, features: tuple[FeatureReport, ...]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    logs = f"{run.workspace}/logs/{run.run}" if run.workspace else f"logs/{run.run}"
+    logs = f"{run.workspace}/logs" if run.workspace else "logs"
     if any(feature.state == "merged" for feature in features):
         log = shlex.join(["git", "-C", run.repo, "log", "--oneline", run.branch])
         found.append((one_line(log, _COMMAND), "what was merged"))
     for feature in features:
         if feature.state == "review" and feature.attempt is not None:
-            patch = shlex.join(["less", f"{logs}/{feature.id}/{feature.attempt}/patch.diff"])
+            of = f"{feature.review_run or run.run}/{feature.id}/{feature.attempt}"
+            patch = shlex.join(["less", f"{logs}/{of}/patch.diff"])
             found.append((one_line(patch, _COMMAND), f"what {feature.attempt} would change"))
             accept = command(run.workspace, "accept", feature.id, feature.attempt)
             found.append((accept, "take this attempt"))
@@ -283,7 +287,7 @@ def _next(run: RunState, features: tuple[FeatureReport, ...]) -> list[tuple[str,
         resume = command(run.workspace, "resume")
         found.append((resume, "go on where this run was stopped"))
     if any(feature.state == "failed" for feature in features):
-        look = one_line(shlex.join(["ls", logs]), _COMMAND)
+        look = one_line(shlex.join(["ls", f"{logs}/{run.run}"]), _COMMAND)
         found.append((look, "transcripts and logs of every attempt"))
     return found
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 from orchestrator.values import AttemptKey
+from orchestrator.wording import command
 
 #: A name that is one folder: no separator, no leading dot, no control character.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
@@ -51,6 +52,10 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def hint(self, *words: str) -> str:
+        """`fibreflow ...` about this workspace as it can be typed where the person is now."""
+        return command("" if self.root == Path.cwd() else str(self.root), *words)
 
     @property
     def feature_list(self) -> Path:

@@ -76,7 +76,7 @@ async def prepare(spec: BaseSpec, cache: Path, toolbox: Path, workshop: Workshop
     made = await asyncio.to_thread(_load, final, key, commit, spec, toolbox)
     if made is None:
         raise SandboxError(f"the base {final} disappeared while it was prepared; try again")
-    return made
+    return replace(made, fresh=True)
 
 
 @dataclass(frozen=True, slots=True)

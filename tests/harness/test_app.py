@@ -63,6 +63,8 @@ def test_a_killed_run_is_called_so_and_resumed_by_its_name(project: Project) -> 
     run = killed(project)
     assert f"run {run}: killed: " in project.run(command="status").out
     assert "not finished" in project.run(command="list").out
+    again = project.run("--only", "alpha", command="run")  # other inputs, nothing left of them
+    assert "nothing to do" in again.out
     resumed = project.run(run, "--json", command="resume")
     assert resumed.code == 0, resumed
     lines = [json.loads(line) for line in resumed.out.splitlines()]
@@ -72,6 +74,12 @@ def test_a_killed_run_is_called_so_and_resumed_by_its_name(project: Project) -> 
     again = project.run(run, command="resume")
     assert again.code == 0
     assert f"nothing to resume: {run} has come to its end" in again.out
+
+
+def test_what_is_not_isolated_is_said_again_when_the_run_goes_on(project: Project) -> None:
+    slow(project)
+    killed(project)
+    assert "NO ISOLATION" in project.run().out.splitlines()[1]
 
 
 def test_a_run_is_not_resumed_with_another_list(project: Project) -> None:

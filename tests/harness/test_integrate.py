@@ -88,7 +88,7 @@ async def test_a_branch_that_moved_meanwhile_is_verified_anew(
     async def overtaken(_winner: Winner, _commit: str, parent: str) -> Verification:
         parents.append(parent)
         if len(parents) == 1:
-            tree = await repository.tree_of(parent)
+            tree = f"{parent}^{{tree}}"
             other = await repository.commit_tree(tree, parent, "by somebody else")
             assert await repository.move_branch("autopilot", other, parent)
         return GREEN

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from orchestrator import plan
 from orchestrator.plan import GiveUp, RoundPlan
 from orchestrator.selector import Evidence, select
-from orchestrator.values import Defaults, Feature
+from orchestrator.values import (
+    AttemptKey,
+    AttemptResult,
+    CheckResult,
+    Defaults,
+    Feature,
+    Verification,
+)
 
 A = Feature("a", "text")
 
@@ -62,6 +69,39 @@ def test_exit_code(states: list[plan.FinalState], code: int) -> None:
     assert plan.exit_code(states) == code
 
 
-def test_a_rejected_attempt_teaches_by_its_problems() -> None:
-    assert plan.lessons_of("r1-a01", "done", ["p"]) == ("r1-a01: p",)
-    assert plan.lessons_of("r1-a01", "timed out", []) == ("r1-a01: timed out",)
+KEY = AttemptKey("a", 1, 1)
+
+
+def test_an_attempt_teaches_by_its_problems_and_not_by_what_the_harness_broke() -> None:
+    red = Verification(usable=True, acceptance=(CheckResult("c", False),), problems=("c: exit 1",))
+    green = Verification(usable=True, acceptance=(CheckResult("c", True),), problems=("a note",))
+    done = AttemptResult(KEY, "submitted", "done", patch="patch.diff")
+    assert plan.lessons_of(done, red) == ("r1-a01: c: exit 1",)
+    assert plan.lessons_of(done, green) == ()
+    assert plan.lessons_of(done, None) == ()  # could not be verified
+    assert plan.lessons_of(AttemptResult(KEY, "limit", "60 turns used"), None) == (
+        "r1-a01: 60 turns used",
+    )
+    assert plan.lessons_of(AttemptResult(KEY, "error", "the sandbox failed"), None) == ()
+
+
+def test_a_choice_that_came_to_nothing_says_what_happened() -> None:
+    red = Evidence("r1-a01", True, (False,))
+    found = plan.in_its_words(select([red]), {"r1-a01": "done"}, {"r1-a01": ["c: exit 1", "d"]})
+    assert found.reasons[0].endswith("r1-a01, passed 0 of 1: c: exit 1")
+    ends = {"r1-a01": "no recording", "r1-a02": "no recording", "r1-a03": "it never ran"}
+    found = plan.in_its_words(select([]), ends, {})
+    assert found.reasons == (
+        "no attempt left anything to choose from: r1-a01: no recording; r1-a03: it never ran",
+    )
+    green = select([Evidence("r1-a01", True, (True,))])
+    assert plan.in_its_words(green, {}, {}) == green
+
+
+def test_a_winner_that_changes_what_setup_reads_goes_to_a_person() -> None:
+    green = select([Evidence("r1-a01", True, (True,))])
+    assert plan.reviewed_setup(green, ()) == green
+    found = plan.reviewed_setup(green, ("pyproject.toml", "uv.lock"))
+    assert found.needs_review
+    assert found.winner == "r1-a01"
+    assert "changes pyproject.toml, uv.lock" in found.reasons[-1]

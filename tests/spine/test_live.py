@@ -191,6 +191,16 @@ async def test_without_a_key_nothing_begins(project: Project) -> None:
     assert project.runs == []
 
 
+async def test_without_a_key_there_may_be_nothing_to_do(project: Project) -> None:
+    async with MessagesServer(answer) as server:
+        live(project, server, "alpha")
+        assert (await run(project)).code == 0
+    del project.env["ANTHROPIC_API_KEY"]
+    end = await run(project)
+    assert (end.code, end.err) == (0, "")
+    assert "nothing to do" in end.out
+
+
 async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
     refused = True
 

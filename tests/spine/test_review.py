@@ -1,5 +1,7 @@
 """Features that no trusted check can judge: a person decides, once, and nothing is paid twice."""
 
+import json
+
 from tests.spine.project import Project, writes
 
 
@@ -28,6 +30,11 @@ def test_a_person_decides_and_the_rest_goes_on(project: Project) -> None:
     accepted = project.run("alpha", "r1-a01", command="accept")
     assert accepted.code == 0, accepted
     assert project.merged() == ["alpha"]
+    # The run is told of as it is now; what the review blocked is for the next one.
+    assert project.states() == {"alpha": "merged", "beta": "blocked"}
+    said = project.run(command="status").out.splitlines()[0]
+    assert said.endswith("exit code 3; accepted since: alpha; the command that began it goes on "
+                         "with what is blocked")  # fmt: skip
     assert project.run().code == 0
     assert project.merged() == ["alpha", "beta"]
     assert project.states() == {"alpha": "merged", "beta": "merged"}
@@ -42,11 +49,34 @@ def test_accept_finds_the_run_that_has_the_attempt(project: Project) -> None:
     assert project.run().code == 1
     assert project.run().code == 1
     assert len(project.runs) == 2
+    first, second = project.runs
     assert project.states()["alpha"] == "review"
     assert "alpha" not in {e.get("feature") for e in project.events("AttemptStarted")}
+    (held,) = project.events("ReviewRequested")
+    assert (held["attempt"], held["since"]) == ("r1-a01", first)
+    typed = " ".join(n["command"] for n in project.report()["next"])
+    assert f"/logs/{first}/alpha/r1-a01/patch.diff" in typed
+    assert "accept alpha r1-a01" in typed
     accepted = project.run("alpha", "r1-a01", command="accept")
     assert accepted.code == 0, accepted
     assert project.merged() == ["alpha"]
+    # Both runs know of it.
+    for run in (first, second):
+        told = project.run(run, "--json", command="report").out
+        states = {f["id"]: f["state"] for f in json.loads(told)["features"]}
+        assert states == {"alpha": "merged", "beta": "blocked", "x": "failed"}
+
+
+def test_a_run_ends_well_when_a_person_takes_the_last_of_it(project: Project) -> None:
+    project.feature("alpha", acceptance=None)
+    project.record("alpha", writes("alpha.txt", "alpha done"))
+    assert project.run().code == 3
+    assert project.run("alpha", "r1-a01", command="accept").code == 0
+    assert project.report()["exit_code"] == 0
+    assert "finished, exit code 0; accepted since: alpha" in project.run(command="status").out
+    again = project.run(command="resume")
+    assert again.code == 0
+    assert "exit code 0" in again.out
 
 
 def test_accepting_what_makes_the_branch_red_is_refused(project: Project) -> None:

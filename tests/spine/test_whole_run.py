@@ -78,6 +78,40 @@ def test_evidence_and_report(project: Project) -> None:
     assert project.events()[-1]["type"] == "RunFinished"
 
 
+def test_each_base_is_told_of_with_what_it_took(make: Callable[..., Project]) -> None:
+    """The first commit is the same in both projects, and made ready once."""
+    found = []
+    for name in ("one", "two"):
+        project = make(name)
+        project.cache = project.folder.parent / "cache"
+        project.simple("alpha")
+        assert project.run().code == 0
+        bases = project.events("BasePrepared")
+        assert bases[0]["commit"] == project.git("rev-parse", "main").strip()
+        assert all(base["seconds"] >= 0 for base in bases)
+        found.append(bases[0]["cached"])
+    assert found == [False, True]
+
+
+def test_a_recording_that_is_missing_is_the_reason_in_the_end(project: Project) -> None:
+    project.defaults["attempts"] = 2
+    project.feature("alpha")
+    end = project.run()
+    assert end.code == 1
+    (reason,) = project.report()["features"][0]["reasons"]
+    assert "no attempt left anything to choose from: r1-a01: RecordingMismatchError: " in reason
+    assert "alpha" in reason.partition("RecordingMismatchError")[2]
+
+
+def test_a_failed_feature_names_the_command_that_failed(project: Project) -> None:
+    project.feature("alpha")
+    project.record("alpha", writes("alpha.txt", "wrong"))
+    end = project.run()
+    assert end.code == 1
+    (line,) = (ln for ln in end.out.splitlines() if ln.startswith("failed alpha: "))
+    assert "r1-a01, passed 0 of 1: sh checks/has.sh alpha: exit 1" in line
+
+
 def test_the_same_command_again_has_nothing_to_do(project: Project) -> None:
     project.simple("alpha")
     assert project.run().code == 0
