@@ -6,7 +6,7 @@ from harness.ports import Observe, SandboxProvider
 from orchestrator.errors import InputError
 
 #: Names that `provider` accepts.
-NAMES = ("local", "process")
+NAMES = ("local", "process", "e2b")
 
 
 def provider(
@@ -20,7 +20,8 @@ def provider(
     """The provider called `name`; `namespace` (a run's id) keeps its workspaces apart.
     `observe` is told of every connection that leaves a sandbox, or was refused.
 
-    Raises `InputError` for a name that is not one of `NAMES`.
+    Raises `InputError` for a name that is not one of `NAMES`, `SandboxUnavailableError` where it
+    cannot be had here, such as `e2b` without its key.
     """
     if name == "local":
         from harness.sandboxes.local import LocalSandboxProvider  # noqa: PLC0415 - load only this one
@@ -30,4 +31,8 @@ def provider(
         from harness.sandboxes.process import ProcessSandboxProvider  # noqa: PLC0415 - load only this one
 
         return ProcessSandboxProvider(namespace, state, cache)
+    if name == "e2b":
+        from harness.sandboxes.e2b.provider import E2BSandboxProvider  # noqa: PLC0415 - load only this one
+
+        return E2BSandboxProvider(namespace, state, cache)
     raise InputError(f"no sandbox provider is called {name!r}; choose one of {', '.join(NAMES)}")

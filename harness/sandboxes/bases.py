@@ -109,7 +109,7 @@ async def _complete(making: Path, spec: BaseSpec, cache: Path, tools: _Tools) ->
 async def _setup_layer(tree: Path, spec: BaseSpec, cache: Path, tools: _Tools) -> Path:
     """The folder with what `spec.setup` made: upper, env, home and a list of untracked files."""
     assert spec.setup is not None
-    manifests = await asyncio.to_thread(_manifests, tree)
+    manifests = await asyncio.to_thread(digest_of_manifests, tree)
     key = _digest(_FORMAT, spec.setup, sorted(spec.env.items()), manifests, tools.toolbox.name)
     final = cache / "layers" / key
     async with _lock(cache / "locks" / f"layer-{key}"):
@@ -163,7 +163,7 @@ def _load(final: Path, key: str, commit: str, spec: BaseSpec, toolbox: Path) -> 
     return Base(key, commit, final / "facts", _layers(final, layer, spec, toolbox))
 
 
-def _manifests(tree: Path) -> str:
+def digest_of_manifests(tree: Path) -> str:
     """A digest of every manifest in the tree: what a setup command is assumed to depend on.
     Their content, not the commit, names its layer, so that the next commit reuses it."""
     digest = hashlib.sha256()

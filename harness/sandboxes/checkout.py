@@ -13,7 +13,8 @@ from orchestrator.errors import GitError
 
 _TIMEOUT = 600.0
 _SERVE_ANY_COMMIT = "git -c uploadpack.allowAnySHA1InWant=true upload-pack"
-_CONFIG = """[core]
+#: The configuration of the copy.
+CONFIG = """[core]
 	autocrlf = false
 	hooksPath = /dev/null
 [gc]
@@ -43,11 +44,11 @@ def check_out(git_dir: Path, commit: str, tree: Path) -> None:
     Modes and links are kept, line ends are as committed, submodules stay empty. Raises `GitError`.
     """
     tree.mkdir()
-    kind = _git(["rev-parse", "--show-object-format"], git_dir)
+    kind = object_format(git_dir)
     _git(["init", "--quiet", "--template=", "--initial-branch=main", f"--object-format={kind}"],
          tree)  # fmt: skip
     with (tree / ".git" / "config").open("a", encoding="utf-8") as config:
-        config.write(_CONFIG)
+        config.write(CONFIG)
     _git(["-c", "fetch.unpackLimit=1", "-c", "protocol.file.allow=always", "fetch", "--quiet",
           "--depth=1", "--no-tags", "--no-recurse-submodules", "--upload-pack", _SERVE_ANY_COMMIT,
           f"file://{git_dir}", commit], tree)  # fmt: skip
@@ -59,11 +60,25 @@ def check_out(git_dir: Path, commit: str, tree: Path) -> None:
     (tree / ".git" / "info").mkdir(exist_ok=True)
 
 
+def object_format(git_dir: Path) -> str:
+    """`sha1` or `sha256`."""
+    return _git(["rev-parse", "--show-object-format"], git_dir)
+
+
+def bundle(tree: Path, target: Path) -> None:
+    """Pack what `check_out` made into one file, to be unpacked elsewhere. Raises `GitError`."""
+    _git(["bundle", "create", "--quiet", str(target), "main"], tree)
+
+
 def exclude(git_dir: Path, paths: tuple[str, ...]) -> None:
     """Keep untracked `paths` (relative, a folder ends in a slash) out of status and patches."""
-    lines = "".join(f"/{_escaped(path)}\n" for path in paths)
     (git_dir / "info").mkdir(exist_ok=True)
-    (git_dir / "info" / "exclude").write_text(lines, encoding="utf-8", errors="surrogateescape")
+    (git_dir / "info" / "exclude").write_bytes(excluded(paths))
+
+
+def excluded(paths: tuple[str, ...]) -> bytes:
+    """An exclude file that names `paths`."""
+    return os.fsencode("".join(f"/{_escaped(path)}\n" for path in paths))
 
 
 def _escaped(path: str) -> str:

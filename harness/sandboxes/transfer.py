@@ -29,10 +29,10 @@ async def upload(sandbox: Sandbox, path: str, data: bytes | BinaryIO) -> None:
 
 async def download(sandbox: Sandbox, path: str, limit: int) -> bytes:
     """The content of `path`. Raises `FileNotFoundError`, `SandboxError` when over `limit`."""
-    result = await sandbox.exec(_reading(sandbox, path, limit), timeout=_TIMEOUT, limit=limit + 1)
-    _check(result, sandbox, path)
+    result = await sandbox.exec(reading(sandbox, path, limit), timeout=_TIMEOUT, limit=limit + 1)
+    check(result, sandbox, path)
     if len(result.out) > limit:
-        raise _too_large(sandbox, path, limit)
+        raise too_large(sandbox, path, limit)
     return result.out
 
 
@@ -47,19 +47,21 @@ async def download_to(sandbox: Sandbox, path: str, file: BinaryIO, limit: int) -
 
     # Nothing but the content is ever written to either stream, or the result is not ok.
     result = await sandbox.exec(
-        _reading(sandbox, path, limit), timeout=_STREAM_TIMEOUT, limit=500, on_output=write
+        reading(sandbox, path, limit), timeout=_STREAM_TIMEOUT, limit=500, on_output=write
     )
-    _check(result, sandbox, path)
+    check(result, sandbox, path)
     if size > limit:
-        raise _too_large(sandbox, path, limit)
+        raise too_large(sandbox, path, limit)
     return size
 
 
-def _reading(sandbox: Sandbox, path: str, limit: int) -> list[str]:
+def reading(sandbox: Sandbox, path: str, limit: int) -> list[str]:
+    """The command that says the content of `path`, or a byte more than `limit` of it."""
     return ["/bin/sh", "-c", _DOWNLOAD, "download", _rooted(sandbox, path), str(limit + 1)]
 
 
-def _check(result: ExecResult, sandbox: Sandbox, path: str) -> None:
+def check(result: ExecResult, sandbox: Sandbox, path: str) -> None:
+    """Raises what the end of that command means."""
     if result.exit == _MISSING:
         raise FileNotFoundError(f"no {path} in sandbox {sandbox.id}")
     if result.exit == _NOT_A_FILE:
@@ -68,7 +70,7 @@ def _check(result: ExecResult, sandbox: Sandbox, path: str) -> None:
         raise SandboxError(f"download of {path} from {sandbox.id} failed: {_said(result)}")
 
 
-def _too_large(sandbox: Sandbox, path: str, limit: int) -> SandboxError:
+def too_large(sandbox: Sandbox, path: str, limit: int) -> SandboxError:
     return SandboxError(f"{path} in sandbox {sandbox.id} is larger than {limit} bytes")
 
 

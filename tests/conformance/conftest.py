@@ -1,7 +1,8 @@
 """Every sandbox provider opened on one repository, for the tests of what all of them keep to."""
 
+import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.sandboxes import provider as by_name
 from orchestrator.errors import (
     SandboxUnavailableError,
 )
+from tests.emulators.e2b import E2BServer
 from tests.fakes.sandbox import FakeSandboxProvider
 
 FILES = {
@@ -48,7 +50,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-async def open_provider(name: str, tmp_path: Path, cache: Path, repo: Path) -> Any:
+async def open_provider(
+    request: pytest.FixtureRequest, tmp_path: Path, cache: Path, repo: Path
+) -> Any:
+    name = request.param
+    if name == "e2b":
+        request.getfixturevalue("e2b_cloud")
     if name == "fake":
         return FakeSandboxProvider(tmp_path / "fake", FILES)
     made = by_name(name, "conformance", state=tmp_path / "state", cache=cache)
@@ -59,14 +66,30 @@ async def open_provider(name: str, tmp_path: Path, cache: Path, repo: Path) -> A
     return made
 
 
-SHELLS = [pytest.param("local", marks=pytest.mark.isolation), "process"]
+@pytest.fixture(scope="session")
+def e2b_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2BServer]:
+    """An emulated account, which the environment leads to. Its template layers are shared by all
+    processes of a test run: the first takes long to build."""
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with E2BServer(root / "e2b", layers=shared / "e2b-layers") as server:
+        before = dict(os.environ)
+        os.environ.update(server.environment)
+        yield server
+        for name in server.environment:
+            del os.environ[name]
+        os.environ.update({k: v for k, v in before.items() if k in server.environment})
+
+
+ISOLATED = [pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b")]
+SHELLS = [*ISOLATED, "process"]
 
 
 @pytest.fixture(params=SHELLS)
 async def shells(
     request: pytest.FixtureRequest, tmp_path: Path, cache: Path, repo: Path
 ) -> AsyncIterator[SandboxProvider]:
-    made = await open_provider(request.param, tmp_path, cache, repo)
+    made = await open_provider(request, tmp_path, cache, repo)
     yield made
     await made.close()
 
@@ -75,7 +98,7 @@ async def shells(
 async def provider(
     request: pytest.FixtureRequest, tmp_path: Path, cache: Path, repo: Path
 ) -> AsyncIterator[SandboxProvider]:
-    made = await open_provider(request.param, tmp_path, cache, repo)
+    made = await open_provider(request, tmp_path, cache, repo)
     yield made
     await made.close()
 
@@ -88,3 +111,17 @@ async def base(provider: SandboxProvider, repo: Path) -> Base:
 @pytest.fixture
 async def box(shells: SandboxProvider, repo: Path) -> Sandbox:
     return await shells.create(await shells.prepare(BaseSpec(repo, "HEAD")), "feature/r1-a01")
+
+
+@pytest.fixture
+def grow_old(request: pytest.FixtureRequest, shells: SandboxProvider) -> Callable[[Any], None]:
+    """Makes a sandbox that nobody holds, and its namespace, look as if left long ago."""
+
+    def age(box: Any) -> None:
+        if shells.name == "e2b":
+            request.getfixturevalue("e2b_cloud").cloud.boxes[box.cloud_id].started = 0.0
+            return
+        folder = getattr(box, "folder", None) or box.place.folder
+        os.utime(folder.parent, (0, 0))
+
+    return age

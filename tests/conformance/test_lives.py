@@ -1,12 +1,12 @@
 """How sandboxes come, stay, are found again, and go, beyond one process."""
 
 import asyncio
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.ports import BaseSpec, SandboxLimits, SandboxProvider
+from harness.ports import BaseSpec, Sandbox, SandboxLimits, SandboxProvider
 from harness.sandboxes import provider as by_name
 from orchestrator.errors import (
     InputError,
@@ -33,7 +33,11 @@ async def test_reopened_by_key_as_it_was(
 
 
 async def test_other_namespaces_are_reaped_only_when_dead(
-    shells: SandboxProvider, repo: Path, tmp_path: Path, cache: Path
+    shells: SandboxProvider,
+    repo: Path,
+    tmp_path: Path,
+    cache: Path,
+    grow_old: Callable[[Sandbox], None],
 ) -> None:
     base = await shells.prepare(BaseSpec(repo, "HEAD"))
     box = await shells.create(base, "a")
@@ -43,8 +47,7 @@ async def test_other_namespaces_are_reaped_only_when_dead(
         assert (await box.exec("true")).ok
         await shells.close()
         assert await other.reap() == 0  # a run that was stopped may be resumed
-        folder = getattr(box, "folder", None) or box.place.folder
-        os.utime(folder.parent, (0, 0))
+        grow_old(box)
         assert await other.reap() == 1
         assert await other.reap() == 0
     finally:

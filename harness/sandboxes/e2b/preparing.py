@@ -1,0 +1,329 @@
+"""Makes what sandboxes are forked from: a template with setup done, and a snapshot per commit.
+
+The template is named by what setup depends on (its text, the lock files, the tools), so that
+dependencies are installed once for all commits that share them. The snapshot adds one commit.
+"""
+
+import asyncio
+import hashlib
+import importlib.resources
+import json
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.ports import Base, BaseSpec, SandboxLimits
+from harness.sandboxes import checkout
+from harness.sandboxes.bases import digest_of_manifests
+from harness.sandboxes.e2b.cloud import Cloud
+from harness.sandboxes.e2b.errors import translated
+from harness.sandboxes.e2b.jobs import AGENT, INSIDE, PLACE, Job, Runner, document
+from harness.sandboxes.e2b.sandbox import (
+    BASE_GIT,
+    ENVIRONMENT,
+    HOME,
+    TEMPORARY,
+    WORK,
+    WRITTEN,
+    Prepared,
+    environment,
+)
+from harness.sandboxes.toolbox import versions
+from orchestrator.errors import SandboxError, SandboxUnavailableError
+
+#: Changes whenever what a template or a base consists of does.
+_FORMAT = 1
+_FACTS = f"{PLACE}/base.json"
+_BUNDLE = f"{PLACE}/base.bundle"
+_SETUP_LIMITS = SandboxLimits(
+    memory_mb=None, processes=4096, open_files=65536, file_mb=16384, disk_mb=None, inodes=None
+)
+_GIT_SECONDS = 900.0
+_LEFT_OVER = "git ls-files -z --others --exclude-standard --directory --no-empty-directory"
+
+#: As root. `[ "$(id -u)" != 0 ]`: where there is but one user, nothing can be given to another.
+_SYSTEM = """
+set -e
+grep -q '^agent:' /etc/passwd ||
+  echo 'agent:x:{uid}:{uid}:agent:{home}:/bin/bash' >> /etc/passwd
+mkdir -p {home} {tmp} {work}
+python3 -m venv {env}
+{env}/bin/pip install --quiet --disable-pip-version-check {tools}
+[ "$(id -u)" != 0 ] || chown -R {uid}:{uid} /home/agent {env}
+"""
+_OWNED = '[ "$(id -u)" != 0 ] || chown -R 0:0 {env}'
+
+#: As the agent, in the workspace. History ends at the commit: its parents are not there.
+_CHECK_OUT = """
+set -e
+[ -d .git ] || git init --quiet --template= --initial-branch=main --object-format={kind}
+cat > .git/config.new <<'END'
+{config}END
+mv .git/config.new .git/config
+git bundle unbundle {bundle} > /dev/null
+echo {commit} > .git/shallow
+git update-ref --no-deref HEAD {commit}
+git symbolic-ref HEAD refs/heads/main
+git update-ref refs/heads/main {commit}
+git reset --quiet --hard main
+rm -rf .git/logs .git/ORIG_HEAD .git/FETCH_HEAD
+mkdir -p .git/info
+"""
+#: As root, once the workspace is as it shall be.
+_PUT_ASIDE = """
+set -e
+rm -rf {git} {bundle}
+cp -a {work}/.git {git}
+[ "$(id -u)" != 0 ] || chown -R 0:0 {git}
+chmod -R go+rX {git}
+chmod 755 {place}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A commit on this machine, checked out inertly in `tree`, and everything named after it."""
+
+    spec: BaseSpec
+    commit: str
+    folder: Path
+    template: str
+    base: str
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "base.bundle"
+
+
+def digest(*facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:20]
+
+
+def program() -> dict[str, str]:
+    """File name -> text of what runs our jobs inside."""
+    folder = importlib.resources.files(__package__)
+    names = ("inside.py", "inside_processes.py")
+    return {name: folder.joinpath(name).read_text("utf-8") for name in names}
+
+
+def tools() -> list[str]:
+    """The toolbox as pip requirements: what verification runs, in the versions used here."""
+    found = versions()
+    return [f"{name}=={found[name]}" for name in ("pytest", "coverage", "ruff") if name in found]
+
+
+async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str, str]) -> Base:
+    """The base of `spec`, made when the account has none. `facts`: where its folder goes.
+
+    Raises `GitError` for an unknown commit, `SandboxError` when setup fails.
+    """
+    if spec.allow != ("*",):
+        raise SandboxUnavailableError(
+            "the sandbox provider `e2b` cannot limit what setup reaches while a template is "
+            "built; leave project.setup the whole network, or use --sandbox local"
+        )
+    git_dir, commit = await asyncio.to_thread(checkout.resolve, spec.repo, spec.commit)
+    with tempfile.TemporaryDirectory(prefix="fibreflow-e2b-") as name:
+        source = await asyncio.to_thread(_source, cloud, spec, git_dir, commit, Path(name))
+        folder = facts / source.base / "facts"
+        folder.mkdir(parents=True, exist_ok=True)
+        base = Base(source.base, commit, folder)
+        found = await cloud.find_snapshot(source.base)
+        known = await asyncio.to_thread(_load, folder.parent / "handle.json", found)
+        if known is None:
+            await _template(cloud, source)
+            known = await _commit(cloud, source, labels)
+            text = json.dumps(asdict(known))
+            await asyncio.to_thread((folder.parent / "handle.json").write_text, text)
+    return Base(base.id, commit, folder, known)
+
+
+def _source(cloud: Cloud, spec: BaseSpec, git_dir: Path, commit: str, folder: Path) -> _Source:
+    checkout.check_out(git_dir, commit, folder / "tree")
+    settings = cloud.settings
+    made_of = (
+        _FORMAT, settings.image, settings.cpus, settings.memory_mb, tools(),
+        program(), spec.setup, sorted(spec.env.items()),
+        digest_of_manifests(folder / "tree") if spec.setup else "",
+    )  # fmt: skip
+    template = f"fibreflow-{digest(*made_of)}"
+    return _Source(spec, commit, folder, template, f"fibreflow-base-{digest(template, commit)}")
+
+
+def _load(path: Path, snapshot: str | None) -> Prepared | None:
+    """What is known here of a base whose snapshot exists; anything else is made again."""
+    if snapshot is None:
+        return None
+    try:
+        return parsed({**json.loads(path.read_bytes()), "snapshot": snapshot})
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def parsed(known: Mapping[str, Any]) -> Prepared:
+    """Raises `TypeError` and `ValueError` for what is not a handle."""
+    lists = {k: tuple(known[k]) for k in ("path", "roots", "before") if k in known}
+    return Prepared(**{**known, **lists})
+
+
+# ------------------------------------------------------------------- template
+
+
+async def _template(cloud: Cloud, source: _Source) -> None:
+    from e2b import AsyncTemplate  # noqa: PLC0415 - the SDK takes most of a second to import
+
+    settings = cloud.settings
+    account: dict[str, Any] = {**settings.account}
+    with translated("look for a template"):
+        if await AsyncTemplate.exists(source.template, **account):
+            return
+    await asyncio.to_thread(_write_context, source)
+    made = AsyncTemplate(file_context_path=str(source.folder)).from_image(settings.image)
+    made = made.set_user("root")
+    for name in program():
+        made = made.copy(name, f"{PLACE}/{name}")
+    made = made.run_cmd(_system())
+    if source.spec.setup:
+        made = made.copy("base.bundle", _BUNDLE)
+        for name in ("checkout", "setup"):
+            made = made.copy(f"{name}.json", f"{PLACE}/{name}.json")
+            made = made.run_cmd(f"python3 -I {INSIDE} run @{PLACE}/{name}.json 0")
+    made = made.run_cmd(_OWNED.format(env=ENVIRONMENT) + f"; rm -rf {PLACE}/jobs")
+    said: list[str] = []
+    try:
+        with translated("build a template"):
+            await AsyncTemplate.build(
+                made, source.template, cpu_count=settings.cpus, memory_mb=settings.memory_mb,
+                on_build_logs=lambda entry: said.append(entry.message), **account,
+            )  # fmt: skip
+    except SandboxError as error:
+        raise _failure(source.spec, said, error) from error
+
+
+def _system() -> str:
+    return _SYSTEM.format(
+        uid=AGENT, home=HOME, tmp=TEMPORARY, work=WORK, env=ENVIRONMENT,
+        tools=shlex.join(tools()),
+    ).strip()  # fmt: skip
+
+
+def _write_context(source: _Source) -> None:
+    """The files of the build: ours, the commit, and the two jobs that run as the agent."""
+    for name, text in program().items():
+        (source.folder / name).write_text(text, encoding="utf-8")
+    _write_bundle(source)
+    base = Prepared("", dict(source.spec.env))
+    variables = environment(base)
+    jobs = {
+        "checkout": Job(["/bin/bash", "-c", _check_out(source)], variables, WORK, _SETUP_LIMITS,
+                        _GIT_SECONDS),
+        "setup": Job(["/bin/bash", "-c", source.spec.setup or ":"], variables, WORK,
+                     _SETUP_LIMITS, source.spec.setup_timeout),
+    }  # fmt: skip
+    for name, job in jobs.items():
+        text = json.dumps({**document(job, name), "plain": True})
+        (source.folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _write_bundle(source: _Source) -> None:
+    if not source.bundle.exists():
+        checkout.bundle(source.tree, source.bundle)
+
+
+def _failure(spec: BaseSpec, said: list[str], error: SandboxError) -> SandboxError:
+    text = "\n".join(said)
+    ended = re.findall(r"^setup ended: (.*)$", text, re.MULTILINE)
+    if not ended:
+        return SandboxError(f"{error}\n{text[-2000:]}")
+    how = ended[-1]
+    if how == "timed out":
+        how = f"took longer than {spec.setup_timeout:.0f} s"
+    return SandboxError(
+        f"setup `{spec.setup}` ended with {how}; correct project.setup or the network. It said:\n"
+        f"{text[-2000:]}"
+    )
+
+
+# ----------------------------------------------------------------- the commit
+
+
+async def _commit(cloud: Cloud, source: _Source, labels: Mapping[str, str]) -> Prepared:
+    seconds = cloud.settings.lifetime_seconds
+    made_for = {**labels, "fibreflow_base": source.base}
+    sdk = await cloud.create(source.template, made_for, SandboxLimits(), seconds)
+    try:
+        runner = Runner(f"for base {source.base}", sdk, cloud.settings)
+        prepared = await _fill(runner, source)
+        snapshot = await cloud.snapshot(sdk.sandbox_id, source.base)
+        return Prepared(
+            snapshot, prepared.variables, prepared.path, prepared.roots, prepared.before
+        )
+    finally:
+        await asyncio.shield(_discard(cloud, sdk.sandbox_id))
+
+
+async def _discard(cloud: Cloud, id_: str) -> None:
+    try:
+        await cloud.kill(id_)
+    finally:
+        cloud.release()
+
+
+async def _fill(runner: Runner, source: _Source) -> Prepared:
+    await asyncio.to_thread(_write_bundle, source)
+    with source.bundle.open("rb") as file:
+        await runner.write(_BUNDLE, file)
+    await runner.root(f"chmod 755 {PLACE}; chmod 644 {_BUNDLE}", lambda _: None)
+    agent = _Agent(runner, environment(Prepared("", dict(source.spec.env))))
+    await agent.run(_check_out(source))
+    left_over = await agent.run(_LEFT_OVER)
+    excluded = checkout.excluded(tuple(os.fsdecode(n) for n in left_over.split(b"\0") if n))
+    await agent.run("cat > .git/info/exclude", excluded)
+    await agent.run("git update-index -q --refresh || :")
+    folders = await agent.run(
+        "for p in .venv/bin node_modules/.bin src; do [ -d $p ] && echo $p; done; :"
+    )
+    found = folders.decode().split()
+    place = {"git": BASE_GIT, "bundle": _BUNDLE, "work": WORK, "place": PLACE}
+    await runner.root(_PUT_ASIDE.format(**place), lambda _: None)
+    said: list[str] = []
+    await runner.root(f"python3 -I {INSIDE} measure {shlex.join(WRITTEN)}", said.append)
+    prepared = Prepared(
+        "", dict(source.spec.env), tuple(p for p in found if p != "src"),
+        ("src",) if "src" in found else (), tuple(json.loads("".join(said))),
+    )  # fmt: skip
+    facts = {**asdict(prepared), "id": source.base, "commit": source.commit}
+    await runner.write(_FACTS, json.dumps(facts).encode())
+    return prepared
+
+
+@dataclass(frozen=True, slots=True)
+class _Agent:
+    runner: Runner
+    variables: Mapping[str, str]
+
+    async def run(self, line: str, stdin: bytes | None = None) -> bytes:
+        result = await self.runner.run(
+            Job(["/bin/bash", "-c", line], self.variables, WORK, _SETUP_LIMITS, _GIT_SECONDS,
+                limit=256_000_000, stdin=stdin)
+        )  # fmt: skip
+        if not result.ok:
+            tail = result.err.decode("utf-8", "replace").strip()[-1000:]
+            raise SandboxError(f"`{line.strip()[:80]}` failed while a base was made: {tail}")
+        return result.out
+
+
+def _check_out(source: _Source) -> str:
+    return _CHECK_OUT.format(
+        kind=checkout.object_format(source.tree), config=checkout.CONFIG, bundle=_BUNDLE,
+        commit=source.commit,
+    )  # fmt: skip
