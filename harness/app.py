@@ -7,7 +7,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from harness import inputs, play, routing, run_file, sandboxes
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.inputs import Target
-from harness.ports import Model
+from harness.ports import Connection, Model
 from harness.progress import Progress
 from harness.record import files, outcomes
 from harness.record.clock import SystemClock
@@ -245,8 +245,15 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             text = f"passes was not written: {error}; the next start writes it"
             journal.write(events.WarningGiven(message=text))
 
+    def connected(asked: Connection) -> None:
+        journal.write(events.ConnectionAsked(**asdict(asked)))
+
     async with contextlib.AsyncExitStack() as stack:
-        provider = sandboxes.provider(settings.sandbox, settings.run)
+        provider = sandboxes.provider(
+            settings.sandbox,
+            settings.run,
+            observe=connected,
+        )
         stack.push_async_callback(provider.close)
         await provider.reap()
         book = BudgetBook(workspace.logs / "budget.sqlite")

@@ -145,11 +145,18 @@ def doctor(command: Command) -> int:  # noqa: ARG001 - every command takes its c
     return 0 if all(f.ok for f in findings) else MachineError.exit_code
 
 
+def sandbox(command: Command) -> int:
+    from harness import sandbox_command  # noqa: PLC0415 - the other commands do without
+
+    return sandbox_command.sandbox(command)
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
     "list": list_runs,
     "resume": resume,
     "accept": accept,
+    "sandbox": sandbox,
     "doctor": doctor,
 }

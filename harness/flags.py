@@ -10,7 +10,7 @@ from harness import __version__
 from orchestrator.errors import InputError
 from orchestrator.values import TIERS, Tier
 
-COMMANDS = ("run", "status", "report", "resume", "list", "accept", "doctor")
+COMMANDS = ("run", "status", "report", "resume", "list", "accept", "sandbox", "doctor")
 _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
@@ -43,6 +43,21 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """The words after `sandbox`. `command` empty: a shell."""
+
+    action: str
+    command: tuple[str, ...] = ()
+    provider: str = "local"
+    profile: str = "standard"
+    repo: Path | None = None
+    setup: str | None = None
+    allow: tuple[str, ...] = ()
+    namespace: str | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One parsed command line; `run` is set for `run`, the rest for the other commands."""
 
@@ -53,6 +68,7 @@ class Command:
     feature: str | None = None
     attempt: str | None = None
     json: bool = False
+    sandbox: SandboxOptions | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,7 +92,17 @@ def parse(argv: list[str]) -> Command:
         feature=getattr(args, "feature", None),
         attempt=getattr(args, "attempt", None),
         json=getattr(args, "json", False),
+        sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
     )
+
+
+def _sandbox_options(args: argparse.Namespace) -> SandboxOptions:
+    given = vars(args)
+    allow = tuple(given.pop("allow", None) or ())
+    command = tuple(word for word in given.pop("inside", ()))
+    names = ("action", "provider", "profile", "repo", "setup", "namespace", "json")
+    kept = {name: given[name] for name in names if name in given}
+    return SandboxOptions(**kept, allow=allow, command=command)
 
 
 def _asks_about_itself(argv: list[str]) -> bool:
@@ -135,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("feature", metavar="FEATURE")
     accept.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
     accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+    _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
     return parser
 
@@ -179,6 +206,32 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         "--json", action="store_true", help="events as JSON lines, the report last"
     )
     screens.add_argument("--plain", action="store_true", help="plain lines even on a terminal")
+
+
+def _add_sandbox(sub: argparse.ArgumentParser) -> None:
+    actions = sub.add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=_Parser
+    )
+    run = actions.add_parser(
+        "run",
+        help="run COMMAND in a new sandbox, with this terminal; its exit code is ours",
+        usage="fibreflow sandbox run [options] [-- COMMAND ...]",
+        allow_abbrev=False,
+    )
+    add = run.add_argument
+    add("--profile", default="standard", metavar="NAME", help="quick, standard, heavy, install")
+    add("--repo", type=Path, metavar="PATH", help="look into its commit HEAD (default: nothing)")
+    add("--setup", metavar="COMMAND", help="prepare the base by this first; kept for next time")
+    add("--allow", action="append", metavar="HOST", help="may be reached; *.HOST, HOST:PORT, *")
+    add("inside", nargs="*", metavar="COMMAND", help="default: a shell")
+    listing = actions.add_parser("list", help="the sandboxes there are", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="one JSON array instead of text")
+    reap = actions.add_parser("reap", help="remove what nobody uses", allow_abbrev=False)
+    reap.add_argument(
+        "namespace", nargs="?", metavar="RUN", help="all of this run; default: the old of all"
+    )
+    for action in (run, listing, reap):
+        action.add_argument("--sandbox", dest="provider", default="local", metavar="NAME")
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

@@ -125,6 +125,9 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
         if event.seconds >= LONG_BASE
         else ""
     ),
+    e.ConnectionAsked: lambda event, _: (
+        "" if event.allowed else f"connection refused: {one_line(event.reason, 160)}"
+    ),
     e.RoundStarted: _round,
     e.AttemptResumed: lambda event, _: f"resumed after {counted(event.turns, 'turn')}",
     e.ModelRetried: lambda event, _: (

@@ -300,6 +300,7 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.LimitHit: _limited,
     e.WarningGiven: _warned,
     e.BasePrepared: lambda run, _event: run,
+    e.ConnectionAsked: lambda run, _event: run,
 }
 
 ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptState]] = {

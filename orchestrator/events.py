@@ -97,6 +97,19 @@ class WarningGiven(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConnectionAsked(Event):
+    """Something in a sandbox asked to connect to a host; `reason` where that was refused."""
+
+    repeats: ClassVar[bool] = True
+
+    sandbox: str
+    host: str
+    port: int
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BasePrepared(Event):
     """A commit was made ready to fork sandboxes from; `cached`: it had been before this run."""
 

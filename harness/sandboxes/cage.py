@@ -7,7 +7,7 @@ import os
 import resource
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ports import SandboxLimits
@@ -43,7 +43,7 @@ def arguments(place: Place) -> list[str]:
         "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
         "--unshare-cgroup-try", "--unshare-net",
         "--uid", _UID, "--gid", _UID, "--hostname", "sandbox",
-        "--die-with-parent", "--new-session", "--cap-drop", "ALL",
+        "--die-with-parent", "--cap-drop", "ALL",
         "--ro-bind", str(place.root), "/", "--ro-bind", "/usr", "/usr",
     ]  # fmt: skip
     for name, path in rootfs.system_links():
@@ -88,6 +88,9 @@ class Cage:
         fds = [status_write, gate_read]
         extra = ["--json-status-fd", str(status_write), "--block-fd", str(gate_read)]
         program = seccomp.program()
+        if not launch.attached or program is None:
+            # A terminal could be typed into by whoever shares it; the filter forbids that.
+            extra.append("--new-session")
         if program is not None:
             filter_read, filter_write = os.pipe()
             os.write(filter_write, program)
@@ -99,11 +102,15 @@ class Cage:
         self.init_pid = 0
         try:
             self.child = Child(
-                Launch(
-                    [*prefix, *args, *extra, "--", *launch.argv], {}, "/", launch.stdin,
-                    tuple(fds), True, launch.limit, launch.on_output,
+                replace(
+                    launch,
+                    argv=[*prefix, *args, *extra, "--", *launch.argv],
+                    env={},
+                    cwd="/",
+                    pass_fds=tuple(fds),
+                    new_session=not launch.attached,
                 )
-            )  # fmt: skip
+            )
         except (OSError, ValueError):
             os.close(self._status_read)
             os.close(self._gate)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from harness.sandboxes.capture import Capture
 
@@ -15,7 +15,8 @@ _CHUNK = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a child is started. File descriptors in `pass_fds` keep their numbers."""
+    """How a child is started. File descriptors in `pass_fds` keep their numbers. `attached`: it
+    has this process's own standard streams, so nothing of them arrives here."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -25,6 +26,7 @@ class Launch:
     new_session: bool = False
     limit: int = 1_000_000
     on_output: Callable[[bytes], None] | None = None
+    attached: bool = False
 
 
 class Child:
@@ -41,36 +43,34 @@ class Child:
         self.drained: asyncio.Future[None] = self._loop.create_future()
         self._on_output = launch.on_output
         self._readers: dict[int, Capture] = {}
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        stdin = _stdin(launch.stdin)
+        ends = _streams(launch)
         try:
             self._process = subprocess.Popen(
                 launch.argv,
                 env=launch.env,
                 cwd=launch.cwd,
-                stdin=stdin,
-                stdout=out_write,
-                stderr=err_write,
                 pass_fds=launch.pass_fds,
                 start_new_session=launch.new_session,
+                stdin=ends.stdin,
+                stdout=ends.out[1],
+                stderr=ends.err[1],
             )
         except (OSError, ValueError):
-            os.close(out_read)
-            os.close(err_read)
+            _close(ends.out[0], ends.err[0])
             raise
         finally:
-            os.close(out_write)
-            os.close(err_write)
-            if stdin >= 0:
-                os.close(stdin)
+            _close(ends.stdin, ends.out[1], ends.err[1])
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
-        for fd, capture in ((out_read, self.out), (err_read, self.err)):
+        for (fd, _), capture in ((ends.out, self.out), (ends.err, self.err)):
+            if fd is None:
+                continue
             os.set_blocking(fd, False)
             self._readers[fd] = capture
             self._loop.add_reader(fd, self._on_readable, fd)
+        if not self._readers:
+            self.drained.set_result(None)
 
     def _on_exit(self) -> None:
         status = self._process.poll()
@@ -113,6 +113,27 @@ class Child:
         for fd in tuple(self._readers):
             self._forget_stream(fd)
         self._forget_process()
+
+
+class _Ends(NamedTuple):
+    """Descriptors of the standard streams: the child's input, and for each output ours and the
+    child's. None is this process's own stream."""
+
+    stdin: int | None
+    out: tuple[int, int] | tuple[None, None]
+    err: tuple[int, int] | tuple[None, None]
+
+
+def _streams(launch: Launch) -> _Ends:
+    if launch.attached:
+        return _Ends(None, (None, None), (None, None))
+    return _Ends(_stdin(launch.stdin), os.pipe(), os.pipe())
+
+
+def _close(*fds: int | None) -> None:
+    for fd in fds:
+        if fd is not None and fd >= 0:
+            os.close(fd)
 
 
 def _stdin(data: bytes | BinaryIO | None) -> int:

@@ -25,6 +25,7 @@ _CONNECT_SECONDS = 30.0
 _IDLE_SECONDS = 600.0
 _CHUNK = 64 * 1024
 _MOST_CONNECTIONS = 256
+_MOST_TOLD = 10_000  # of one sandbox: a record of them must not become a way to fill the disk
 #: Of one connection between client and proxy, not for the server.
 _HOP_BY_HOP = {"connection", "proxy-connection", "proxy-authorization", "keep-alive", "host"}
 
@@ -68,6 +69,7 @@ class EgressProxy:
         self._observe = observe
         self._proxies = getproxies_environment() if proxies is None else proxies
         self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
+        self._asked = 0
         self._serving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -122,9 +124,12 @@ class EgressProxy:
             upstream[1].close()
 
     def _tell(self, request: _Request, *, allowed: bool, reason: str = "") -> None:
-        if self._observe is not None:
-            at = (self._sandbox, request.host, request.port)
-            self._observe(Connection(*at, allowed, reason))
+        self._asked += 1
+        if self._observe is None or self._asked > _MOST_TOLD:
+            return
+        if self._asked == _MOST_TOLD:
+            reason = f"{reason}; it has asked {_MOST_TOLD} times, no more are listed".lstrip("; ")
+        self._observe(Connection(self._sandbox, request.host, request.port, allowed, reason))
 
     async def _open(self, request: _Request) -> _Streams:
         host, port = request.host, request.port

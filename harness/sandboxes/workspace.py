@@ -69,11 +69,23 @@ class LocalSandbox:
         on_output: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
         argv = [self._shop.shell, "-c", command] if isinstance(command, str) else [*command]
+        launch = Launch(argv, {}, stdin=stdin, limit=limit, on_output=on_output)
+        return await self._take_turn(launch, cwd, env, timeout)
+
+    async def attach(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 1e9
+    ) -> ExecResult:
+        """Run a command on this process's own standard streams, a terminal for example; its
+        result has no output."""
+        return await self._take_turn(Launch(argv, {}, attached=True), None, env, timeout)
+
+    async def _take_turn(
+        self, launch: Launch, cwd: str | None, env: Mapping[str, str] | None, timeout: float
+    ) -> ExecResult:
         where = posixpath.join(self.workdir, cwd) if cwd else self.workdir
         args = [*self._args, "--chdir", where]
         for name, value in (self._variables | dict(env or {})).items():
             args += ["--setenv", name, value]
-        launch = Launch(argv, {}, stdin=stdin, limit=limit, on_output=on_output)
         async with self._holding.turn:
             self._holding.check()
             await self._furnish()
