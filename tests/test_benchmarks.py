@@ -47,3 +47,18 @@ def test_overhead_refuses_a_single_attempt() -> None:
     done = run("overhead.py", "--attempts", "1", "--json")
     assert done.returncode == 2
     assert "difference" in done.stderr
+
+
+def test_routing_reports_every_strategy_and_says_whether_the_target_is_met() -> None:
+    done = run("routing.py", "--resamples", "20", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    points = found["swebench"]["strategies"]
+    router = points["router, perfect verifier"]
+    for name in ("always-haiku", "always-sonnet", "always-opus", "random at the router's mix"):
+        assert router["above_the_line"] >= points[name]["above_the_line"]
+    low, high = router["resolve_rate_95"]
+    assert low <= router["resolve_rate"] <= high
+    assert found["swebench"]["target"]["imperfect"] is True
+    assert found["labelled"]["requests"] == 200
+    assert abs(sum(found["labelled"]["share"].values()) - 1) < 0.01

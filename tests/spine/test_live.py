@@ -217,3 +217,48 @@ async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
         again = await run(project, "--workers", "2", "--attempts", "3")
         assert again.code == 0, again
     assert sorted(project.merged()) == ["alpha", "beta"]
+
+
+async def test_a_run_is_routed_and_climbs_with_its_reasons(project: Project) -> None:
+    """Haiku and sonnet write the wrong thing, opus the right one: a cascade of three rounds."""
+
+    def by_tier(request: dict[str, Any]) -> dict[str, Any]:
+        said = answer(request)
+        call = said["content"][0]
+        if call["name"] == "edit" and "opus" not in request["model"]:
+            call["input"] = {**call["input"], "text": "wrong"}
+        return {**said, "usage": {"input_tokens": 1000, "output_tokens": 100}}
+
+    async with MessagesServer(by_tier) as server:
+        live(project, server, "alpha")
+        project.entries[0]["description"] = (
+            "Implement the text file that the others of this project wait for, and nothing else."
+        )
+        project.defaults["rounds"] = 3
+        end = await run(project)
+        assert end.code == 0, end
+    rounds = project.events("RoundStarted")
+    assert [r["tier"] for r in rounds] == ["haiku", "sonnet", "opus"]
+    assert any("`implement`" in reason.lower() for reason in rounds[0]["reasons"])
+    assert "goes up to sonnet" in rounds[1]["reasons"][0]
+    started = project.events("AttemptStarted")
+    assert [(a["tier"], a["model"]) for a in started] == [
+        ("haiku", "claude-haiku-5-5"), ("sonnet", "claude-sonnet-5-5"),
+        ("opus", "claude-opus-5-5"),
+    ]  # fmt: skip
+
+
+async def test_the_models_flag_holds_through_every_round(project: Project) -> None:
+    def wrong(request: dict[str, Any]) -> dict[str, Any]:
+        said = answer(request)
+        if said["content"][0]["name"] == "edit":
+            said["content"][0]["input"]["text"] = "wrong"
+        return said
+
+    async with MessagesServer(wrong) as server:
+        live(project, server, "alpha")
+        project.defaults["rounds"] = 2
+        assert (await run(project, "--model", "sonnet")).code == 1
+    rounds = project.events("RoundStarted")
+    assert [r["tier"] for r in rounds] == ["sonnet", "sonnet"]
+    assert "--model" in rounds[0]["reasons"][0]
