@@ -23,7 +23,7 @@ from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
 from harness.routing import Router
 from harness.run_file import RunFile, Standing
-from harness.services import Bases, Services, Settings
+from harness.services import Bases, NoGate, Services, Settings
 from orchestrator import events, forecast, model_router, report, routing_odds, state
 from orchestrator.acceptance import protected_globs
 from orchestrator.errors import InputError
@@ -57,6 +57,7 @@ def start(options: RunOptions, resume: str | None = None) -> int:
         from harness import dry_run  # noqa: PLC0415 - a run does not need it
 
         return asyncio.run(dry_run.show(given, workspace, options))
+    inputs.check_slas(workspace.root)
     routing.read_rules(workspace.root)
     return asyncio.run(_start(given, workspace, options, resume))
 
@@ -224,6 +225,7 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
     from harness.checker import PatchChecker  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
+    from harness.sla.gate import gate_settings, open_gate  # noqa: PLC0415
 
     given, workspace, target = opened.given, opened.workspace, opened.target
     settings, clock = opened.settings, SystemClock()
@@ -263,6 +265,10 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)
         stack.push_async_callback(opened.model.close)
+        settings_of_gate = gate_settings(opened.options, given.defaults.agent)
+        gate = await stack.enter_async_context(
+            open_gate(workspace, settings.run, clock, journal, settings_of_gate)
+        )
         bases = Bases(provider, repository, given.project, journal, clock)
         router = await asyncio.to_thread(_router, opened, purse, journal)
         yield Services(
@@ -283,6 +289,7 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             integrator=Integrator(repository, target.branch, journal, settings.run),
             router=router,
             write_passes=refresh_passes,
+            gate=gate or NoGate(),
         )
 
 

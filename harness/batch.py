@@ -110,7 +110,15 @@ class Batch:
         """Rounds until a winner is merged, a person is needed, or it is not worth another."""
         services = self._services
         feature = services.feature(id_)
-        services.journal.write(events.FeatureStarted(feature=id_))
+        started = events.FeatureStarted(feature=id_)
+        # Not a recorded step: what has begun is known by its event, and goes on whatever the data.
+        if not services.journal.has(started.key or ""):
+            stale = await services.gate.admit(feature)
+            if stale:
+                on = f"fresh data: {stale}"
+                services.journal.write(events.FeatureBlocked(feature=id_, on=on))
+                return {"state": "blocked", "reason": on}
+        services.journal.write(started)
         round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults)
         why = ""
         played: list[Outcome] = []

@@ -113,7 +113,7 @@ def accept(command: Command) -> int:
     info = _run_with(workspace, command.run_id, command.feature, command.attempt)
     with workspace.lock():
         commit = asyncio.run(
-            review.accept(workspace, info, command.feature, command.attempt, _user())
+            review.accept(workspace, info, command.feature, command.attempt, user())
         )
     print(f"merged {command.feature} from {command.attempt} as {commit[:12]}")
     print("go on with what waited for it: run the same command again")
@@ -130,7 +130,8 @@ def _run_with(workspace: Workspace, run: str | None, feature: str, attempt: str)
     return next((r for r, result in folders if result.is_file()), newest)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who decides, as far as this machine knows."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # no entry for this uid, as in a bare container
@@ -151,6 +152,12 @@ def sandbox(command: Command) -> int:
     return sandbox_command.sandbox(command)
 
 
+def sla(command: Command) -> int:
+    from harness import sla_commands  # noqa: PLC0415 - the others do without its imports
+
+    return sla_commands.sla(command)
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -159,4 +166,5 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "accept": accept,
     "sandbox": sandbox,
     "doctor": doctor,
+    "sla": sla,
 }

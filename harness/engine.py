@@ -27,7 +27,7 @@ from orchestrator.errors import FibreFlowError, MachineError
 
 #: Set by hand: the engine recovers only what the same version began. Raise it when the recorded
 #: shape of a workflow changes, and say in the changelog how older runs are finished.
-APPLICATION_VERSION = "2"
+APPLICATION_VERSION = "1"
 _QUEUE = "attempts"
 #: Beside the store: the traces of what workflows did not expect.
 DEFECTS = "defects.log"

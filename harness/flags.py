@@ -8,9 +8,10 @@ from typing import Literal, NoReturn
 
 from harness import __version__
 from orchestrator.errors import InputError
+from orchestrator.slas_gate import POLICIES, Policy
 from orchestrator.values import TIERS, Tier
 
-COMMANDS = ("run", "status", "report", "resume", "list", "accept", "sandbox", "doctor")
+COMMANDS = ("run", "status", "report", "resume", "list", "accept", "sandbox", "doctor", "sla")
 _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
@@ -39,6 +40,9 @@ class RunOptions:
     sandbox: str = "local"
     live: bool = False
     dry_run: bool = False
+    sla_policy: Policy = "hold"
+    sla_wait_minutes: float = 60.0
+    sla_override: str = ""
     screen: Literal["live", "plain", "json", "quiet"] | None = None
 
 
@@ -58,6 +62,19 @@ class SandboxOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SlaOptions:
+    """`fibreflow sla WORD`. `ports`: of the status page and the health endpoint."""
+
+    word: str
+    file: Path | None = None
+    sla: str | None = None
+    days: float = 1.0
+    ports: tuple[int, int] | None = None
+    reason: str = ""
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One parsed command line; `run` is set for `run`, the rest for the other commands."""
 
@@ -69,6 +86,7 @@ class Command:
     attempt: str | None = None
     json: bool = False
     sandbox: SandboxOptions | None = None
+    sla: SlaOptions | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,6 +111,7 @@ def parse(argv: list[str]) -> Command:
         attempt=getattr(args, "attempt", None),
         json=getattr(args, "json", False),
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
+        sla=_sla_options(args) if args.command == "sla" else None,
     )
 
 
@@ -130,7 +149,22 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         sandbox=args.sandbox,
         live=args.live,
         dry_run=args.dry_run,
+        sla_policy=args.sla_policy,
+        sla_wait_minutes=args.sla_wait,
+        sla_override=args.sla_override or "",
         screen="json" if args.json else "plain" if args.plain else None,
+    )
+
+
+def _sla_options(args: argparse.Namespace) -> SlaOptions:
+    return SlaOptions(
+        word=args.word,
+        file=args.file,
+        sla=getattr(args, "sla", None),
+        days=getattr(args, "days", 1.0),
+        ports=tuple(args.ports) if getattr(args, "ports", None) else None,
+        reason=getattr(args, "reason", ""),
+        json=getattr(args, "json", False),
     )
 
 
@@ -162,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
     accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
+    _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
     _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
     return parser
 
@@ -201,6 +236,25 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     add("--sandbox", default="local", metavar="NAME", help="local, or process (NO isolation)")
     add("--live", action="store_true", help="ask real models even where a recording is given")
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
+    add(
+        "--sla-policy",
+        choices=POLICIES,
+        default="hold",
+        help="what stale data does to the work that an SLA gates (default: hold until it is fresh)",
+    )
+    add(
+        "--sla-wait",
+        type=_minutes,
+        default=60.0,
+        metavar="MINUTES",
+        help="the longest hold; what still has no fresh data then is refused (default: 60)",
+    )
+    add(
+        "--sla-override",
+        type=_reason,
+        metavar="REASON",
+        help="begin although data is stale; the reason is kept in the report",
+    )
     screens = sub.add_mutually_exclusive_group()
     screens.add_argument(
         "--json", action="store_true", help="events as JSON lines, the report last"
@@ -232,6 +286,54 @@ def _add_sandbox(sub: argparse.ArgumentParser) -> None:
     )
     for action in (run, listing, reap):
         action.add_argument("--sandbox", dest="provider", default="local", metavar="NAME")
+
+
+def _add_sla(sub: argparse.ArgumentParser) -> None:
+    words = sub.add_subparsers(dest="word", metavar="WORD", required=True, parser_class=_Parser)
+    shared = _Parser(add_help=False)
+    shared.add_argument("--file", type=Path, metavar="FILE", help="default: data_layer_slas.yaml")
+    # Suppressed, so that its absence here does not undo one given before the word.
+    shared.add_argument("--workspace", type=Path, metavar="DIR", default=argparse.SUPPRESS)
+    as_json = _Parser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    name = _Parser(add_help=False)
+    name.add_argument("sla", nargs="?", metavar="SLA", help="default: all")
+    words.add_parser("check", parents=[shared, as_json, name], help="measure once; 1: violated")
+    watch = words.add_parser("watch", parents=[shared], help="measure and alert until stopped")
+    watch.add_argument(
+        "--ports", type=_number(0, 65535), nargs=2, metavar=("PAGE", "HEALTH"), help="0: any free"
+    )
+    history = words.add_parser("history", parents=[shared, as_json, name], help="what was measured")
+    history.add_argument("--days", type=_days, default=1.0, metavar="N", help="default: 1")
+    words.add_parser("report", parents=[shared, as_json], help="compliance, budget, burn rate")
+    override = words.add_parser("override", parents=[shared], help="let the run that holds go on")
+    override.add_argument("--reason", required=True, type=_reason, help="why; it is kept")
+
+
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 366:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days up to 366")
+    return value
+
+
+def _minutes(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 7 * 1440:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes up to a week")
+    return value
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; say why the data may be stale")
+    return text.strip()
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

@@ -244,6 +244,15 @@ def digest(given: FeatureList, options: RunOptions, repo: Path) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
+def check_slas(workspace: Path) -> None:
+    """Raises `SlaFileError` when the workspace promises data in words that cannot be read."""
+    from harness.sla import monitor  # noqa: PLC0415
+
+    path = workspace / monitor.FILE_NAME
+    if path.exists():
+        monitor.read(path)
+
+
 def write_passes(path: Path, given: FeatureList, integrated: Collection[str]) -> None:
     """Sets `passes` in the user's file to what is on the branch and changes nothing else;
     atomic, and nothing at all when the file says so already."""

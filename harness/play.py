@@ -15,7 +15,7 @@ from harness.record.workspace import Workspace
 from harness.run_file import RunFile, Standing
 from harness.services import Services
 from orchestrator import events, plan
-from orchestrator.errors import FibreFlowError, InputError, SandboxError
+from orchestrator.errors import FibreFlowError, InputError, SandboxError, SlaViolatedError
 from orchestrator.values import FeatureList
 from orchestrator.wording import counted
 
@@ -28,10 +28,10 @@ _LET_GO_SECONDS = 5.0
 
 async def play(services: Services, file: RunFile, head: str) -> int:
     """The exit code. Raises `InputError` when the project's setup fails on `head`, or its tests
-    cannot be run there."""
+    cannot be run there; `SlaViolatedError` when the data it needs is not fresh."""
     try:
         await _get_ready(services, head)
-    except InputError as error:
+    except (InputError, SlaViolatedError) as error:
         services.journal.write(events.RunStopped(exit_code=error.exit_code, reason=str(error)))
         raise
     engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
@@ -55,6 +55,7 @@ async def play(services: Services, file: RunFile, head: str) -> int:
 
 
 async def _get_ready(services: Services, head: str) -> None:
+    await services.gate.admit_run()  # before anything that costs
     for note in services.provider.capabilities.notes:
         services.journal.write(events.WarningGiven(message=f"sandbox: {note}"))
     try:

@@ -120,6 +120,12 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     ),
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
+    e.DataHeld: lambda event, _: f"held until data is fresh: {one_line(event.reason)}",
+    e.DataReleased: lambda event, _: f"goes on after {duration(event.seconds)} of waiting",
+    e.DataOverridden: lambda event, _: (
+        f"{one_line(event.by, 80)} overrode the data gate: {one_line(event.reason)}"
+    ),
+    e.DataRefused: lambda event, _: f"refused, data is not fresh: {one_line(event.reason)}",
     e.BasePrepared: lambda event, _: (
         f"base {event.commit[:12]} prepared in {event.seconds:.1f}s"
         if event.seconds >= LONG_BASE

@@ -126,6 +126,28 @@ class Checker(Protocol):
         ...
 
 
+class Gate(Protocol):
+    """Whether work may begin on the data as it is. Waits while it should wait."""
+
+    async def admit_run(self) -> None:
+        """Raises `SlaViolatedError` when the run may not begin."""
+        ...
+
+    async def admit(self, feature: Feature) -> str:
+        """Empty when work on the feature may begin, else why it may not."""
+        ...
+
+
+class NoGate:
+    """For workspaces where no data has to be fresh."""
+
+    async def admit_run(self) -> None:
+        return None
+
+    async def admit(self, feature: Feature) -> str:  # noqa: ARG002 - all features alike
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """One run's wiring. Built by `harness.app`, used by the workflows.
@@ -149,6 +171,7 @@ class Services:
     integrator: Integrator
     router: Router
     write_passes: Callable[[], Awaitable[None]]
+    gate: Gate = field(default_factory=NoGate)
     stop: Stop = field(default_factory=Stop)
     #: (feature, round) that is decided: its attempts that have not begun need not begin.
     decided: set[tuple[str, int]] = field(default_factory=set)

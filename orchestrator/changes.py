@@ -194,6 +194,11 @@ def _limited(run: RunState, event: e.LimitHit) -> RunState:
     return replace(run, limits=(*run.limits, *new))
 
 
+def _about_data(run: RunState, event: e.Event, what: str) -> RunState:
+    subject = event.feature or "the run"
+    return replace(run, warnings=more(run.warnings, f"data: {subject} {what}"))
+
+
 def counted(run: RunState, event: e.Event) -> RunState:
     """What the run as a whole counts of an attempt's event."""
     if isinstance(event, e.ModelCalled):
@@ -299,6 +304,14 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.DrainRequested: lambda run, event: replace(run, draining=event.reason),
     e.LimitHit: _limited,
     e.WarningGiven: _warned,
+    e.DataHeld: lambda run, event: _about_data(run, event, f"held: {event.reason}"),
+    e.DataReleased: lambda run, event: _about_data(
+        run, event, f"went on after {event.seconds:.0f} s of waiting"
+    ),
+    e.DataOverridden: lambda run, event: _about_data(
+        run, event, f"{event.by} overrode the gate: {event.reason} ({event.what})"
+    ),
+    e.DataRefused: lambda run, event: _about_data(run, event, f"refused: {event.reason}"),
     e.BasePrepared: lambda run, _event: run,
     e.ConnectionAsked: lambda run, _event: run,
 }

@@ -2,11 +2,15 @@
 
     FibreFlowError
     ├── InputError                      2  the user's files or flags; names the entry and the remedy
-    │   └── FeatureListError               every problem of one feature list at once
+    │   ├── FeatureListError               every problem of one feature list at once
+    │   └── SlaFileError                   every problem of one data_layer_slas.yaml at once
     ├── MachineError                    5  this machine cannot do what was asked; what to install
     │   ├── SandboxUnavailableError        isolation cannot be had here
+    │   ├── SlaViolatedError               data that a run or feature needs is not fresh
     │   └── WorkspaceLockedError           another run owns this workspace
     ├── LimitReachedError               4  a budget, quota or time limit; nothing is wrong
+    ├── DeliveryError                      a notice did not reach the people it is for
+    ├── ProbeError                         an SLA's value could not be measured: no data
     ├── SandboxError                       the sandbox failed, not the command run in it
     │   └── SandboxGoneError               it was destroyed or its process died
     ├── ModelError                         the model could not be asked or did not answer
@@ -50,8 +54,37 @@ class FeatureListError(InputError):
     def __init__(self, source: str, problems: tuple[str, ...]) -> None:
         self.source = source
         self.problems = problems
-        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {p}" for p in problems)]))
+        super().__init__(_told(source, problems))
+
+
+class SlaFileError(InputError):
+    """One data_layer_slas.yaml, all its problems at once; `problems` as in `FeatureListError`."""
+
+    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__(_told(source, problems))
+
+
+def _told(source: str, problems: tuple[str, ...]) -> str:
+    count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+    return "\n".join([f"{source}: {count}", *(f"  {p}" for p in problems)])
+
+
+class ProbeError(FibreFlowError):
+    """An SLA's value could not be measured; the message says why. The SLA has no data then."""
+
+
+class DeliveryError(FibreFlowError):
+    """A notice did not go out. `retry_after`: how long the route asks to wait, in seconds.
+    `unsure`: it may have arrived all the same."""
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, unsure: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.unsure = unsure
 
 
 class MachineError(FibreFlowError):
@@ -62,6 +95,10 @@ class MachineError(FibreFlowError):
 
 class SandboxUnavailableError(MachineError):
     """Isolation of the kind asked for cannot be had on this machine."""
+
+
+class SlaViolatedError(MachineError):
+    """Data that the work needs is not as fresh as promised; the message names the SLAs."""
 
 
 class WorkspaceLockedError(MachineError):

@@ -308,6 +308,43 @@ class LimitHit(Event):
     what: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataHeld(Event):
+    """Work waits until the data it needs is fresh; without a feature, the whole run does."""
+
+    repeats: ClassVar[bool] = True
+    slas: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReleased(Event):
+    """A hold is over after so many seconds: fresh again, or overridden."""
+
+    repeats: ClassVar[bool] = True
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOverridden(Event):
+    """A person let work begin on stale data. `what` was not fresh."""
+
+    repeats: ClassVar[bool] = True
+    slas: tuple[str, ...]
+    by: str
+    reason: str
+    what: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRefused(Event):
+    """Work was not begun, because the data it needs is not fresh."""
+
+    repeats: ClassVar[bool] = True
+    slas: tuple[str, ...]
+    reason: str
+
+
 TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
 
 

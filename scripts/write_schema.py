@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from orchestrator import slas_models
 from orchestrator.feature_models import (
     BareEntry,
     DefaultsEntry,
@@ -20,6 +21,7 @@ from orchestrator.feature_models import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
+SLAS = ROOT / "harness" / "data_layer_slas.schema.json"
 TARGET = ROOT / "harness" / "feature_list.schema.json"
 DOCS = ROOT / "docs" / "feature_list.md"
 
@@ -119,6 +121,11 @@ def rendered() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
+def slas_rendered() -> str:
+    """The published schema of data_layer_slas.yaml."""
+    return json.dumps(slas_models.schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
 def documented() -> str:
     """The content of docs/feature_list.md. Raises `ValueError` for a key without a meaning, and
     for a meaning without its key."""
@@ -161,7 +168,7 @@ def _default(model: type[BaseModel], key: str) -> str:
 
 
 def main() -> None:
-    for target, content in ((TARGET, rendered()), (DOCS, documented())):
+    for target, content in ((TARGET, rendered()), (SLAS, slas_rendered()), (DOCS, documented())):
         target.write_text(content, encoding="utf-8")
         print(f"wrote {target.name}")
 

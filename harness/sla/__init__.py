@@ -1,0 +1,1 @@
+"""Data-layer SLAs: measures them, keeps what was measured, tells people, and holds work up."""
