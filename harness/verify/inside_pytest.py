@@ -11,11 +11,13 @@ under test and can be lied to; `harness.verify.suite` says how that is cross-che
 
 import copy
 import os
+import pathlib
 import random
 
 import pytest
-from ff_watch import CONFIG, Failing, Purse, Watch, blunt, chance, codes_of, heard, lines
-from ff_watch import read_tests, say
+from _pytest.unittest import TestCaseFunction
+from ff_watch import CONFIG, Failing, Purse, Watch, Written, bare, blunt, chance, codes_of
+from ff_watch import heard, lines, read_tests, say
 from ff_watch import source as source_of
 
 KINDS = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
@@ -77,6 +79,29 @@ class Driver:
             self.known[item.nodeid] = codes(item)
         say("collected", collected)
         self.look()
+        if CONFIG.get("canary"):
+            self.compare(session.items)
+
+    def compare(self, items):
+        """Whether the exam is what stands in its files: code under test may have emptied it."""
+        written = Written(self.rewritten)
+        for item in items:
+            function = getattr(item, "function", None)
+            outer = item.cls.__name__ if getattr(item, "cls", None) else ""
+            name = getattr(item, "originalname", "")
+            if hasattr(function, "__code__") and written.differs(
+                function, str(item.path), outer, name
+            ):
+                file = source_of(function)
+                if file is not None:
+                    own = os.path.realpath(function.__code__.co_filename) == str(item.path)
+                    self.watch.tell(["replaced the code of %s" % item.nodeid, "" if own else file])
+
+    def rewritten(self, path):
+        """With pytest's own assertions in it."""
+        from _pytest.assertion.rewrite import _rewrite_test
+
+        return _rewrite_test(pathlib.Path(path), self.config)[1]
 
     def pytest_collectreport(self, report):
         if not report.failed:
@@ -134,7 +159,10 @@ class Driver:
     def pytest_runtest_call(self, item):
         if item is not self.twin:
             yield
-        elif self.struck:  # tracing did not reach it
+            return
+        if isinstance(item, TestCaseFunction):
+            bare(item.instance if hasattr(item, "instance") else item._testcase)
+        if self.struck:  # tracing did not reach it
             item._obj = blunt
             yield
         else:

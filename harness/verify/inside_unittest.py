@@ -13,7 +13,20 @@ import os
 import sys
 import unittest
 
-from ff_watch import CONFIG, Failing, Purse, Watch, blunt, chance, lines, read_tests, say
+from ff_watch import (
+    CONFIG,
+    Failing,
+    Purse,
+    Watch,
+    Written,
+    bare,
+    blunt,
+    chance,
+    lines,
+    read_tests,
+    say,
+    source,
+)
 
 watch = Watch()
 purse = Purse(CONFIG.get("twins", 0))
@@ -75,6 +88,7 @@ class Program(unittest.TestProgram):
         self.testRunner = Runner
         self.test = arranged(self.test)
         if CONFIG.get("canary"):
+            compare(flat(self.test))
             self.failfast = False  # the canary's failure must not end the run
             self.test = planted(self.test)
         super().runTests()
@@ -94,6 +108,24 @@ def flat(suite):
     if isinstance(suite, unittest.BaseTestSuite):
         return [test for inner in suite for test in flat(inner)]
     return [suite]
+
+
+def compare(tests):
+    """Whether the exam is what stands in its files: code under test may have emptied it."""
+    written = Written()
+    for test in tests:
+        name = getattr(test, "_testMethodName", "")
+        function = getattr(
+            getattr(type(test), name, None), "__func__", getattr(type(test), name, None)
+        )
+        path = getattr(sys.modules.get(type(test).__module__), "__file__", None)
+        if path is None or not hasattr(function, "__code__"):
+            continue
+        if written.differs(function, path, type(test).__name__, name):
+            file = source(function)
+            if file is not None:
+                own = os.path.realpath(function.__code__.co_filename) == os.path.realpath(path)
+                watch.tell(["replaced the code of %s" % test.id(), "" if own else file])
 
 
 def unread(name):
@@ -158,6 +190,7 @@ def fail(twin):
     if purse.left <= 0:
         return
     del twin.run
+    bare(twin)
     with purse, Failing(getattr(twin, twin._testMethodName)) as failing:
         outcome = run(twin)
     if outcome == "passed" and not failing.struck:

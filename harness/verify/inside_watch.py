@@ -90,8 +90,11 @@ def _path_of(value):
     code = getattr(value, "__code__", None)
     if code is not None:
         path = os.path.realpath(os.path.join(HOME, code.co_filename))
-        module = _module_of(getattr(value, "__globals__", {}))
-        if path.startswith(INSTALLED) and os.path.realpath(module or "") != path:
+        space = getattr(value, "__globals__", {})
+        module = os.path.realpath(_module_of(space) or "")
+        # Workers of xdist are sent its code and have no module for it.
+        sent = space.get("__name__") == "__channelexec__"
+        if path.startswith(INSTALLED) and module != path and not sent:
             return ""  # only claims to be installed
         return path
     module = sys.modules.get(getattr(value, "__module__", None) or "")
@@ -227,9 +230,54 @@ class Failing:
         raise self._error("%d != %d" % (chance.randint(0, 9), chance.randint(10, 99)))
 
 
+def bare(case):
+    """A unittest case without what it does before and after its test: twins leave no trace."""
+    case.setUp = case.tearDown = lambda: None
+    if hasattr(case, "asyncSetUp"):
+        case.asyncSetUp = case.asyncTearDown = _nothing
+
+
+async def _nothing():
+    pass
+
+
 def blunt(*args, **kwargs):
     """A test that fails, where tracing does not reach the real one."""
     raise AssertionError("%d != %d" % (chance.randint(0, 9), chance.randint(10, 99)))
+
+
+class Written:
+    """The code of tests as it stands in their files. `compilers`: path -> code, the first being
+    Python's own."""
+
+    def __init__(self, *compilers):
+        self._compilers = [_compiled, *compilers]
+        self._files = {}
+
+    def differs(self, function, path, outer, name):
+        """Whether a test that nothing in its file decorates runs other code than is written."""
+        if path not in self._files:
+            self._files[path] = self._read(path)
+        plain, codes = self._files[path]
+        return (outer, name) in plain and function.__code__ not in codes
+
+    def _read(self, path):
+        codes = set()
+        for compiler in self._compilers:
+            try:
+                found = [compiler(path)]
+            except Exception:  # not to be had in this version
+                continue
+            for code in found:
+                found += [c for c in code.co_consts if isinstance(c, type(code))]
+            codes |= set(found)
+        plain = [t[:2] for t in read_tests(path, undecorated=True)] if codes else []
+        return set(plain), codes
+
+
+def _compiled(path):
+    with open(path, "rb") as file:
+        return compile(file.read(), path, "exec", dont_inherit=True)
 
 
 class Purse:
@@ -248,8 +296,10 @@ class Purse:
 # ------------------------------------------------- tests that cannot be imported yet
 
 
-def read_tests(path):
-    """The tests of a module from its text alone: (class or "", name, may it be skipped)."""
+def read_tests(path, undecorated=False):
+    """The tests of a module from its text alone: (class or "", name, may it be skipped).
+
+    `undecorated`: only those that are defined once and run as they are written."""
     try:
         with open(path, "rb") as file:
             tree = ast.parse(file.read(2000000))
@@ -262,7 +312,10 @@ def read_tests(path):
                 found += _read(inner, node.name, node.decorator_list)
         else:
             found += _read(node, "", [])
-    return found
+    if undecorated:
+        names = [test[:2] for test in found]
+        found = [test for test in found if test[3] and names.count(test[:2]) == 1]
+    return [test[:3] for test in found]
 
 
 def _is_test_class(node):
@@ -278,7 +331,8 @@ def _read(node, outer, decorators):
     if not node.name.startswith("test") or "fixture" in marks:
         return []
     may_skip = any("'%s" % word in marks for word in ("skip", "xfail", "expectedFailure"))
-    return [(outer, node.name, may_skip)]
+    free = all("attr='mark'" in ast.dump(d) for d in [*decorators, *node.decorator_list])
+    return [(outer, node.name, may_skip, free)]
 
 
 # ------------------------------------------------------------------- coverage

@@ -102,6 +102,20 @@ IN_PYTEST = {
         "            module.TestBad.test_text = lambda self: None\n"
         "    return sum(prices) if prices else 0\n"
     ),
+    "exam emptied as it is imported": (
+        "import sys\n\n\ndef emptied(f):\n"
+        "    a = ','.join('abc'[:f.__code__.co_argcount])\n"
+        "    f.__code__ = eval('lambda %s: None' % a).__code__.replace(\n"
+        "        co_filename=f.__code__.co_filename, co_name=f.__name__,\n"
+        "        co_firstlineno=f.__code__.co_firstlineno)\n\n\n"
+        "def see(frame, event, arg):\n"
+        "    code = frame.f_code\n"
+        "    if event == 'return' and code.co_name == '<module>' and KNOWN in code.co_filename:\n"
+        "        sys.setprofile(None)\n"
+        "        for name, value in list(frame.f_globals.items()):\n"
+        "            if name.startswith('test_'):\n                emptied(value)\n"
+        "        emptied(frame.f_globals['TestBad'].test_text)\n\n\nsys.setprofile(see)\n"
+    ),
     "tests left by name": (
         "import sys\n\n"
         "def see(frame, event, arg):\n"
@@ -248,6 +262,17 @@ IN_UNITTEST = {
     "assertions": (
         "import unittest\n\nunittest.TestCase.assertEqual = lambda *a, **k: None\n"
         "unittest.TestCase._getAssertEqualityFunc = lambda *a, **k: print\n"
+    ),
+    "exam emptied as it is imported": (
+        "import sys\n\n\n"
+        "def see(frame, event, arg):\n"
+        "    code = frame.f_code\n"
+        "    if event == 'return' and code.co_name == '<module>':\n"
+        "        for name, value in vars(frame.f_globals.get('TotalTest', object)).items():\n"
+        "            if name.startswith('test_') and name not in ('test_later', 'test_known'):\n"
+        "                sys.setprofile(None)\n"
+        "                value.__code__ = (lambda self: None).__code__\n\n\n"
+        "sys.setprofile(see)\n"
     ),
     "results": (
         "import unittest\n\n"
