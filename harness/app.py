@@ -76,8 +76,8 @@ async def _start(
         if resume is not None and (now.unfinished is None or now.unfinished.id != resume):
             raise InputError(
                 f"{resume} was begun with another feature list: {options.features} has changed "
-                "since; bring it back to go on, or begin anew with `fibreflow run` (what is "
-                "merged stays so)"
+                "since; bring it back to go on, or begin anew with "
+                f"`{workspace.hint('run')}` (what is merged stays so)"
             )
         if now.idle:
             as_json = options.screen == "json"
@@ -137,7 +137,7 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
         journal.listen(Progress(workspace.progress, lambda: screen.state))
         try:
             async with open_services(opened, journal) as services:
-                _announce(opened, file, journal, resumed=resumed)
+                await _announce(opened, file, journal, resumed=resumed)
                 code = await play.play(services, file, opened.target.head)
         finally:
             journal.close()
@@ -153,7 +153,7 @@ def store_report(folder: Path, built: report.Report) -> None:
     files.replace(folder / "report.md", report.to_markdown(built))
 
 
-def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool) -> None:
+async def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool) -> None:
     given, target = opened.given, opened.target
     if resumed:
         journal.write(events.RunResumed(pid=os.getpid()))
@@ -179,7 +179,7 @@ def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool)
             workspace=str(opened.workspace.root),
         )
     )
-    for text in _warnings(opened):
+    for text in [*_warnings(opened), *await _unseen(opened)]:
         journal.write(events.WarningGiven(message=text))
     for id_, end in file.held.items():
         if end == "review":
@@ -207,6 +207,28 @@ def _warnings(opened: Opened) -> list[str]:
         only=opened.options.only or None,
     )
     return [*found, *plan.warnings]
+
+
+async def _unseen(opened: Opened) -> list[str]:
+    """What lies in the working tree, and not in the commit that the run starts from."""
+    target, workspace = opened.target, opened.workspace
+    repository = target.repository
+    if await repository.commit_of("HEAD") != target.base:
+        return []
+    ours = (workspace.logs, workspace.progress, opened.options.features.resolve())
+    root = repository.path.resolve()
+    found = [
+        name
+        for name in await repository.uncommitted()
+        if not any((root / name) in (path, *path.parents) for path in ours)
+    ]
+    if not found:
+        return []
+    shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+    return [
+        f"{root} has changes that are not committed, which no attempt will see: {shown}; commit "
+        "what they need and start again"
+    ]
 
 
 def behind(target: Target, given: FeatureList) -> str:

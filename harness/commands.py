@@ -24,7 +24,8 @@ def find_run(workspace: Workspace, run: str | None) -> RunInfo:
     """The run with this id, else the newest. Raises `InputError` naming what there is."""
     runs = workspace.runs()
     if not runs:
-        raise InputError(f"{workspace.root}: no run has begun here; start one with `fibreflow run`")
+        start = workspace.hint("run")
+        raise InputError(f"{workspace.root}: no run has begun here; start one with `{start}`")
     if run is None:
         return runs[0]
     found = next((r for r in runs if r.id == run), None)
@@ -93,7 +94,7 @@ def resume(command: Command) -> int:
             return show_report(replace(command, run_id=info.id)) or info.exit_code or 0
         print(
             f"nothing to resume: {info.id} has come to its end, exit code {info.exit_code}; "
-            f"`fibreflow report {info.id}` shows it"
+            f"`{workspace.hint('report', info.id)}` shows it"
         )
         return info.exit_code or 0
     options = RunFile.load(workspace.run_file(info.id)).run_options()

@@ -133,6 +133,13 @@ class Repository:
             return False
         raise GitError(f"cannot move branch {branch} in {self.path}: {err.strip()[-400:]}")
 
+    async def uncommitted(self) -> tuple[str, ...]:
+        """Paths that the working tree has otherwise than its last commit, new ones too (a folder
+        that is new as a whole ends in a slash); empty without a working tree."""
+        arguments = ["--no-optional-locks", "status", "--porcelain=v1", "-z", "--no-renames"]
+        code, out, _ = await self._run(arguments, None, None)
+        return tuple(entry[3:] for entry in out.split("\0") if entry) if code == 0 else ()
+
     async def checked_out_at(self, branch: str) -> str | None:
         """The working tree that has the branch checked out, if any."""
         out = await self.git("worktree", "list", "--porcelain")

@@ -38,7 +38,7 @@ async def accept(
     if result is None or result.patch is None:
         raise InputError(
             f"{feature} has no attempt {attempt} with a patch in run {info.id}; "
-            f"`fibreflow report {info.id}` lists them"
+            f"`{workspace.hint('report', info.id)}` lists them"
         )
     opened = app.Opened(
         given=given,

@@ -19,7 +19,12 @@ def render_status(run: RunState, *, alive: bool = False) -> str:
         unisolated(run) or f"sandbox: {one_line(run.sandbox)}",
         f"{money(run.cost_usd, run.unknown_cost)}{cap}, {duration(took)}{_left(run)}",
         "",
-        *_columns([_HEADER, *(_row(feature, run.latest) for feature in run.features.values())]),
+        *_table(run),
+    ]
+    lines += [
+        f"{feature.state} {one_line(feature.id, 64)}: {one_line('; '.join(feature.reasons))}"
+        for feature in run.features.values()
+        if feature.state in {"failed", "review", "blocked"} and feature.reasons
     ]
     lines += [f"warning: {one_line(warning)}" for warning in run.warnings]
     lines += [f"limit: {one_line(limit)}" for limit in run.limits]
@@ -35,7 +40,11 @@ def render_runs(runs: Iterable[RunInfo]) -> str:
     return "\n".join(_columns(table)) + "\n" if len(table) > 1 else "no runs yet\n"
 
 
-_HEADER = ("feature", "state", "round", "attempts", "cost", "time", "winner / why")
+_HEADER = ("feature", "state", "round", "attempts", "cost", "time", "winner")
+#: Terminals are this wide at least.
+_WIDTH = 80
+#: Ids are cut, but to no less than this.
+_LEAST = 12
 
 
 def _standing(run: RunState, alive: bool) -> str:
@@ -64,21 +73,36 @@ def _left(run: RunState) -> str:
     return f", critical path {path} left{about}"
 
 
+def _table(run: RunState) -> list[str]:
+    """As wide as a terminal at the most: the ids get what room the rest leaves."""
+    rows = [_row(feature, run.latest) for feature in run.features.values()]
+    rest = _columns([_HEADER[1:], *(row[1:] for row in rows)])
+    room = max(_LEAST, _WIDTH - 2 - max(len(line) for line in rest))
+    return _columns([_HEADER, *((one_line(row[0], room), *row[1:]) for row in rows)])
+
+
 def _row(feature: FeatureState, latest: float | None) -> tuple[str, ...]:
     took = feature.seconds
     if took is None and feature.started is not None and latest is not None:
         took = max(0.0, latest - feature.started)
-    found = Counter(attempt.state for attempt in feature.attempts.values())
-    why = "; ".join(feature.reasons) if feature.state in {"failed", "review", "blocked"} else ""
     return (
-        one_line(feature.id, 40),
+        feature.id,
         feature.state,
         f"{feature.round}/{feature.rounds}" if feature.round else "",
-        ", ".join(f"{n} {state}" for state, n in sorted(found.items())),
+        _attempts(feature),
         money(feature.cost_usd, feature.unknown_cost) if feature.attempts else "",
         duration(took),
-        one_line(": ".join(p for p in (feature.winner, why) if p), 100),
+        feature.winner or "",
     )
+
+
+def _attempts(feature: FeatureState) -> str:
+    found = Counter(attempt.state for attempt in feature.attempts.values())
+    if not found:
+        return ""
+    at_work = found["running"] + found["verifying"]
+    passed = f"{found['passed']} of {found.total()} passed"
+    return f"{passed}, {at_work} at work" if at_work else passed
 
 
 def _columns(table: list[tuple[str, ...]]) -> list[str]:

@@ -118,7 +118,7 @@ class DefaultsEntry(_Strict):
     rounds: int = Field(
         default=_DEFAULTS.rounds, ge=1, le=20, description="a whole number from 1 to 20"
     )
-    quorum: Annotated[int, _ATTEMPTS] = _DEFAULTS.quorum
+    quorum: Annotated[int | None, _ATTEMPTS] = _DEFAULTS.quorum
     timeout_minutes: Annotated[float, _MINUTES] = _DEFAULTS.timeout_minutes
     turns: int = Field(
         default=_DEFAULTS.turns, ge=1, le=1000, description="a whole number from 1 to 1000"

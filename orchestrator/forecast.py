@@ -1,7 +1,7 @@
 """What a run would do, before it does it: order, attempts, the worst that it can cost, warnings."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.acceptance import files_named, folders_of, is_protected, matches
 from orchestrator.graph import Graph
@@ -15,7 +15,8 @@ WIDTH = 80
 class Planned:
     """One feature's share. `attempts` is the most per round; `cap` all rounds together.
 
-    `cost_usd` is the worst case: None when the price is unknown and no budget bounds it.
+    `cost_usd` is the worst case if all the others cost nothing: never more than the run's budget,
+    None when the price is unknown and no budget bounds it.
     """
 
     id: str
@@ -29,7 +30,8 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The plan of a run. `order` is the order one feature at a time would take; `levels` could
-    run side by side. `cost_usd` None is unknown; `budget_usd` None is no cap.
+    run side by side. `cost_usd` None is unknown; `budget_usd` None is no cap; `uncapped_usd` is
+    the cost if there were none.
     """
 
     order: tuple[Planned, ...]
@@ -43,6 +45,7 @@ class Forecast:
     workers: int
     cost_usd: float | None
     budget_usd: float | None
+    uncapped_usd: float | None
     warnings: tuple[str, ...]
 
 
@@ -70,6 +73,8 @@ def forecast(  # noqa: PLR0913 - one question about one list; all but two have a
     away = finished | left_out
     rest = [i for i in graph.order(finished) if i not in away]
     order = tuple(_planned(feature_list, graph.feature(i), worst_case_attempt_usd) for i in rest)
+    free = replace(feature_list, defaults=replace(feature_list.defaults, budget_usd=None))
+    uncapped = tuple(_planned(free, graph.feature(i), worst_case_attempt_usd) for i in rest)
     path = graph.critical_path(lambda i: 0.0 if i in away else 1.0)
     return Forecast(
         order=order,
@@ -83,6 +88,7 @@ def forecast(  # noqa: PLR0913 - one question about one list; all but two have a
         workers=workers,
         cost_usd=_total(order, feature_list.defaults.budget_usd),
         budget_usd=feature_list.defaults.budget_usd,
+        uncapped_usd=_total(uncapped, None),
         warnings=_warnings(feature_list, graph, rest, left_out, existing_files),
     )
 
@@ -90,7 +96,8 @@ def forecast(  # noqa: PLR0913 - one question about one list; all but two have a
 def _planned(feature_list: FeatureList, feature: Feature, price: float | None) -> Planned:
     attempts = feature.attempts or feature_list.defaults.attempts
     cap = attempts * feature_list.defaults.rounds
-    bounds = [feature.budget_usd, None if price is None else cap * price]
+    alone = None if price is None else cap * price
+    bounds = [feature.budget_usd, feature_list.defaults.budget_usd, alone]
     known = [b for b in bounds if b is not None]
     return Planned(
         id=feature.id,
@@ -132,6 +139,7 @@ def _warnings(
                 f"{id_}: waits for {', '.join(held_by)}, which is not among the features asked for"
                 " and not merged; it will be blocked"
             )
+    found += _quorum_warnings(feature_list, [graph.feature(i) for i in rest])
     if unjudged and feature_list.project.test is None:
         found.append(
             f"{_few(unjudged)}: no acceptance commands; will end in review unless the project's"
@@ -144,6 +152,17 @@ def _warnings(
             " an attempt could skip tests there"
         )
     return tuple(found)
+
+
+def _quorum_warnings(feature_list: FeatureList, rest: list[Feature]) -> list[str]:
+    quorum, attempts = feature_list.defaults.quorum, feature_list.defaults.attempts
+    most = max((f.attempts or attempts for f in rest), default=attempts)
+    if quorum is None or quorum <= most:
+        return []
+    return [
+        f"defaults.quorum is {quorum}, above the attempts of any feature ({most}): no round is"
+        " decided before its last attempt has ended"
+    ]
 
 
 def _exam_warnings(feature: Feature, known: frozenset[str]) -> list[str]:
@@ -197,6 +216,8 @@ def _head(plan: Forecast) -> list[str]:
     if not plan.order:
         return ["Nothing to do: every feature is merged or left out."]
     budget = "none set" if plan.budget_usd is None else dollars(plan.budget_usd)
+    if plan.cost_usd != plan.uncapped_usd:
+        budget += f", which caps each (without it {dollars(plan.uncapped_usd)})"
     return [
         f"Plan: {_count(len(plan.order), 'feature')} in {_count(len(plan.levels), 'level')}"
         + (f", {len(plan.done)} merged already" if plan.done else "")

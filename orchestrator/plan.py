@@ -13,6 +13,8 @@ from orchestrator.values import AttemptResult, Defaults, Feature, Verification
 #: Where a feature can be when a run has come to its end.
 FinalState = Literal["merged", "failed", "blocked", "review", "skipped"]
 
+#: Passes that decide a round early, unless the list says so: enough to choose among.
+QUORUM = 3
 #: Lessons a further round is told: enough to see every way to fail, short enough to be read.
 MAX_LESSONS = 12
 MAX_LESSON_CHARS = 600
@@ -37,7 +39,7 @@ class GiveUp:
 
 def first_round(feature: Feature, defaults: Defaults) -> RoundPlan:
     attempts = feature.attempts or defaults.attempts
-    return RoundPlan(1, attempts, min(defaults.quorum, attempts))
+    return RoundPlan(1, attempts, min(defaults.quorum or QUORUM, attempts))
 
 
 def next_round(

@@ -61,13 +61,14 @@ class Project:
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a feature gets where it says nothing. `quorum`: a round is decided as soon as this
-    many attempts have passed everything; the rest are cancelled when the winner is merged.
+    many attempts have passed everything (None: see `orchestrator.plan.QUORUM`); the rest are
+    cancelled when the winner is merged.
     `budget_usd` caps the whole run; a feature's own `budget_usd` caps that feature.
     """
 
     attempts: int = 15
     rounds: int = 3
-    quorum: int = 3
+    quorum: int | None = None
     timeout_minutes: float = 30.0
     turns: int = 60
     budget_usd: float | None = None

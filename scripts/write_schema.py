@@ -61,7 +61,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "attempts": "Attempts in a round of a feature. Each is paid for.",
             "rounds": "How often a feature is tried. A further round is told why the last failed.",
             "quorum": "A round is decided as soon as so many attempts passed everything; the rest "
-            "are cancelled. 1 is cheapest, more gives the choice more to choose from.",
+            "are cancelled. 1 is cheapest, more gives the choice more to choose from. "
+            "Absent: 3, or all attempts where there are fewer.",
             "timeout_minutes": "Wall time of an attempt; what it has written by then is verified.",
             "turns": "Model calls in an attempt; likewise.",
             "budget_usd": "The most that the **whole run** may cost; `--budget` overrides. "

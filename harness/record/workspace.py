@@ -165,9 +165,10 @@ def _take(fd: int, path: Path) -> None:
         pid = _pid(fd)
         who = f"process {pid}" if pid else "another process"
         stop = f"stop it with `kill -INT {pid}`" if pid else "stop it"
+        watch = Workspace(path.parent.parent).hint("status")
         raise WorkspaceLockedError(
             f"{path.parent.parent}: {who} is running in this workspace; "
-            f"wait for it, watch it with `fibreflow status`, or {stop}"
+            f"wait for it, watch it with `{watch}`, or {stop}"
         ) from error
     except OSError as error:
         raise _unlockable(path, error) from error

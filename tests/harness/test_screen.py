@@ -286,7 +286,7 @@ def test_status_of_runs_alive_dead_stopped_and_finished():
     there = replace(state, workspace="/srv/my shop")
     assert "`fibreflow resume --workspace '/srv/my shop'` goes on" in render_status(there)
     assert "no model was asked" in text
-    assert "1 failed, 1 passed, 1 rejected" in text
+    assert "1 of 3 passed" in text
     assert "no attempt passed in 1 round" in text
     assert "critical path 1 left, about 18s" in text
     assert "\x1b" not in text
@@ -297,6 +297,18 @@ def test_status_of_runs_alive_dead_stopped_and_finished():
     assert "stopped: budget" in render_status(stopped)
     done = fold(timed([e.RunFinished(exit_code=1)], 60), state)
     assert "finished, exit code 1" in render_status(done)
+
+
+def test_the_table_of_a_status_fits_a_terminal():
+    state = fold(whole_run())
+    name = "a-feature-whose-name-takes-all-the-room-that-an-id-may-take-64"
+    features = {name: replace(f, id=name) for f in state.features.values()}
+    long = replace(state, features={**state.features, **features})
+    lines = render_status(long).splitlines()
+    first = next(n for n, line in enumerate(lines) if line.startswith("feature "))
+    table = lines[first : first + 1 + len(long.features)]
+    assert max(len(line) for line in table) <= 80
+    assert "a-feature-whose-name" in table[-1]
 
 
 def test_no_runs_is_said():

@@ -48,7 +48,10 @@ def test_worst_cost_is_attempts_times_price_within_budgets() -> None:
     assert [p.cost_usd for p in got.order] == [2.0, 5.0, 5.0, 0.25]
     assert got.cost_usd == 12.25
     capped = plan(replace(LIST, defaults=replace(LIST.defaults, budget_usd=3.0)))
-    assert (capped.cost_usd, capped.budget_usd) == (3.0, 3.0)
+    assert (capped.cost_usd, capped.budget_usd, capped.uncapped_usd) == (3.0, 3.0, 12.25)
+    assert [p.cost_usd for p in capped.order] == [2.0, 3.0, 3.0, 0.25]
+    said = "worst cost $3.00, budget $3.00, which caps each (without it $12.25)"
+    assert said in render(capped)
 
 
 def test_an_unknown_price_stays_unknown_unless_a_budget_bounds_it() -> None:
@@ -178,3 +181,10 @@ def test_dollars_never_show_unknown_or_tiny_as_zero() -> None:
     assert [dollars(x) for x in (None, 0.0, 0.0004, 0.01, 1234.5)] == [
         "unknown", "$0.00", "$0.0004", "$0.01", "$1,234.50",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("quorum", "warned"), [(None, False), (5, False), (6, True)])
+def test_a_quorum_that_no_round_can_reach_is_warned_of(quorum: int | None, warned: bool) -> None:
+    features = (Feature("a", "x", acceptance=("true",), attempts=5),)
+    found = plan(FeatureList(features, defaults=Defaults(attempts=2, quorum=quorum))).warnings
+    assert any("defaults.quorum is 6, above the attempts" in w for w in found) == warned

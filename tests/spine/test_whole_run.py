@@ -28,6 +28,8 @@ def test_a_run_leaves_all_it_promises(project: Project) -> None:
 
     assert end.code == 0, end
     assert end.err == ""
+    (unseen,) = (e["message"] for e in project.events("WarningGiven"))
+    assert "not committed, which no attempt will see: README.md, staged.txt" in unseen
     assert project.merged() == ["alpha", "beta"]
     assert project.file("beta.txt") == "beta done"
     # The user's own branch, files and index are as they were.
@@ -47,6 +49,29 @@ def test_a_run_leaves_all_it_promises(project: Project) -> None:
         f"Run: {project.runs[-1]}",
     ]
     project.assert_nothing_left()
+
+
+def test_what_a_run_writes_itself_is_no_uncommitted_change(project: Project) -> None:
+    """The workspace may be the repository."""
+    project.workspace.rename(project.folder / "old")
+    project.workspace = project.repo
+    project.list = project.repo / "feature_list.json"
+    project.recordings = project.repo / "recordings"
+    project.recordings.mkdir()
+    project.project["repo"] = "."
+    project.simple("alpha")
+    project.store()
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "-m", "The list")
+    for _ in range(2):
+        assert project.run().code == 0
+        said = [e["message"] for e in project.events("WarningGiven")]
+        assert not any("not committed" in text for text in said)
+        project.simple("beta")
+        project.list.unlink()
+        project.store()
+        project.git("add", "recordings")
+        project.git("commit", "--quiet", "-m", "More")
 
 
 def test_evidence_and_report(project: Project) -> None:
