@@ -63,11 +63,11 @@ def test_what_a_run_writes_itself_is_no_uncommitted_change(project: Project) -> 
     project.store()
     project.git("add", "--all")
     project.git("commit", "--quiet", "-m", "The list")
-    for _ in range(2):
+    for more in ("beta", "gamma"):
         assert project.run().code == 0
         said = [e["message"] for e in project.events("WarningGiven")]
         assert not any("not committed" in text for text in said)
-        project.simple("beta")
+        project.simple(more)
         project.list.unlink()
         project.store()
         project.git("add", "recordings")
