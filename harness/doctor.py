@@ -21,7 +21,6 @@ _LEAST_FREE_GB = 2
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _CLONE_SWITCH = Path("/proc/sys/kernel/unprivileged_userns_clone")
 _MAX_USERNS = Path("/proc/sys/user/max_user_namespaces")
-_CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory"))
 _SECONDS = 20.0
 
 
@@ -200,10 +199,19 @@ def _sandbox(cache: Path | None) -> tuple[Finding, ...]:
 
 
 def _cgroups() -> Finding:
-    writable = [str(p) for p in _CGROUPS if os.access(p, os.W_OK) and p.is_dir()]
-    detail = f"writable at {writable[0]}" if writable else "not delegated to this user"
-    remedy = "Nothing needs them: memory, processes and disk are watched instead."
-    return Finding("control groups", bool(writable), detail, remedy, required=False)
+    from harness.sandboxes import cgroup  # noqa: PLC0415 - looked at here only
+
+    found = cgroup.groups()
+    had = [name for name in cgroup.CONTROLLERS if name in found.controllers]
+    found.remove()
+    missing = [name for name in cgroup.CONTROLLERS if name not in had]
+    detail = f"can hold {', '.join(had)}" if had else "not delegated to this user"
+    remedy = (
+        f"Nothing needs {', '.join(missing)}: memory and processes are watched instead, and only "
+        "cpus cannot be asked for. Where systemd runs, it can delegate them: "
+        'systemd-run --user --scope -p Delegate="cpu memory pids" fibreflow ...'
+    )
+    return Finding("control groups", not missing, detail, remedy, required=False)
 
 
 def _open_files() -> Finding:

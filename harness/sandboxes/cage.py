@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ports import SandboxLimits
-from harness.sandboxes import cgroup, rlimits, rootfs, seccomp
+from harness.sandboxes import rlimits, rootfs, seccomp
 from harness.sandboxes.bases import Layers
+from harness.sandboxes.cgroup import Group
 from harness.sandboxes.child import Child, Launch
 from harness.sandboxes.toolbox import INSIDE
 from orchestrator.errors import SandboxError
@@ -140,14 +141,14 @@ class Cage:
         await self._find_init()
         return self._init >= 0
 
-    async def open(self, limits: SandboxLimits, group: Path | None = None) -> None:
+    async def open(self, limits: SandboxLimits, group: Group | None = None) -> None:
         """Set the limits of a cage that stands and let the command start. `group` is a control
         group for its processes."""
         _set_limits(self.init_pid, limits)
         if group is not None:
             with contextlib.suppress(ProcessLookupError):
                 # The kernel takes milliseconds: it waits until all processors have noticed.
-                await asyncio.to_thread(cgroup.enter, group, self.init_pid)
+                await asyncio.to_thread(group.enter, self.init_pid)
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
 

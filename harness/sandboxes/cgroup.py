@@ -1,54 +1,180 @@
-"""A process limit by control group, for root: the kernel exempts root from RLIMIT_NPROC."""
+"""Control groups, where this user may make them: memory, processes and processors held by the
+kernel for all processes of a sandbox together. Versions 1 and 2."""
 
 import contextlib
 import itertools
 import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from harness.ports import SandboxLimits
 
 _PREFIX = "fibreflow-"
 _COUNTER = itertools.count()
-_MOUNTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))  # version 1, version 2
+_MOUNT = Path("/sys/fs/cgroup")
+#: Controller -> the file that limits it, in version 1 and in version 2.
+_LIMIT_FILES = {
+    "pids": ("pids.max", "pids.max"),
+    "memory": ("memory.limit_in_bytes", "memory.max"),
+    "cpu": ("cpu.cfs_quota_us", "cpu.max"),
+}
+CONTROLLERS = tuple(_LIMIT_FILES)
+_PERIOD_US = 100_000  # the kernel's default
 
 
-def pids_parent() -> Path | None:
-    """A new control group that can limit processes, to hold one for each sandbox; None where
-    this user may not make one. Those that dead processes left are removed."""
-    for mount in _MOUNTS:
-        for folder in dict.fromkeys((mount / _own_path(mount).lstrip("/"), mount)):
-            _sweep(folder)
-            made = folder / f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
-            try:
-                made.mkdir()
-            except OSError:
-                continue
-            with contextlib.suppress(OSError):  # version 2 hands controllers down on request
-                (made / "cgroup.subtree_control").write_text("+pids")
-            trial = pids_group(made, 100)
-            if trial is not None:
-                remove(trial)
-                return made
-            remove(made)
-    return None
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One sandbox's group: the folders of it, one for each hierarchy it is in."""
+
+    folders: tuple[Path, ...]
+
+    def enter(self, pid: int) -> None:
+        """Move the process in. Raises `OSError`."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def memory_kills(self) -> int:
+        """How many processes the kernel has killed in it for want of memory."""
+        for folder in self.folders:
+            for name in ("memory.oom_control", "memory.events"):
+                with contextlib.suppress(OSError, ValueError):
+                    lines = (folder / name).read_text(encoding="ascii").split()
+                    return int(lines[lines.index("oom_kill") + 1])
+        return 0
+
+    def remove(self) -> None:
+        for folder in self.folders:
+            _remove(folder)
 
 
-def pids_group(parent: Path, processes: int) -> Path | None:
-    """A group below `parent` for at most `processes`; None when it cannot be made."""
-    group = parent / str(next(_COUNTER))
+class Groups:
+    """Where groups are made: for each controller that can be had, a folder of this process."""
+
+    def __init__(self, parents: Mapping[str, Path]) -> None:
+        self._parents = parents
+
+    @property
+    def controllers(self) -> frozenset[str]:
+        return frozenset(self._parents)
+
+    def group(self, limits: SandboxLimits) -> Group | None:
+        """A new group that holds those of `limits` that its controllers can; None for none."""
+        name = str(next(_COUNTER))
+        wanted = [
+            (parent / name, *setting)
+            for controller, parent in self._parents.items()
+            for setting in _settings(controller, limits, version1=_is_version1(parent))
+        ]
+        made = Group(tuple(dict.fromkeys(folder for folder, _, _ in wanted)))
+        try:
+            for folder in made.folders:
+                folder.mkdir()
+            for folder, file, value in wanted:
+                (folder / file).write_text(value)
+        except OSError:
+            made.remove()
+            return None
+        return made if made.folders else None
+
+    def remove(self) -> None:
+        """Remove them all but those in use."""
+        for parent in dict.fromkeys(self._parents.values()):
+            with contextlib.suppress(OSError):
+                for below in parent.iterdir():
+                    if below.is_dir():
+                        _remove(below)
+            _remove(parent)
+
+
+def groups(wanted: Iterable[str] = CONTROLLERS, mount: Path = _MOUNT) -> Groups:
+    """A place for groups with as many of these controllers as this user may use; what dead
+    processes left there is removed."""
+    name = f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
+    found: dict[str, Path] = {}
+    for controller in wanted:
+        for folder in _candidates(controller, mount):
+            parent = folder / name
+            if parent in found.values() or _make(folder, parent):
+                found[controller] = parent
+                if _works(controller, parent):
+                    break
+                del found[controller]
+                _remove(parent)
+    return Groups(found)
+
+
+def _candidates(controller: str, mount: Path) -> list[Path]:
+    """Folders in which a group with this controller might be made, best first."""
+    version2 = [p for p in (mount, mount / "unified") if (p / "cgroup.controllers").exists()]
+    roots = [mount / controller, *version2]
+    own = [root / _own_path(root, controller).lstrip("/") for root in roots]
+    pairs = zip(own, roots, strict=True)
+    return [p for p in dict.fromkeys(q for pair in pairs for q in pair) if p.is_dir()]
+
+
+def _make(folder: Path, parent: Path) -> bool:
+    _sweep(folder)
+    with contextlib.suppress(OSError):
+        if not _is_version1(folder):
+            _hand_down(folder)
+        parent.mkdir()
+        if not _is_version1(folder):
+            _hand_down(parent)
+        return True
+    return False
+
+
+def _hand_down(folder: Path) -> None:
+    """Version 2 gives controllers to groups below on request only, each by itself: one that is
+    missing must not cost the others."""
+    for controller in CONTROLLERS:
+        with contextlib.suppress(OSError):
+            (folder / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _works(controller: str, parent: Path) -> bool:
+    limits = SandboxLimits(memory_mb=64, processes=64, cpus=1.0)
+    trial = Groups({controller: parent}).group(limits)
+    if trial is None:
+        return False
+    trial.remove()
+    return True
+
+
+def _settings(controller: str, limits: SandboxLimits, *, version1: bool) -> list[tuple[str, str]]:
+    """File and value that hold `limits` by one controller; none where nothing is asked of it."""
+    file = _LIMIT_FILES[controller][0 if version1 else 1]
+    if controller == "pids" and limits.processes is not None:
+        # Besides the command's: PID 1 of the cage, and the first of it, which sets up.
+        return [(file, str(limits.processes + 2))]
+    if controller == "memory" and limits.memory_mb is not None:
+        return [(file, str(limits.memory_mb << 20))]
+    if controller == "cpu" and limits.cpus is not None:
+        quota = str(max(round(limits.cpus * _PERIOD_US), 1000))
+        return [(file, quota if version1 else f"{quota} {_PERIOD_US}")]
+    return []
+
+
+def _is_version1(folder: Path) -> bool:
+    return not (folder / "cgroup.controllers").exists()
+
+
+def _own_path(root: Path, controller: str) -> str:
+    """The group this process is in, of the hierarchy mounted at `root`."""
     try:
-        group.mkdir()
-        (group / "pids.max").write_text(str(processes))
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        remove(group)
-        return None
-    return group
+        return "/"
+    wanted = controller if _is_version1(root) else ""
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if wanted in controllers.split(","):
+            return path
+    return "/"
 
 
-def enter(group: Path, pid: int) -> None:
-    """Move `pid` into `group`. Raises `OSError`."""
-    (group / "cgroup.procs").write_text(str(pid))
-
-
-def remove(group: Path) -> None:
+def _remove(group: Path) -> None:
     """Remove an empty group and the groups in it; one still in use stays."""
     with contextlib.suppress(OSError):
         for below in group.iterdir():
@@ -58,21 +184,8 @@ def remove(group: Path) -> None:
         group.rmdir()
 
 
-def _own_path(mount: Path) -> str:
-    try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "/"
-    wanted = "pids" if mount.name == "pids" else ""
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if wanted in controllers.split(","):
-            return path
-    return "/"
-
-
 def _sweep(folder: Path) -> None:
     for left in folder.glob(f"{_PREFIX}*-*"):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            remove(left)
+            _remove(left)

@@ -17,7 +17,7 @@ from harness.ports import (
     SandboxInfo,
     SandboxLimits,
 )
-from harness.sandboxes import asking, bases, cgroup, claim, folders, rlimits
+from harness.sandboxes import asking, bases, claim, folders, rlimits
 from harness.sandboxes.cage import Place
 from harness.sandboxes.claim import Record
 from harness.sandboxes.guard import Guard
@@ -58,15 +58,16 @@ class LocalSandboxProvider:
 
     @property
     def capabilities(self) -> Capabilities:
-        grouped = self._opened is not None and self._opened.shop.pids_parent is not None
-        enforced = rlimits.processes_enforced() or grouped
+        grouped = self._opened.shop.groups.controllers if self._opened else frozenset[str]()
+        counted = rlimits.processes_enforced() or "pids" in grouped
         limits: dict[LimitName, Held] = {
-            "memory_mb": "watched",
-            "processes": "enforced" if enforced else "watched",
+            "memory_mb": "enforced" if "memory" in grouped else "watched",
+            "processes": "enforced" if counted else "watched",
             "open_files": "enforced",
             "file_mb": "enforced",
             "disk_mb": "watched",
             "inodes": "watched",
+            "cpus": "enforced" if "cpu" in grouped else "none",
             "cpu_seconds": "watched",
             "wall_seconds": "enforced",
         }
@@ -155,8 +156,7 @@ class LocalSandboxProvider:
         await self.guard.close()
         opened, self._opened = self._opened, None
         if opened is not None:
-            if opened.shop.pids_parent is not None:
-                cgroup.remove(opened.shop.pids_parent)
+            opened.shop.groups.remove()
             await asyncio.to_thread(claim.leave, opened.namespace, opened.lock_fd, remove=remove)
 
     async def _open(self) -> Opened:

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.ports import Observe, SandboxLimits
 from harness.sandboxes import cage, cgroup, folders, rlimits, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
+from harness.sandboxes.cgroup import Groups
 from harness.sandboxes.child import Launch
 from harness.sandboxes.claim import make_folders
 from harness.sandboxes.guard import Guard
@@ -29,7 +30,7 @@ class Shop:
     guard: Guard
     bwrap: str
     shell: str
-    pids_parent: Path | None = None  # where processes are limited by control groups
+    groups: Groups = field(default_factory=lambda: Groups({}))
     observe: Observe | None = None  # told of every connection that leaves, or would
 
     async def prefix(self) -> tuple[str, ...]:
@@ -52,19 +53,20 @@ class Opened:
 
 async def open_provider(
     name: str,
-    wanted: tuple[Path | None, Path | None],
+    folders_wanted: tuple[Path | None, Path | None],
     guard: Guard,
     observe: Observe | None,
     *,
     overlay: bool = True,
 ) -> Opened:
-    """`wanted` are the folders for workspaces and for the cache, where given.
+    """`folders_wanted` are those for workspaces and for the cache, where given.
 
     Raises `SandboxUnavailableError` when isolation cannot be had here.
     """
-    state, given_cache = wanted
-    pids_parent = None if rlimits.processes_enforced() else cgroup.pids_parent()
-    shop = Shop(guard, bwrap(), shell(), pids_parent, observe)
+    state, given_cache = folders_wanted
+    wanted = [c for c in cgroup.CONTROLLERS if c != "pids" or not rlimits.processes_enforced()]
+    groups = await asyncio.to_thread(cgroup.groups, wanted)
+    shop = Shop(guard, bwrap(), shell(), groups, observe)
     try:
         await guard.entrance()
     except SandboxUnavailableError as error:

@@ -5,13 +5,14 @@ import contextlib
 import posixpath
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import allowlist, cage, cgroup, claim, doorway, egress, folders, transfer
+from harness.sandboxes import allowlist, cage, claim, doorway, egress, folders, transfer
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
+from harness.sandboxes.cgroup import Group
 from harness.sandboxes.child import Launch
 from harness.sandboxes.egress import EgressProxy
 from harness.sandboxes.holding import Holding
@@ -55,7 +56,9 @@ class LocalSandbox:
             self._variables |= egress.variables(doorway.PORT)
         self._holding = holding or Holding(key)
         self._furnished = False
-        self._group: Path | None = None
+        self._group: Group | None = None
+        held = "memory" in shop.groups.controllers
+        self._watched = replace(limits, memory_mb=None) if held else limits
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -115,18 +118,22 @@ class LocalSandbox:
         except (OSError, ValueError) as error:
             return ExecResult(126, b"", f"cannot start the command: {error}\n".encode())
         reason, timed_out = "", False
+        group = self._own_group()
+        killed_before = group.memory_kills() if group else 0
         try:
             try:
                 async with asyncio.timeout(timeout):
                     if await running.stand():
                         async with self._way_out(running.init_pid):
-                            await running.open(self._limits, self._process_group())
+                            await running.open(self._limits, group)
                             reason = await self._until_end(running)
             except TimeoutError:
                 timed_out = True
         finally:
             status = await undisturbed(running.finish())
             running.close()
+        if group and not reason and group.memory_kills() > killed_before:
+            reason = f"over {self._limits.memory_mb} MB of memory"
         seconds = time.monotonic() - started
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
 
@@ -140,11 +147,9 @@ class LocalSandbox:
         async with self._proxy.serving(listener):
             yield
 
-    def _process_group(self) -> Path | None:
-        parent, processes = self._shop.pids_parent, self._limits.processes
-        if self._group is None and parent is not None and processes is not None:
-            # Besides the command's: PID 1 of the cage, and the first of it, which sets up.
-            self._group = cgroup.pids_group(parent, processes + 2)
+    def _own_group(self) -> Group | None:
+        if self._group is None:
+            self._group = self._shop.groups.group(self._limits)
         return self._group
 
     async def _until_end(self, running: Cage) -> str:
@@ -155,7 +160,7 @@ class LocalSandbox:
             return ""
         written = [self.place.folder / name for name in ("upper", "tmp", "home")]
         watching: asyncio.Future[str] = asyncio.ensure_future(
-            watch(running.init_pid, written, self._limits)
+            watch(running.init_pid, written, self._watched)
         )
         try:
             both: set[asyncio.Future[Any]] = {exited, watching}
@@ -190,7 +195,7 @@ class LocalSandbox:
 
     def _ungroup(self) -> None:
         if self._group is not None:
-            cgroup.remove(self._group)
+            self._group.remove()
             self._group = None
 
     @property

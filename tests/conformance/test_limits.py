@@ -25,6 +25,12 @@ async def test_endless_output_is_cut_in_the_middle(box: Sandbox) -> None:
     [
         (SandboxLimits(memory_mb=100), "python -c \"x = b'x' * (400 << 20); input()\"", b"memory"),
         (SandboxLimits(processes=20), "for i in $(seq 60); do sleep 600 & done; wait", b""),
+        (
+            SandboxLimits(inodes=1000),
+            "mkdir many; for i in $(seq 3000); do : > many/$i; done; sleep 600",
+            b"files and folders",
+        ),
+        (SandboxLimits(cpu_seconds=2), "while :; do :; done & while :; do :; done", b""),
         (SandboxLimits(disk_mb=20), "head -c 60000000 /dev/zero > big; sleep 600", b"of files"),
     ],
 )

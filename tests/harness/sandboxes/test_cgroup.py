@@ -1,0 +1,92 @@
+"""Control groups: what is written where, for both versions, and what this machine's kernel takes."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.ports import SandboxLimits
+from harness.sandboxes import cgroup
+
+LIMITS = SandboxLimits(memory_mb=64, processes=10, cpus=0.5)
+
+
+def test_settings_of_version_2(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (tmp_path / "cgroup.subtree_control").touch()
+    parent = tmp_path / "own"
+    parent.mkdir()
+    (parent / "cgroup.controllers").touch()
+    made = cgroup.Groups(dict.fromkeys(cgroup.CONTROLLERS, parent)).group(LIMITS)
+    assert made is not None
+    (folder,) = made.folders
+    assert {f.name: f.read_text() for f in folder.iterdir()} == {
+        "memory.max": str(64 << 20), "pids.max": "12", "cpu.max": "50000 100000",
+    }  # fmt: skip
+    (folder / "memory.events").write_text("low 0\nmax 3\noom 2\noom_kill 2\n")
+    assert made.memory_kills() == 2
+    made.enter(4711)
+    assert (folder / "cgroup.procs").read_text() == "4711"
+
+
+def test_settings_of_version_1_are_in_a_hierarchy_each(tmp_path: Path) -> None:
+    parents = {name: tmp_path / name for name in cgroup.CONTROLLERS}
+    for parent in parents.values():
+        parent.mkdir()
+    made = cgroup.Groups(parents).group(LIMITS)
+    assert made is not None
+    assert {f"{f.parent.parent.name}/{f.name}": f.read_text() for d in made.folders for f in d.iterdir()} == {
+        "memory/memory.limit_in_bytes": str(64 << 20), "pids/pids.max": "12",
+        "cpu/cpu.cfs_quota_us": "50000",
+    }  # fmt: skip
+
+
+def test_no_group_where_nothing_is_asked_or_nothing_can_be_had(tmp_path: Path) -> None:
+    nothing = SandboxLimits(memory_mb=None, processes=None)
+    assert cgroup.Groups({"pids": tmp_path}).group(nothing) is None
+    assert cgroup.groups(mount=tmp_path).controllers == frozenset()
+    assert cgroup.Groups({"pids": tmp_path / "missing"}).group(LIMITS) is None
+
+
+@pytest.fixture
+def real() -> cgroup.Groups:
+    found = cgroup.groups()
+    if not found.controllers:
+        pytest.skip("no control group can be made by this user")
+    return found
+
+
+def test_the_kernel_holds_them_and_nothing_is_left(real: cgroup.Groups) -> None:
+    made = real.group(LIMITS)
+    assert made is not None
+    program = subprocess.Popen(["sleep", "600"])
+    try:
+        made.enter(program.pid)
+        for folder in made.folders:
+            assert str(program.pid) in (folder / "cgroup.procs").read_text().split()
+        real.remove()  # not what is in use
+        assert all(folder.is_dir() for folder in made.folders)
+        assert made.memory_kills() == 0
+    finally:
+        program.kill()
+        program.wait()
+        real.remove()
+    assert not any(folder.parent.exists() for folder in made.folders)
+
+
+def test_what_a_dead_process_left_is_swept(real: cgroup.Groups) -> None:
+    made = real.group(LIMITS)
+    assert made is not None
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = made.folders[0].parent.with_name(f"fibreflow-{dead.pid}-abcd")
+    left.mkdir()
+    try:
+        again = cgroup.groups()
+        assert not left.exists()
+        assert made.folders[0].exists()  # this process lives
+        again.remove()
+    finally:
+        real.remove()
+    assert os.getpid() != dead.pid
