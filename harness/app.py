@@ -253,7 +253,6 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
     settings, clock = opened.settings, SystemClock()
     scratch = workspace.run_folder(settings.run) / ".scratch"
     await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
-    scratch.mkdir()
     repository = Repository(target.repository.path, scratch)
 
     def protected(feature: Feature) -> tuple[str, ...]:
@@ -273,6 +272,8 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
         journal.write(events.ConnectionAsked(**asdict(asked)))
 
     async with contextlib.AsyncExitStack() as stack:
+        scratch.mkdir()
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         provider = sandboxes.provider(
             settings.sandbox,
             settings.run,

@@ -80,6 +80,21 @@ async def test_a_red_tree_is_refused(repository: Repository, journal: Journal) -
     assert await repository.head_name("autopilot") == head
 
 
+async def test_a_sandbox_that_fails_once_does_not_cost_the_winner_its_place(
+    repository: Repository, journal: Journal
+) -> None:
+    asked: list[str] = []
+
+    async def flaky(_winner: Winner, commit: str, _parent: str) -> Verification:
+        asked.append(commit)
+        if len(asked) == 1:
+            raise SandboxError("the sandbox died")
+        return GREEN
+
+    assert await queue(repository, journal).merge(winner("p"), flaky) == asked[0]
+    assert len(set(asked)) == 1
+
+
 async def test_a_branch_that_moved_meanwhile_is_verified_anew(
     repository: Repository, journal: Journal
 ) -> None:
