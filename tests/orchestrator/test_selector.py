@@ -80,7 +80,7 @@ class TestWeights:
         (only,) = select([attempt("a01")]).ranking
         assert only.components == ()
 
-    def test_speed_is_relative_to_the_fastest_leader(self) -> None:
+    def test_speed_is_relative_to_the_fastest_full_passer_and_speaks_for_no_other(self) -> None:
         policy = Policy(coverage=0, tests=0, quality=0, speed=1)
         crashed = attempt("a03", usable=False, seconds=0.001)
         got = scores(
@@ -91,7 +91,7 @@ class TestWeights:
         )
         assert got["a01"] == 1.0
         assert got["a02"] == 0.25
-        assert got["a03"] == 1.0
+        assert got["a03"] == 0.0
 
     def test_zero_seconds_divides_nothing(self) -> None:
         policy = Policy(coverage=0, tests=0, quality=0, speed=1)

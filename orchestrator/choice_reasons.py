@@ -1,0 +1,134 @@
+"""Says in words and numbers why an attempt was chosen, and whether a person must decide."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.belief import Opinion
+from orchestrator.selection import Policy, Ranked
+
+
+def why(
+    ranking: Sequence[Ranked],
+    opinions: Mapping[str, Opinion],
+    consensus: float | None,
+    confidence: float | None,
+    policy: Policy,
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether a person must decide about the winner, and every reason for the selection."""
+    best = ranking[0] if ranking else None
+    winner = best if best and best.usable and best.passed == best.checks else None
+    asks, review = _review(ranking, winner, consensus, confidence, policy)
+    return asks, (*_chosen(ranking, winner, opinions, policy), *review, *_out(ranking, winner))
+
+
+def _chosen(
+    ranking: Sequence[Ranked],
+    winner: Ranked | None,
+    opinions: Mapping[str, Opinion],
+    policy: Policy,
+) -> tuple[str, ...]:
+    if not ranking:
+        return ("no attempt to choose from",)
+    if winner is None:
+        best = ranking[0]
+        if not best.usable:
+            return ("no attempt is usable",)
+        return (
+            f"no attempt passed every trusted check: the best, {best.attempt}, "
+            f"passed {best.passed} of {best.checks}",
+        )
+    lines = [f"{winner.attempt} won {winner.score:.2f}: {_sum(winner, policy)}"]
+    if winner.checks:
+        lines.append(f"{winner.attempt} passed {winner.passed} of {winner.checks} trusted checks")
+    if opinion := opinions.get(winner.attempt):
+        lines.append(f"{winner.attempt} {_told(opinion)}")
+    missing = [name for name in policy.weights if name not in dict(winner.components)]
+    if missing:
+        lines.append(f"not measured, and left out of the weights: {', '.join(missing)}")
+    if len(ranking) > 1:
+        lines.append(_ahead(winner, ranking[1], opinions))
+    return tuple(line for line in lines if line)
+
+
+def _sum(r: Ranked, policy: Policy) -> str:
+    parts = [f"{name} {share:.2f} x {policy.weights[name]:g}" for name, share in r.components]
+    return ", ".join(parts) or "nothing was measured"
+
+
+def _told(opinion: Opinion) -> str:
+    alone = "behaves like no other" if opinion.alike == 1 else f"behaves like {opinion.alike - 1}"
+    return (
+        f"{alone}, agrees with all behaviours {opinion.agreement:.2f} beyond chance, "
+        f"fails {opinion.failed:.2f} of what is believed right"
+    )
+
+
+def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> str:
+    """What decided between the first two, where the gates did not."""
+    if not second.usable or second.passed != winner.passed:
+        return ""
+    if winner.belief is not None and second.belief is not None and winner.belief != second.belief:
+        ahead = winner.belief - second.belief
+        return f"believed before {second.attempt} by {ahead:.2f} log odds: that one " + _told(
+            opinions[second.attempt]
+        )
+    if winner.score != second.score:
+        return f"ahead of {second.attempt} at {second.score:.2f}"
+    if winner.cost_usd != second.cost_usd:
+        return (
+            f"tie with {second.attempt} broken by cost "
+            f"{_money(winner.cost_usd)} < {_money(second.cost_usd)}"
+        )
+    return f"tie with {second.attempt} broken by name: equal score and cost"
+
+
+def _money(usd: float | None) -> str:
+    return "unknown" if usd is None else f"${usd:.4g}"
+
+
+def _review(
+    ranking: Sequence[Ranked],
+    winner: Ranked | None,
+    consensus: float | None,
+    confidence: float | None,
+    policy: Policy,
+) -> tuple[bool, list[str]]:
+    """Whether a person is asked, and the lines that say so or why not."""
+    asks, lines = False, []
+    if winner is not None and not any(r.checks for r in ranking):
+        asks = True
+        lines.append("a person decides: no trusted check judged these attempts")
+    if consensus is not None:
+        low = consensus < policy.min_consensus
+        asks = asks or (low and policy.on_no_consensus == "review")
+        lines.append(
+            f"the top three agree on {consensus:.0%} of executed behaviour: "
+            + _verdict(low, policy.min_consensus, policy.on_no_consensus)
+        )
+    if confidence is not None:
+        low = confidence < policy.min_confidence
+        asks = asks or low
+        lines.append(
+            f"right with probability {confidence:.2f}"
+            + (f", below {policy.min_confidence:.2f}: a person decides" if low else "")
+        )
+    return asks, lines
+
+
+def _verdict(low: bool, limit: float, otherwise: str) -> str:
+    if not low:
+        return f"at least {limit:.0%}"
+    if otherwise == "best":
+        return f"below {limit:.0%}, the single best is taken as configured"
+    return f"below {limit:.0%}, a person decides"
+
+
+def _out(ranking: Sequence[Ranked], winner: Ranked | None) -> tuple[str, ...]:
+    lines = []
+    for r in ranking:
+        if winner is not None and r.attempt == winner.attempt:
+            continue
+        if not r.usable:
+            lines.append(f"{r.attempt} is out: not usable")
+        elif r.passed < r.checks:
+            lines.append(f"{r.attempt} is out: passed {r.passed} of {r.checks} trusted checks")
+    return tuple(lines)
