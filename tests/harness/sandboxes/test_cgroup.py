@@ -1,4 +1,4 @@
-"""Control groups: what is written where, for both versions, and what this machine's kernel takes."""
+"""Control groups: what is written where, in both versions, and what this kernel takes."""
 
 import os
 import subprocess
