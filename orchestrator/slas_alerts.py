@@ -65,7 +65,8 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to announce. `key` is the same whenever it is about the same occurrence."""
+    """One thing to announce. `key` is the same whenever it is about the same occurrence.
+    `missed`: how many violations before it are told with it, because they could not be told."""
 
     key: str
     kind: Kind
@@ -75,6 +76,7 @@ class Notice:
     since: float
     value: float | None = None
     text: str = ""
+    missed: int = 0
 
 
 def step(
@@ -185,6 +187,7 @@ class _Writing:
                     since=since,
                     value=observation.value,
                     text=_text(kind, memory, observation),
+                    missed=memory.missed,
                 )
             )
 

@@ -47,6 +47,12 @@ def _word(value: str) -> str:
     return value
 
 
+def _argument(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character, which no argument can; remove it")
+    return value
+
+
 _SCHEMA_OF_DURATION = {
     "anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}]
 }
@@ -67,6 +73,7 @@ Env = Annotated[str, Field(pattern=rules.ENV_PATTERN)]
 _ENV = "the name of an environment variable; the secret itself never stands in this file"
 Line = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(rules.name)]
 Text = Annotated[str, Field(min_length=1, max_length=rules.TEXT_LIMIT), AfterValidator(rules.text)]
+Argument = Annotated[str, Field(max_length=rules.TEXT_LIMIT), AfterValidator(_argument)]
 Cron = Annotated[str, AfterValidator(maintenance.check_cron)]
 Zone = Annotated[str, AfterValidator(maintenance.check_zone)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -185,7 +192,7 @@ class Command(_Strict):
     """The number that a program prints, alone or somewhere in JSON; it runs in the workspace."""
 
     type: Literal["command"]
-    run: list[Line] = Field(min_length=1, description="a list: a program and its arguments")
+    run: list[Argument] = Field(min_length=1, description="a list: a program and its arguments")
     json_path: Line | None = Field(default=None, description=_JSON_PATH)
     env: list[Env] = Field(
         default=[], description="a list of environment variables that it is given"
@@ -202,7 +209,7 @@ class Skill(_Strict):
     script: Annotated[str, AfterValidator(rules.identifier)] = Field(
         description="the name of a file in the skill's scripts/"
     )
-    args: list[Line] = Field(default=[], description="a list of arguments")
+    args: list[Argument] = Field(default=[], description="a list of arguments")
     json_path: Line = Field(description=_JSON_PATH)
     env: list[Env] = Field(
         default=[], description="a list of environment variables that it is given"
@@ -351,7 +358,7 @@ class SlackWebhook(_Strict):
 class AlertCommand(_Strict):
     """A program that gets the notice as JSON on its standard input."""
 
-    run: list[Line] = Field(min_length=1, description="a list: a program and its arguments")
+    run: list[Argument] = Field(min_length=1, description="a list: a program and its arguments")
     env: list[Env] = Field(
         default=[], description="a list of environment variables that it is given"
     )

@@ -77,14 +77,14 @@ async def _only_value(dsn: str, statement: "str | Composed", timeout: float) -> 
         await connection.execute(f"SET LOCAL statement_timeout = {max(1, int(timeout * 1000))}")
         # Binary asks for the protocol in which one text is one statement.
         cursor = await connection.execute(statement, binary=True)
-        row = await cursor.fetchone()
+        rows = await cursor.fetchmany(2)
     except psycopg.Error as error:
         raise ProbeError(f"the query failed: {_told(error, dsn)}") from None
     finally:
         await connection.close()
-    if row is None or len(row) != 1:
+    if len(rows) != 1 or len(rows[0]) != 1:
         raise ProbeError("the query must return one row with one column")
-    return row[0]
+    return rows[0][0]
 
 
 def _told(error: Exception, dsn: str) -> str:
