@@ -85,7 +85,8 @@ def read(output: str, roots: Sequence[str] = (), test: str = "") -> Raised | Non
 
 _HEAD = re.compile(r"^_{3,} (ERROR (?:collecting|at \w+ of) )?(\S.*?) _{3,}$", re.MULTILINE)
 _ENTRY = re.compile(
-    r"^(?P<path>[^\s:][^:\n]*\.py):\d+: (?:in (?P<function>\S+)|(?P<error>[A-Za-z_][\w.]*))?[ \t]*$",
+    r"^(?P<path>[^\s:][^:\n]*\.py):\d+: "
+    r"(?:in (?P<function>\S+)|(?P<error>[A-Za-z_][\w.]*))?[ \t]*$",
     re.MULTILINE,
 )
 _DEF = re.compile(r"^[> ]?[ \t]*(?:async )?def (\w+)\(", re.MULTILINE)
@@ -178,16 +179,19 @@ def _python(text: str, roots: Sequence[str]) -> Raised | None:
 # ----------------------------------------------------------------------- JavaScript and Go
 
 _NODE_ERROR = re.compile(
-    r"^[ \t]*(?:Uncaught )?(?P<error>(?:[A-Z]\w*)?(?:Error|Exception))(?: \[\w+\])?: (?P<message>.*)$",
+    r"^[ \t]*(?:Uncaught )?(?P<error>(?:[A-Z]\w*)?(?:Error|Exception))"
+    r"(?: \[\w+\])?: (?P<message>.*)$",
     re.MULTILINE,
 )
 _NODE_FRAME = re.compile(
-    r"^[ \t]*(?:at )?(?:(?:async )?(?P<function>[\w.$<>\[\] ]+?) )?\(?(?P<path>(?:file://)?[^\s()]+?):\d+:\d+\)?$",
+    r"^[ \t]*(?:at )?(?:(?:async )?(?P<function>[\w.$<>\[\] ]+?) )?"
+    r"\(?(?P<path>(?:file://)?[^\s()]+?):\d+:\d+\)?$",
     re.MULTILINE,
 )
 _TAP_NAME = re.compile(r"^[ \t]+name: '(?P<error>\w+)'$", re.MULTILINE)
 _TAP_ERROR = re.compile(
-    r"^[ \t]+error: (?:\|-\n(?P<block>(?:.*\n){1,40}?)[ \t]+code:|(?P<quote>['\"])(?P<line>.*)(?P=quote)$)",
+    r"^[ \t]+error: (?:\|-\n(?P<block>(?:.*\n){1,40}?)[ \t]+code:"
+    r"|(?P<quote>['\"])(?P<line>.*)(?P=quote)$)",
     re.MULTILINE,
 )
 

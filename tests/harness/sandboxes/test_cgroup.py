@@ -36,7 +36,8 @@ def test_settings_of_version_1_are_in_a_hierarchy_each(tmp_path: Path) -> None:
         parent.mkdir()
     made = cgroup.Groups(parents).group(LIMITS)
     assert made is not None
-    assert {f"{f.parent.parent.name}/{f.name}": f.read_text() for d in made.folders for f in d.iterdir()} == {
+    written = (file for folder in made.folders for file in folder.iterdir())
+    assert {f"{file.parent.parent.name}/{file.name}": file.read_text() for file in written} == {
         "memory/memory.limit_in_bytes": str(64 << 20), "pids/pids.max": "12",
         "cpu/cpu.cfs_quota_us": "50000",
     }  # fmt: skip
