@@ -91,3 +91,18 @@ def test_accepting_what_makes_the_branch_red_is_refused(project: Project) -> Non
     assert "red on the branch" in end.err
     assert project.git("rev-parse", "autopilot") == head
     assert project.run().code == 3
+
+
+def test_a_winner_that_changes_what_setup_reads_is_for_a_person(project: Project) -> None:
+    """Setup runs with a network, and what it leaves behind is under every later verification."""
+    project.project["setup"] = "true"
+    project.feature("alpha")
+    project.record(
+        "alpha", [*writes("requirements.txt", "x")[:1], *writes("alpha.txt", "alpha done")]
+    )
+    assert project.run().code == 3
+    (asked,) = project.events("ReviewRequested")
+    assert "changes requirements.txt, which project.setup runs" in asked["reasons"][-1]
+    assert project.merged() == []
+    assert project.run("alpha", "r1-a01", command="accept").code == 0
+    assert project.merged() == ["alpha"]

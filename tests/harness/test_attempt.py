@@ -1,0 +1,133 @@
+"""The verification of an attempt whose agent is through: a sandbox that fails is not its fault."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import attempt, git
+from harness.git import Repository
+from harness.ports import Base
+from harness.record.clock import SystemClock
+from harness.record.journal import Journal, read_events
+from harness.record.workspace import Workspace
+from harness.services import Bases, Services, Settings
+from orchestrator import plan
+from orchestrator.errors import SandboxError
+from orchestrator.values import (
+    AttemptKey,
+    AttemptResult,
+    CheckResult,
+    Feature,
+    FeatureList,
+    Project,
+    Verification,
+)
+from tests.fakes.sandbox import FakeSandboxProvider
+
+KEY = AttemptKey("a", 1, 1)
+GREEN = Verification(usable=True, acceptance=(CheckResult("check", True),))
+GIVEN = FeatureList((Feature("a", "Add a.", acceptance=("true",)),), Project(repo="repo"))
+
+
+class Checks:
+    """Fails as often as it is told to, then finds everything green."""
+
+    def __init__(self, failures: int) -> None:
+        self.left = failures
+        self.patches: list[bytes] = []
+
+    async def base(self, base: Base) -> tuple[str, ...]:
+        return ()
+
+    async def patch(
+        self, key: AttemptKey, feature: Feature, base: Base, patch: bytes
+    ) -> Verification:
+        self.patches.append(patch)
+        if self.left:
+            self.left -= 1
+            raise SandboxError("the sandbox died")
+        return GREEN
+
+    async def tree(self, winner: object, commit: str, parent: str) -> Verification:
+        raise AssertionError("nothing is merged here")
+
+
+@pytest.fixture
+async def repository(tmp_path: Path) -> Repository:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    (seed / "a.txt").write_text("one\n")
+    return await git.create_from(seed, tmp_path / "repo")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal(tmp_path / "logs" / "run-1" / "events.jsonl", "run-1", SystemClock())
+    yield made
+    made.close()
+
+
+def services(tmp_path: Path, repository: Repository, journal: Journal, checks: Checks) -> Services:
+    """What a verification needs; whoever asks for more gets an error."""
+    provider = FakeSandboxProvider(tmp_path / "bases")
+    never: Any = None
+    return Services(
+        settings=Settings("run-1", workers=1, sandbox="fake"),
+        workspace=Workspace(tmp_path),
+        features=GIVEN,
+        repository=repository,
+        protected=lambda _feature: (),
+        provider=provider,
+        bases=Bases(provider, repository, GIVEN.project, journal, SystemClock()),
+        model=never,
+        agent=never,
+        checker=checks,
+        journal=journal,
+        commands=never,
+        integrator=never,
+        router=never,
+        write_passes=never,
+    )
+
+
+@pytest.mark.parametrize(("failures", "passed"), [(0, True), (1, True), (2, False)])
+async def test_a_verification_is_repeated_once(
+    tmp_path: Path, repository: Repository, journal: Journal, failures: int, passed: bool
+) -> None:
+    checks = Checks(failures)
+    wired = services(tmp_path, repository, journal, checks)
+    folder = wired.attempt_folder(KEY)
+    result = AttemptResult(KEY, "submitted", "done", turns=2, patch=attempt.PATCH)
+    attempt.store_result(folder, result)
+    (folder / attempt.PATCH).write_bytes(b"the patch")
+    commit = await repository.commit_of("main")
+    assert commit is not None
+    said = await attempt.run_attempt(wired, KEY, commit, "haiku")
+    assert said["passed"] == passed
+    assert checks.patches == [b"the patch"] * min(failures + 1, 2)
+    warned = [e for e in read_events(journal.path) if e.type == "WarningGiven"]
+    assert len(warned) == min(failures, 1)
+    # What could not be verified is no lesson, and is tried again by the next process.
+    assert plan.lessons_of(result, None) == ()
+    assert not (folder / "evidence.json").exists()
+
+
+async def test_an_attempt_of_a_decided_round_does_not_begin(
+    tmp_path: Path, repository: Repository, journal: Journal
+) -> None:
+    wired = services(tmp_path, repository, journal, Checks(0))
+    wired.attempt_folder(KEY).mkdir(parents=True)
+    wired.decide("a", 1)
+    said = await attempt.run_attempt(wired, KEY, "c" * 40, "haiku")
+    assert (said["ending"], said["passed"]) == ("cancelled", False)
+    assert read_events(journal.path) == ()
+
+
+def test_a_result_that_a_power_cut_spoilt_is_none(tmp_path: Path) -> None:
+    done = AttemptResult(KEY, "limit", "60 turns used", turns=60, cost_usd=None)
+    attempt.store_result(tmp_path / "new", done)
+    assert attempt.load_result(tmp_path / "new") == done
+    (tmp_path / "new" / "attempt.json").write_text('{"key":')
+    assert attempt.load_result(tmp_path / "new") is None
