@@ -62,3 +62,15 @@ def test_routing_reports_every_strategy_and_says_whether_the_target_is_met() -> 
     assert found["swebench"]["target"]["imperfect"] is True
     assert found["labelled"]["requests"] == 200
     assert abs(sum(found["labelled"]["share"].values()) - 1) < 0.01
+
+
+@pytest.mark.isolation
+def test_sandbox_prints_its_figures_as_one_object_last() -> None:
+    done = run("sandbox.py", "--files", "60", "--rounds", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name in ("local", "bwrap", "worktree", "clone", "copy", "next", "destroy"):
+        assert 0 < found[f"{name}_p50_ms"] <= found[f"{name}_p95_ms"], name
+    assert found["at_once_15_ms"] > found["local_p50_ms"] / 15
+    # A Python program that waits takes megabytes, and not a tenth of a gigabyte.
+    assert 1 < found["idle_100_mb_each"] < 100
