@@ -74,6 +74,10 @@ _IMPLIED = {
 }
 _CHECK_MODULE = re.compile(r"(?:^|[_.])(?:self_?)?(?:tests?|checks?|checker|verify)(?:$|[_.])")
 _SHELLS = {"sh", "bash", "dash", "zsh", "eval"}
+#: A script that makes or a shell may call in turn, judged by its name alone.
+_TEST_SCRIPT = re.compile(
+    r"(?:^|.*[_.-])(?:self[_-]?)?tests?(?:[_-][\w-]*)?(?:\.(?:sh|bash|py|mk|js|mjs|pl|rb))?$"
+)
 _ENDINGS = re.compile(
     r"\.(py|pyi|sh|bash|js|cjs|mjs|ts|cts|mts|jsx|tsx|rb|rs|go|java|kt|php|pl|lua|ex|exs|swift|c|cc"
     r"|cpp|h|hpp|cs|bats|robot|feature|sql|json|jsonl|ya?ml|toml|ini|cfg|conf|xml|csv|txt|md|rst"
@@ -111,8 +115,19 @@ def folders_of(files: frozenset[str]) -> frozenset[str]:
 
 def files_implied(command: str) -> tuple[str, ...]:
     """Globs of files that the command's programs read unasked, such as `make` its Makefile."""
-    programs = {basename(word) for part in _words(command) for word in part.split()}
+    programs = _programs(command)
     return tuple(glob for name, globs in _IMPLIED.items() if name in programs for glob in globs)
+
+
+def _programs(command: str) -> set[str]:
+    return {basename(word) for part in _words(command) for word in part.split()}
+
+
+def _scripts(command: str, existing_files: Collection[str]) -> list[str]:
+    """Test scripts that a command may call through another program, as `make test` does."""
+    if not _programs(command) & {*_IMPLIED, *_SHELLS}:
+        return []
+    return sorted(f for f in existing_files if _TEST_SCRIPT.match(basename(f)))
 
 
 def _modules(command: str, existing_files: Collection[str]) -> Iterable[str]:
@@ -145,6 +160,7 @@ def protected_globs(
         *_tests_below(named, existing_files),
         *(g for c in commands for g in files_implied(c)),
         *(m for c in commands for m in _modules(c, existing_files)),
+        *(s for c in commands for s in _scripts(c, existing_files)),
     ]
     own = {normpath(glob) for glob in feature.scope} if feature else set()
     exams = [_anchored(glob) for glob in exams if normpath(glob) not in own]

@@ -199,3 +199,22 @@ def test_scripts_behind_commands_are_protected(command: str, path: str) -> None:
     )
     assert is_protected(path, globs)
     assert not is_protected("shop/cart.py", globs)
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "guarded"),
+    [
+        ("make test", "scripts/run_tests.sh", True),
+        ("make test", "shop/selftest.py", True),
+        ("sh ci.sh", "tools/test.py", True),
+        ("sh ci.sh", "run-tests", True),
+        ("make test", "shop/latest.py", False),
+        ("make test", "shop/total.py", False),
+        ("make test", "docs/testing.md", False),
+        ("python -m pytest -q tests/test_a.py", "scripts/run_tests.sh", False),
+    ],
+)
+def test_test_scripts_that_another_program_may_call(command: str, path: str, guarded: bool) -> None:
+    features = FeatureList((Feature(id="f", description="d", acceptance=(command,)),), Project())
+    globs = protected_globs(features, existing_files=frozenset({path}))
+    assert is_protected(path, globs) is guarded
