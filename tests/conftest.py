@@ -1,7 +1,6 @@
 """Skips what needs an isolated sandbox where this machine cannot have one, and says why."""
 
 import functools
-import os
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,6 @@ def missing_isolation() -> str:
     from harness.doctor import isolation_remedy
 
     return isolation_remedy()
-
-
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two per core: most of a test's time is spent waiting for processes, servers and disks."""
-    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
