@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator import slas_conditions as conditions
+from orchestrator import slas_fields, slas_probes
 from orchestrator import slas_models as models
 from orchestrator.feature_rules import bounded, shown
 from orchestrator.json_lines import Lines, Node, find, walk
@@ -96,7 +97,7 @@ def _of_detail(root: Node, detail: ErrorDetails) -> Problem:
 
 
 def _probe_type(value: object) -> str:
-    known = list(models.PROBE_TYPES)
+    known = list(slas_probes.PROBE_TYPES)
     given = value.get("type") if isinstance(value, dict) else None
     otherwise = f"write one of {', '.join(known)}"
     if not isinstance(given, str):
@@ -257,7 +258,7 @@ def _of_probe(name: str, node: Node) -> Iterator[Problem]:
 
 def _seconds(value: object) -> float | None:
     try:
-        seconds = models.duration(value)
+        seconds = slas_fields.duration(value)
     except ValueError:
         return None
     return float(seconds) if isinstance(seconds, int | float) else None

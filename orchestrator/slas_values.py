@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from orchestrator.slas_models import Notify, Probe
+    from orchestrator.slas_models import Notify
+    from orchestrator.slas_probes import Probe
 
 #: What a sample says. `no_data`: nothing could be measured. `maintenance`: planned, not judged.
 SlaState = Literal["ok", "warn", "error", "no_data", "maintenance"]
