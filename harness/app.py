@@ -246,6 +246,7 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
     from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
+    from harness.models.gateway import Gateway  # noqa: PLC0415
     from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
     from harness.sla.gate import gate_settings, open_gate  # noqa: PLC0415
 
@@ -287,7 +288,8 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
         book.abandon(purse.scope)
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)
-        stack.push_async_callback(opened.model.close)
+        gateway = Gateway(opened.model, clock, purse=purse, note=journal.write)
+        stack.push_async_callback(gateway.close)
         settings_of_gate = gate_settings(opened.options, given.defaults.agent)
         gate = await stack.enter_async_context(
             open_gate(workspace, settings.run, clock, journal, settings_of_gate)
@@ -303,7 +305,7 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             provider=provider,
             bases=bases,
             model=opened.model,
-            agent=BuiltinAgent(opened.model, clock, purse=purse),
+            agent=BuiltinAgent(opened.model, clock, gateway=gateway),
             checker=PatchChecker(
                 given, workspace, settings.run, repository, provider, bases, protected
             ),

@@ -262,6 +262,7 @@ class ModelRequest:
 
     `key` and `turn` say who asks (turn from 1); no adapter but the recorded one may look.
     `input_bound`: it has at most this many tokens, where that is known from earlier answers.
+    `begun`: an adapter that streams calls it as soon as the reply has begun.
     """
 
     key: AttemptKey
@@ -272,6 +273,7 @@ class ModelRequest:
     messages: tuple[Mapping[str, Any], ...]
     max_tokens: int = 16_000
     input_bound: int | None = None
+    begun: Callable[[], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,7 @@ class ModelReply:
     """One answer. `content` are Messages API blocks; `source` says who really said it.
 
     `usage` None is unknown usage; `cost_usd` None is unknown cost. Neither is ever zero then.
+    `pause`: the provider says that a limit is used up for so many seconds.
     """
 
     content: tuple[Mapping[str, Any], ...]
@@ -287,6 +290,7 @@ class ModelReply:
     usage: Usage | None
     cost_usd: float | None
     source: Literal["live", "recorded", "scripted"] = "live"
+    pause: float | None = None
 
 
 class Model(Protocol):

@@ -301,6 +301,17 @@ class FeatureBlocked(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LimitChanged(Event):
+    """How many calls to a model may be in flight; `pause`: seconds during which none begins."""
+
+    repeats: ClassVar[bool] = True
+    model: str
+    limit: int
+    why: str
+    pause: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitHit(Event):
     """A budget or quota stopped new work."""
 

@@ -4,24 +4,22 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 from harness.agents import context
 from harness.agents.prompts import first_message, system_blocks
 from harness.agents.task import Observer, Task
 from harness.agents.tools import SUBMIT, TOOLS, Toolbox, bounded, repeatable, result
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
+from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
 from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
-from orchestrator import cost
 from orchestrator.errors import (
-    LimitReachedError,
     ModelContextTooLongError,
     ModelError,
     ModelUnreachableError,
 )
 from orchestrator.failures import classify
-from orchestrator.values import AttemptKey, AttemptResult, Ending
+from orchestrator.values import AttemptResult, Ending
 
 REMINDER = (
     "You called no tool. Go on with `bash` or `edit`, or call `submit` when the work is done; "
@@ -35,30 +33,6 @@ INTERRUPTED = "interrupted: the harness restarted while this ran; its files may 
 NOT_RUN = "not run: the harness restarted before it came to this call"
 
 
-class Purse(Protocol):
-    """Money of a run: what a call may cost is reserved before it is made."""
-
-    async def reserve(
-        self,
-        key: AttemptKey,
-        call: str,
-        worst: float | None,
-        *,
-        feature_usd: float | None,
-        attempt_usd: float | None,
-    ) -> cost.Refusal | None:
-        """None when reserved. `call` names the question within the attempt."""
-        ...
-
-    async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
-        """What the call cost; None is unknown and keeps the reservation. Idempotent."""
-        ...
-
-    async def release(self, key: AttemptKey, call: str) -> None:
-        """The call was refused before it cost anything."""
-        ...
-
-
 class BuiltinAgent:
     """An `Agent` whose loop runs here, outside; only its tool calls run in the sandbox."""
 
@@ -68,11 +42,11 @@ class BuiltinAgent:
         clock: Clock,
         *,
         purse: Purse | None = None,
+        gateway: Gateway | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._model = model
+        self._gateway = gateway or Gateway(model, clock, purse=purse)
         self._clock = clock
-        self._purse = purse
         self._jitter = jitter
 
     async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult:
@@ -86,9 +60,8 @@ class BuiltinAgent:
             transcript=transcript,
             toolbox=Toolbox(sandbox, observer, self._clock),
             observer=observer,
-            model=self._model,
+            gateway=self._gateway,
             clock=self._clock,
-            purse=self._purse,
             jitter=self._jitter,
         ).run()
 
@@ -99,10 +72,6 @@ class _Over:
     reason: str
 
 
-class _OwnBudgetError(LimitReachedError):
-    """The attempt's or its feature's share is used up; the run goes on."""
-
-
 @dataclass
 class _Work:
     """One attempt at work. All that must survive a crash is in the transcript."""
@@ -111,9 +80,8 @@ class _Work:
     transcript: Transcript
     toolbox: Toolbox
     observer: Observer
-    model: Model
+    gateway: Gateway
     clock: Clock
-    purse: Purse | None
     jitter: Callable[[], float]
     room: int = context.ROOM
     uncharged: float = 0.0  # seconds spent waiting for the provider or for money
@@ -150,8 +118,8 @@ class _Work:
         self._write(
             "start",
             task={"feature": key.feature, "attempt": key.name, "tier": self.task.tier},
-            model=self.model.model_id(self.task.tier),
-            source=self.model.source,
+            model=self.gateway.model_id(self.task.tier),
+            source=self.gateway.source,
             system=system_blocks(),
             first=first_message(self.task),
         )
@@ -159,9 +127,9 @@ class _Work:
     async def _settle_last(self) -> None:
         """A crash may have come between writing a reply down and paying for it."""
         replies = self.transcript.of("reply")
-        if replies and self.purse is not None:
+        if replies:
             last = replies[-1]
-            await self.purse.settle(self.task.key, _call(last["turn"]), last["cost_usd"])
+            await self.gateway.settle(self.task.key, last["turn"], last["cost_usd"])
 
     def _end(self, over: _Over) -> AttemptResult:
         self._write(
@@ -241,7 +209,7 @@ class _Work:
             )
         except TimeoutError:
             return _Over("limit", f"{self.task.limits.seconds / 60:.1f} minutes used")
-        except _OwnBudgetError as error:
+        except OwnBudgetError as error:
             return _Over("limit", str(error))
         except ModelContextTooLongError as error:
             return self._make_room(error)
@@ -256,32 +224,30 @@ class _Work:
         return self._remind(reply)
 
     async def _try(self, request: ModelRequest) -> ModelReply:
-        """One call, paid for; whatever happens, its reservation is settled, kept or released."""
-        worst = await self._reserve(request)
-        began, lost = self.clock.monotonic(), True
-        try:
-            async with asyncio.timeout(max(self._left(), 0.001)):
-                reply = await self.model.reply(request)
-            lost = False
-        except ModelError as error:
-            lost = classify(error).reply_lost or error.reply_begun
-            if isinstance(error, ModelUnreachableError):  # to find that out takes its time too
-                self.uncharged += self.clock.monotonic() - began
-            if not lost:
-                await self._settle(request.turn, released=True)
-            raise
-        finally:
-            if lost and worst != 0:
-                self._note("lost", turn=request.turn)
-                await self._settle(request.turn, actual=None)
-        seconds = self.clock.monotonic() - began
-        # Written down before it is paid for: a crash in between is mended on resume, while
-        # the other order would ask, and pay, again.
-        self._write("reply", **reply_facts(reply, request.turn, seconds))
-        if worst != 0:  # else nothing was reserved
-            await self._settle(request.turn, actual=reply.cost_usd)
+        """One call. Its reply is written down before it is paid for: a crash in between is mended
+        on resume, while the other order would ask, and pay, again."""
+        async with self.gateway.call(request, self._caps(), self._uncharge) as call:
+            began = self.clock.monotonic()
+            try:
+                async with asyncio.timeout(max(self._left(), 0.001)):
+                    reply = await call.reply()
+            except ModelUnreachableError:  # to find that out takes its time too
+                self._uncharge(self.clock.monotonic() - began)
+                raise
+            finally:
+                if call.lost:
+                    self._note("lost", turn=request.turn)
+            seconds = self.clock.monotonic() - began
+            self._write("reply", **reply_facts(reply, request.turn, seconds))
         self.observer.called(request.turn, reply, seconds)
         return reply
+
+    def _caps(self) -> Caps:
+        return Caps(self.task.feature.budget_usd, self.task.limits.usd, self.transcript.cost_usd)
+
+    def _uncharge(self, seconds: float) -> None:
+        """Waiting for a turn, for money or for the network is not the agent's time."""
+        self.uncharged += seconds
 
     def _request(self) -> ModelRequest:
         messages = self.transcript.messages()
@@ -294,7 +260,7 @@ class _Work:
         return ModelRequest(
             key=self.task.key,
             turn=self.transcript.turns + 1,
-            model=self.model.model_id(self.task.tier),
+            model=self.gateway.model_id(self.task.tier),
             system=tuple(start["system"]),
             tools=TOOLS,
             messages=tuple(context.with_breakpoint(context.shorten(messages, count))),
@@ -322,49 +288,6 @@ class _Work:
         self._note("reminded", turn=self.transcript.turns, text=text)
         return None
 
-    # -------------------------------------------------------------------- money
-
-    async def _reserve(self, request: ModelRequest) -> float | None:
-        """The worst case in dollars, reserved. Raises `LimitReachedError` when refused."""
-        worst = self.model.worst_case_usd(request)
-        cap = self.task.limits.usd
-        refused = None
-        if worst == 0:
-            return worst
-        if self.purse is not None:
-            began = self.clock.monotonic()
-            refused = await self.purse.reserve(
-                self.task.key,
-                _call(request.turn),
-                worst,
-                feature_usd=self.task.feature.budget_usd,
-                attempt_usd=cap,
-            )
-            self.uncharged += self.clock.monotonic() - began
-        elif cap is not None:
-            refused = self._own_refusal(cap, worst)
-        if refused is not None:
-            ours = refused.scope.startswith(("attempt", "feature"))
-            raise (_OwnBudgetError if ours else LimitReachedError)(refused.reason)
-        return worst
-
-    def _own_refusal(self, cap: float, worst: float | None) -> cost.Refusal | None:
-        """Without a purse the attempt's cap is held here; unknown costs fail closed."""
-        spent = self.transcript.cost_usd
-        amount = None if worst is None or spent is None else cost.nano_up(worst)
-        balance = cost.Balance("attempt", cost.nano_down(cap), cost.nano_up(spent or 0.0))
-        return cost.refusal([balance], amount)
-
-    async def _settle(
-        self, turn: int, *, actual: float | None = None, released: bool = False
-    ) -> None:
-        if self.purse is None:
-            return
-        if released:
-            await self.purse.release(self.task.key, _call(turn))
-        else:
-            await self.purse.settle(self.task.key, _call(turn), actual)
-
     # --------------------------------------------------------------- transcript
 
     def _write(self, line: str, /, **facts: object) -> None:
@@ -375,10 +298,6 @@ class _Work:
 
     def _write_result(self, block: dict[str, object]) -> None:
         self._write("results", turn=self.transcript.turns, content=[block])
-
-
-def _call(turn: int) -> str:
-    return f"t{turn}"
 
 
 def _patience_ended(error: ModelError, seconds: float) -> ModelError:

@@ -84,6 +84,8 @@ class AnthropicModel:
             async with stream:
                 async for event in stream:
                     answer.add(event.to_dict())
+                    if answer.begun and request.begun is not None:
+                        request.begun()
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
             raise translate(error, reply_begun=answer.begun) from error
         except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
