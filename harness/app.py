@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,8 @@ from orchestrator.values import TIERS, Feature, FeatureList, Tier
 from orchestrator.wording import counted
 
 if TYPE_CHECKING:
+    from harness.learn.knowledge import Knowledge
+    from harness.learn.store import PatternStore
     from harness.record.budget import RunPurse
 
 
@@ -69,6 +71,7 @@ async def _start(
     seen = (await inputs.preview(given, workspace.root, options)).target
     idle = seen is not None and run_file.standing(given, workspace, options, seen).idle
     model = None if idle else choose_model(given, workspace, options)
+    _patterns(workspace).load()
     with workspace.lock():
         target = await inputs.settle(given, workspace.root, seen)
         inputs.write_passes(options.features, given, target.integrated)
@@ -136,7 +139,7 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
         journal.listen(screen)
         journal.listen(Progress(workspace.progress, lambda: screen.state))
         try:
-            async with open_services(opened, journal) as services:
+            async with open_services(opened, journal, lambda: screen.state) as services:
                 await _announce(opened, file, journal, resumed=resumed)
                 code = await play.play(services, file, opened.target.head)
         finally:
@@ -241,8 +244,11 @@ def behind(target: Target, given: FeatureList) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Services]:
-    """Everything the workflows need, opened; and closed again whatever happens."""
+async def open_services(
+    opened: Opened, journal: Journal, current: Callable[[], state.RunState] = state.RunState
+) -> AsyncIterator[Services]:
+    """Everything the workflows need, opened; and closed again whatever happens. `current` is
+    the run's state, which the journal's events keep up to date."""
     from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
@@ -295,6 +301,8 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             open_gate(workspace, settings.run, clock, journal, settings_of_gate)
         )
         bases = Bases(provider, repository, given.project, journal, clock)
+        knowledge = _knowledge(opened, journal, purse, current)
+        stack.callback(knowledge.close)
         router = await asyncio.to_thread(_router, opened, purse, journal)
         yield Services(
             settings=settings,
@@ -315,7 +323,32 @@ async def open_services(opened: Opened, journal: Journal) -> AsyncIterator[Servi
             router=router,
             write_passes=refresh_passes,
             gate=gate or NoGate(),
+            knowledge=knowledge,
         )
+
+
+def _patterns(workspace: Workspace) -> "PatternStore":
+    from harness.learn.store import PatternStore  # noqa: PLC0415
+
+    return PatternStore(workspace.patterns, workspace.patterns_lock)
+
+
+def _knowledge(
+    opened: Opened, journal: Journal, purse: "RunPurse", current: Callable[[], state.RunState]
+) -> "Knowledge":
+    from harness.learn import knowledge  # noqa: PLC0415
+    from harness.learn.reflection import Reflector  # noqa: PLC0415
+
+    clock = SystemClock()
+    return knowledge.Knowledge(
+        run=opened.settings.run,
+        store=_patterns(opened.workspace),
+        journal=journal,
+        clock=clock,
+        state=current,
+        reflector=Reflector(opened.model, purse, clock, journal),
+        roots=sandboxes.WORKDIRS,
+    )
 
 
 def _router(opened: Opened, purse: "RunPurse", journal: Journal) -> Router:

@@ -17,6 +17,7 @@ from harness import patches
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.agents.transcript import Transcript
+from harness.learn import brief
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files
 from harness.services import RUN_ENDING, Services
@@ -148,6 +149,13 @@ def _note_start(services: Services, key: AttemptKey, tier: Tier) -> None:
         )
 
 
+def _note_patterns(services: Services, key: AttemptKey) -> None:
+    """What it is told of earlier failures, and what is kept from it to see what that is worth."""
+    told = brief.load(services.run_folder, key)
+    for event in brief.used(key, brief.share(services.settings.run, key, told)):
+        services.journal.write(event)
+
+
 async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) -> AttemptResult:
     folder = services.attempt_folder(key)
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,6 +164,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         async with _sandbox(services, base, key) as sandbox:
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
                 raise SandboxGoneError("its workspace was removed while the run was stopped")
+            _note_patterns(services, key)
             result = await _agents_work(services, key, tier, sandbox)
             done = await _with_patch(result, sandbox, base, folder)
             # Before the sandbox goes: a crash between the two would find neither.
@@ -264,15 +273,16 @@ def _through(key: AttemptKey, folder: Path) -> AttemptResult | None:
 def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
     feature = services.feature(key.feature)
     minutes = feature.timeout_minutes or services.defaults.timeout_minutes
-    brief = load_brief(services.run_folder, key)
+    told = brief.load(services.run_folder, key)
     return Task(
         key=key,
         feature=feature,
         tier=tier,
         limits=AttemptLimits(turns=services.defaults.turns, seconds=minutes * 60),
         folder=services.attempt_folder(key),
-        context=str(brief["context"]),
-        lessons=tuple(brief["lessons"]),
+        context=told.context,
+        lessons=told.lessons,
+        patterns=tuple(p.text for p in brief.share(services.settings.run, key, told).shown),
         protected=services.protected(feature),
     )
 
@@ -369,19 +379,3 @@ def load_result(folder: Path) -> AttemptResult | None:
     data["key"] = AttemptKey(**data["key"])
     data["usage"] = Usage(**data["usage"])
     return AttemptResult(**data)
-
-
-def _brief_file(run_folder: Path, feature: str, round_: int) -> Path:
-    return run_folder / feature / f"round-{round_}.json"
-
-
-def store_brief(run_folder: Path, key: AttemptKey, context: str, lessons: tuple[str, ...]) -> None:
-    """What every attempt of a round is told, written once so that all are told the same."""
-    path = _brief_file(run_folder, key.feature, key.round)
-    files.replace_json(path, {"context": context, "lessons": list(lessons)})
-
-
-def load_brief(run_folder: Path, key: AttemptKey) -> dict[str, Any]:
-    """`{"context": str, "lessons": [str]}` of the attempt's round."""
-    data: dict[str, Any] = json.loads(_brief_file(run_folder, key.feature, key.round).read_bytes())
-    return data

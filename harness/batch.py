@@ -11,6 +11,8 @@ from typing import Any
 from harness import attempt, context
 from harness.engine import Engine, Workflow
 from harness.integrate import Winner
+from harness.learn import brief
+from harness.learn.knowledge import Tried
 from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events, plan
@@ -161,9 +163,10 @@ class Batch:
         if isinstance(route, GiveUp):
             return {"give_up": route.reason}
         attempts = min(round_.attempts, route.attempts or round_.attempts)
-        attempt.store_brief(
-            services.run_folder, AttemptKey(id_, round_.number, 1), text, tuple(round_.lessons)
-        )
+        patterns = await services.knowledge.recall(feature)
+        lessons = brief.without_the_covered(round_.lessons, patterns)
+        told = brief.Brief(text, lessons, tuple(patterns), attempts)
+        brief.store(services.run_folder, AttemptKey(id_, round_.number, 1), told)
         services.journal.write(
             events.RoundStarted(
                 feature=id_,
@@ -259,6 +262,9 @@ class Batch:
             manifests = await self._manifests(keys[selection.winner], opened["commit"])
             selection = plan.reviewed_setup(selection, manifests)
         self._services.journal.write(self._selected(id_, round_, selection))
+        await self._services.knowledge.learn(
+            self._services.feature(id_), [self._tried(key) for key in keys.values()]
+        )
         return {
             "winner": selection.winner,
             "needs_review": selection.needs_review,
@@ -266,6 +272,10 @@ class Batch:
             "lessons": lessons,
             "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
         }
+
+    def _tried(self, key: AttemptKey) -> Tried:
+        folder = self._services.attempt_folder(key)
+        return Tried(key, folder, attempt.load_result(folder), verification_record.load(folder))
 
     async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:
         """What the setup command would run anew, with a network, once this attempt is merged."""
@@ -320,6 +330,8 @@ class Batch:
             try:
                 merged = await services.integrator.merge(winner, services.checker.tree)
             except MergeRefusedError as error:
+                tried = self._tried(key)
+                await services.knowledge.learn_refusal(winner.feature, tried, str(error))
                 return {"commit": None, "reason": str(error)}
             await services.write_passes()
             return {"commit": merged, "reason": ""}

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol
 from harness.agents.task import Agent
 from harness.git import Repository
 from harness.integrate import Integrator, Winner
+from harness.learn.knowledge import Knowledge
 from harness.ports import Base, BaseSpec, Clock, Model, SandboxProvider
 from harness.record import files
 from harness.record.journal import CommandLog, Journal
@@ -171,6 +172,7 @@ class Services:
     integrator: Integrator
     router: Router
     write_passes: Callable[[], Awaitable[None]]
+    knowledge: Knowledge
     gate: Gate = field(default_factory=NoGate)
     stop: Stop = field(default_factory=Stop)
     #: (feature, round) that is decided: its attempts that have not begun need not begin.

@@ -46,6 +46,8 @@ class AttemptState:
     problems: tuple[str, ...] = ()
     coverage: float | None = None
     quality: float | None = None
+    signatures: tuple[str, ...] = ()  # how it failed: keys of `orchestrator.signatures`
+    patterns: Mapping[str, bool] = field(default_factory=lambda: NOTHING)  # id -> shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,9 @@ class RunState:
     limits: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     anomalies: tuple[str, ...] = ()
+    patterns: Mapping[str, str] = field(default_factory=lambda: NOTHING)  # id -> title
+    learned: tuple[str, ...] = ()  # ids of the patterns that this run was the first to meet
+    judged: tuple[str, ...] = ()  # verdicts on patterns, in words
 
 
 def _run_started(run: RunState, event: e.RunStarted) -> RunState:
@@ -199,9 +204,25 @@ def _about_data(run: RunState, event: e.Event, what: str) -> RunState:
     return replace(run, warnings=more(run.warnings, f"data: {subject} {what}"))
 
 
+def _learned(run: RunState, event: e.PatternLearned) -> RunState:
+    return replace(
+        run,
+        patterns={**run.patterns, event.pattern: event.title},
+        learned=(*run.learned, event.pattern),
+    )
+
+
+def _judged(run: RunState, event: e.PatternJudged) -> RunState:
+    text = f"{event.status}: {event.title} ({event.why})"
+    return replace(run, judged=more(run.judged, text))
+
+
 def counted(run: RunState, event: e.Event) -> RunState:
     """What the run as a whole counts of an attempt's event."""
-    if isinstance(event, e.ModelCalled):
+    if isinstance(event, e.PatternUsed):
+        known = event.pattern in run.patterns
+        return run if known else replace(run, patterns={**run.patterns, event.pattern: event.title})
+    if isinstance(event, e.ModelCalled | e.ReflectionFinished):
         return replace(
             run,
             calls=run.calls + 1,
@@ -231,6 +252,17 @@ def _called(attempt: AttemptState, event: e.ModelCalled) -> AttemptState:
     return replace(
         attempt,
         turns=max(attempt.turns, event.turn),
+        calls=attempt.calls + 1,
+        usage=attempt.usage + (event.usage or NO_USAGE),
+        cost_usd=attempt.cost_usd + (event.cost_usd or 0.0),
+        unknown_cost=attempt.unknown_cost or event.cost_usd is None,
+    )
+
+
+def _reflected(attempt: AttemptState, event: e.ReflectionFinished) -> AttemptState:
+    """What was asked about an attempt is part of its price, and no turn of its own."""
+    return replace(
+        attempt,
         calls=attempt.calls + 1,
         usage=attempt.usage + (event.usage or NO_USAGE),
         cost_usd=attempt.cost_usd + (event.cost_usd or 0.0),
@@ -315,6 +347,8 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.BasePrepared: lambda run, _event: run,
     e.LimitChanged: lambda run, _event: run,
     e.ConnectionAsked: lambda run, _event: run,
+    e.PatternLearned: _learned,
+    e.PatternJudged: _judged,
 }
 
 ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptState]] = {
@@ -325,6 +359,13 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
     e.AttemptFinished: _worked,
     e.AttemptCancelled: lambda attempt, event: replace(attempt, reason=event.reason),
     e.VerificationFinished: _verified,
+    e.FailureSigned: lambda attempt, event: replace(
+        attempt, signatures=(*attempt.signatures, event.signature)
+    ),
+    e.PatternUsed: lambda attempt, event: replace(
+        attempt, patterns={**attempt.patterns, event.pattern: event.shown}
+    ),
+    e.ReflectionFinished: _reflected,
 }
 
 FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureState]] = {

@@ -9,35 +9,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from orchestrator.learning_events import (
+    FailureSigned,
+    PatternJudged,
+    PatternLearned,
+    PatternUsed,
+    ReflectionFinished,
+)
+from orchestrator.occurrence import Event
 from orchestrator.values import Usage
 
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Root of all events. `time` is ISO 8601 in UTC; both it and `run` are set by the journal."""
-
-    repeats: ClassVar[bool] = False  # True: every occurrence is a line of its own
-
-    feature: str | None = None
-    attempt: str | None = None  # the attempt's name within its feature, such as r1-a02
-    time: str = ""
-    run: str = ""
-
-    @property
-    def type(self) -> str:
-        return type(self).__name__
-
-    @property
-    def key(self) -> str | None:
-        """None where every occurrence counts."""
-        if self.repeats:
-            return None
-        return "/".join(p for p in (self.type, self.feature, self.attempt, self.part) if p)
-
-    @property
-    def part(self) -> str:
-        """What tells two events of one type, feature and attempt apart."""
-        return ""
+__all__ = [
+    "Event",
+    "FailureSigned",
+    "PatternJudged",
+    "PatternLearned",
+    "PatternUsed",
+    "ReflectionFinished",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

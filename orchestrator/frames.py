@@ -179,8 +179,8 @@ def _python(text: str, roots: Sequence[str]) -> Raised | None:
 # ----------------------------------------------------------------------- JavaScript and Go
 
 _NODE_ERROR = re.compile(
-    r"^[ \t]*(?:Uncaught )?(?P<error>(?:[A-Z]\w*)?(?:Error|Exception))"
-    r"(?: \[\w+\])?: (?P<message>.*)$",
+    r"^[ \t]*(?:Uncaught )?(?P<error>(?:[A-Z]\w*)?(?:Error|Exception))(?: \[\w+\])?: "
+    r"(?P<message>.*)$",
     re.MULTILINE,
 )
 _NODE_FRAME = re.compile(

@@ -5,6 +5,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from orchestrator import pattern_report
+from orchestrator.pattern_report import PatternReport
 from orchestrator.state import OVER, AttemptState, FeatureState, RunState
 from orchestrator.values import Usage
 from orchestrator.wording import (
@@ -96,6 +98,8 @@ class Report:
     anomalies: tuple[str, ...]
     next: tuple[tuple[str, str], ...]
     features: tuple[FeatureReport, ...]
+    patterns: tuple[PatternReport, ...] = ()
+    judged: tuple[str, ...] = ()
 
 
 def build(run: RunState) -> Report:
@@ -125,6 +129,8 @@ def build(run: RunState) -> Report:
         anomalies=run.anomalies,
         next=tuple(_next(run, features)),
         features=features,
+        patterns=pattern_report.build(run),
+        judged=run.judged,
     )
 
 
@@ -173,6 +179,7 @@ def to_markdown(report: Report) -> str:
             lines += ["", f"## {outcome.capitalize()} ({len(chosen)})"]
         for feature in chosen:
             lines += _section(feature)
+    lines += pattern_report.lines(report.patterns, report.judged)
     for title, texts in (("Limits", report.limits), ("Warnings", report.warnings)):
         if texts:
             lines += ["", f"## {title}", "", *(f"- {markdown(text)}" for text in texts)]

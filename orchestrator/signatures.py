@@ -7,6 +7,7 @@ signature: a changed algorithm makes new ones instead of miscounting old ones.
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import frames
@@ -20,6 +21,7 @@ MAX_SIGNATURES = 4
 
 #: What disqualifies nothing, or only follows from something else.
 _REMARKS = ("not run:", "changes files outside its scope:")
+_ENDING_REMARKS = ("judged by its exit status alone",)
 #: The harness's own failures: they say nothing about the attempt.
 _OURS = ("not verified:", "the sandbox failed", "the harness failed", "RecordingMismatchError")
 
@@ -71,11 +73,20 @@ class Failed:
 
 def sign(failed: Failed) -> tuple[Signature, ...]:
     """Its distinct signatures, the most telling first; empty when the failure was ours."""
-    told = [p[:MOST] for p in failed.problems[:20] if not p.startswith(_REMARKS)]
+    told = telling(failed.problems)
     found = [s for p in told if (s := _of_problem(p, failed)) is not None]
     if not told and failed.ending in {"limit", "error", "submitted"}:
         found = _of_ending(failed)
     return tuple({s.key: s for s in reversed(found)}.values())[::-1][:MAX_SIGNATURES]
+
+
+def telling(problems: Sequence[str]) -> list[str]:
+    """Those of a verification's lines that say what failed, the first few, bounded."""
+    return [
+        p[:MOST]
+        for p in problems[:20]
+        if not p.startswith(_REMARKS) and not p.endswith(_ENDING_REMARKS)
+    ]
 
 
 def of_merge(reason: str) -> Signature:

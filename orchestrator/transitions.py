@@ -55,6 +55,9 @@ ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
     "AttemptResumed": {"": {"running": "running"}},
     "ModelCalled": {"": _STAYS},
     "ModelRetried": {"": _STAYS},
+    "PatternUsed": {"": _STAYS},
+    "FailureSigned": {"": _STAYS},
+    "ReflectionFinished": {"": _STAYS},
     "AttemptFinished": {
         "patch": {"running": "verifying", "cancelled": "cancelled"},
         "nothing": {"running": "failed", "cancelled": "cancelled"},

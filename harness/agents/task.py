@@ -14,8 +14,9 @@ class Task:
     """One attempt's assignment.
 
     `context` describes the repository and is byte-identical for every attempt of a round;
-    `lessons` are lines about why earlier rounds failed. `protected` are globs whose change
-    disqualifies the patch. `folder` is the attempt's log folder: the agent appends
+    `lessons` are lines about why earlier rounds failed; `patterns` are what was learned of such
+    failures, quoted line by line, and differ from attempt to attempt. `protected` are globs whose
+    change disqualifies the patch. `folder` is the attempt's log folder: the agent appends
     `transcript.jsonl` there and resumes from it.
     """
 
@@ -26,6 +27,7 @@ class Task:
     folder: Path
     context: str = ""
     lessons: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
 
 

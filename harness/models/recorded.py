@@ -10,6 +10,8 @@ place serves every attempt that has no file of its own.
     task: 3f0c...               # SHA-256 of the feature section of the prompt it was made for,
                                 # written by scripts/stamp_recordings.py
     repeat: false               # optional; true plays the last turn for ever (an endless loop)
+    when: "name .* blanks"      # optional regex; `turns` are what is said when the first message
+                                # has it, and `otherwise`, a list like `turns`, when it has not
     turns:                      # turn n answers the attempt's n-th question
       - content:
           - text: "I look at the project first."
@@ -40,6 +42,8 @@ from a real run (`source: recorded`) and say what it cost then. Playing costs no
 
 The guards: the digest of the feature section it is asked must equal `task`, each `expect` must
 be found, and there must be a turn left. Whatever fails raises `RecordingMismatchError`.
+`when` is how a person writes down that a model heeds what it was told: what is played depends on
+nothing but the prompt. A real model's recording has none.
 """
 
 import re
@@ -84,12 +88,17 @@ class Recording:
     task: str
     turns: tuple[Turn, ...]
     repeat: bool = False
+    when: re.Pattern[str] | None = None
+    otherwise: tuple[Turn, ...] = ()
 
-    def turn(self, number: int) -> Turn | None:
-        """The answer to question `number` (from 1), None when there is none left."""
-        if number <= len(self.turns):
-            return self.turns[number - 1]
-        return self.turns[-1] if self.repeat else None
+    def turn(self, number: int, first: str = "") -> Turn | None:
+        """The answer to question `number` (from 1) of a conversation that began with the text
+        `first`; None when there is none left."""
+        told = self.when is None or self.when.search(first)
+        turns = self.turns if told else self.otherwise
+        if number <= len(turns):
+            return turns[number - 1]
+        return turns[-1] if turns and self.repeat else None
 
 
 class RecordedModel:
@@ -119,7 +128,7 @@ class RecordedModel:
         recording = self._recording(request.key)
         where = f"recording {recording.path}"
         _guard_task(recording, request)
-        turn = recording.turn(request.turn)
+        turn = recording.turn(request.turn, "\n".join(_texts(request.messages[0]["content"])))
         if turn is None:
             raise RecordingMismatchError(
                 f"{where} has {len(recording.turns)} turns and was asked for turn {request.turn}. "
@@ -165,6 +174,10 @@ def load(path: Path) -> Recording:
         turns = tuple(_turn(turn, real=source == "recorded") for turn in data["turns"])
         if not turns:
             raise ValueError("turns is empty")
+        when = data.get("when")
+        otherwise = data.get("otherwise", [])
+        if (when is None) != (not otherwise):
+            raise ValueError("`when` and `otherwise` belong together")
         return Recording(
             path=path,
             source=source,
@@ -172,6 +185,8 @@ def load(path: Path) -> Recording:
             task=str(data.get("task", "")),
             turns=turns,
             repeat=bool(data.get("repeat", False)),
+            when=re.compile(str(when), re.MULTILINE) if when is not None else None,
+            otherwise=tuple(_turn(turn, real=source == "recorded") for turn in otherwise),
         )
     except (
         yaml.YAMLError,

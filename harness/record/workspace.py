@@ -70,6 +70,14 @@ class Workspace:
         return self.root / "claude_progress.md"
 
     @property
+    def patterns(self) -> Path:
+        return self.root / "learned_patterns.json"
+
+    @property
+    def patterns_lock(self) -> Path:
+        return self.logs / ".patterns.lock"
+
+    @property
     def command_log(self) -> Path:
         return self.logs / "agent-commands.jsonl"
 

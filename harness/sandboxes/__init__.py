@@ -7,6 +7,9 @@ from orchestrator.errors import InputError
 
 #: Names that `provider` accepts.
 NAMES = ("local", "process", "e2b")
+#: Where the repository lies inside of a sandbox, for reading what failed there: the local
+#: provider's folder, and E2B's. Others print relative paths, or are not recognised.
+WORKDIRS = ("/work", "/home/agent/work")
 
 
 def provider(

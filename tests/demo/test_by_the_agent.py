@@ -1,5 +1,7 @@
 """The demo's recordings as the built-in agent plays them, in a real sandbox."""
 
+import subprocess
+
 import pytest
 
 from harness.agents.loop import BuiltinAgent
@@ -14,10 +16,12 @@ from orchestrator.values import AttemptKey, AttemptLimits
 from tests.demo.attempts import (
     FEATURES,
     RECORDINGS,
+    exam,
     git,
     needs,
     own_tests,
     repository,
+    run_pytest,
 )
 
 LESSON = "FAILED tests/acceptance/test_process_probe.py::test_names_with_spaces_and_parentheses"
@@ -28,12 +32,34 @@ LESSON = "FAILED tests/acceptance/test_process_probe.py::test_names_with_spaces_
     ("name", "lessons", "ending", "turns"),
     [
         ("process-probe/r2-a03", (LESSON,), "submitted", 4),
-        ("process-probe/r2-a03", (), "error", 0),  # not told why round one failed
         ("disk-probe/r1-a05", (), "submitted", 4),  # mends itself after a red exam
         ("disk-probe/r1-a01", (), "limit", 6),
     ],
 )
 async def test_the_agent_plays_them(name, lessons, ending, turns, tmp_path):
+    result, patch, statuses = await agents_work(name, lessons, tmp_path)
+    assert (result.ending, result.turns) == (ending, turns), result.reason
+    if ending == "submitted":
+        assert statuses[-1] == 0
+        for path in own_tests(name):
+            assert f"+++ b/{path}".encode() in patch
+    else:
+        assert patch == b""
+
+
+@pytest.mark.isolation
+@pytest.mark.parametrize("number", range(1, 6))
+async def test_whoever_is_not_told_why_round_one_failed_fails_in_the_same_way(number, tmp_path):
+    result, patch, _ = await agents_work(f"process-probe/r2-a0{number}", (), tmp_path)
+    assert (result.ending, result.turns) == ("submitted", 3)
+    repo = tmp_path / "repo"
+    subprocess.run(["git", "apply"], cwd=repo, input=patch, check=True)
+    outcome = run_pytest(repo, exam("process-probe"))
+    assert [test.rpartition("::")[2] for test in outcome.failed] == [LESSON.rpartition("::")[2]]
+
+
+async def agents_work(name, lessons, tmp_path):
+    """Result, patch and exit statuses of one attempt, by the agent in a real sandbox."""
     feature, attempt = name.split("/")
     repo = repository(tmp_path, needs(feature))
     git(repo, "init", "-q")
@@ -60,10 +86,4 @@ async def test_the_agent_plays_them(name, lessons, ending, turns, tmp_path):
         pytest.skip(str(error))
     finally:
         await provider.close()
-    assert (result.ending, result.turns) == (ending, turns), result.reason
-    if ending == "submitted":
-        assert statuses[-1] == 0
-        for path in own_tests(name):
-            assert f"+++ b/{path}".encode() in patch
-    else:
-        assert patch == b""
+    return result, patch, statuses

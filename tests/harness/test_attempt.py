@@ -89,6 +89,7 @@ def services(tmp_path: Path, repository: Repository, journal: Journal, checks: C
         integrator=never,
         router=never,
         write_passes=never,
+        knowledge=never,
     )
 
 

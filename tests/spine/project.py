@@ -115,7 +115,13 @@ class Project:
         self.entries.append({k: v for k, v in entry.items() if v is not None})
 
     def record(
-        self, id_: str, turns: Sequence[Turn], attempt: str = "any", *, repeat: bool = False
+        self,
+        id_: str,
+        turns: Sequence[Turn],
+        attempt: str = "any",
+        *,
+        repeat: bool = False,
+        **more: Any,
     ) -> None:
         """What an attempt says; stamped with its task when the list is stored."""
         body = {
@@ -123,6 +129,7 @@ class Project:
             "task": "",
             "repeat": repeat,
             "turns": [{"content": turn} for turn in turns],
+            **more,
         }
         path = self.recordings / id_ / f"{attempt}.yaml"
         path.parent.mkdir(exist_ok=True)

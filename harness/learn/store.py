@@ -1,0 +1,201 @@
+"""Keeps `learned_patterns.json`: readable, in a stable order, shared by several processes.
+
+    {"version": 1, "patterns": [{"id", "title", "what", "why", "fix", "status", "status_why",
+      "signature": {...}, "scope": {"categories", "features", "files"}, "by", "learned",
+      "last_useful", "hits", "with", "without",
+      "evidence": {RUN: {"hits": 2, "with": {"tries", "passed", "repeated"}, "without": {...}}}}]}
+
+`hits`, `with` and `without` are the sums of `evidence`, for people; they are written, not read.
+A change is made under a lock that the kernel lets go of when a process dies, from what is on file
+at that moment, and the file is replaced whole.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+from harness.learn.migrations import VERSION, migrated
+from harness.record import files
+from orchestrator.errors import InputError, MachineError
+from orchestrator.learning import Author, Pattern
+from orchestrator.lift import Arm, Status, Tally
+from orchestrator.signatures import Signature
+
+Patterns = Mapping[str, Pattern]
+
+
+class PatternStore:
+    """Patterns by id. `lock` is a file beside which nothing else is kept."""
+
+    def __init__(self, path: Path, lock: Path) -> None:
+        self.path = path
+        self._lock_path = lock
+        self._threads = threading.Lock()
+        self._stamp: tuple[int, ...] = ()
+        self._known: Patterns = MappingProxyType({})
+
+    def load(self) -> Patterns:
+        """What is on file now. Raises `InputError` naming the entry that cannot be read."""
+        with self._threads:
+            return self._load()
+
+    def update(self, change: Callable[[Patterns], Iterable[Pattern]]) -> Patterns:
+        """Put what `change` makes of the patterns on file in their place; all of them after it.
+
+        `change` may be called once only, and sees what no other process can change meanwhile.
+        Raises `InputError` as `load`, `MachineError` when the file cannot be written.
+        """
+        with self._threads, self._locked():
+            known = self._load()
+            changed = {p.id: p for p in change(known) if known.get(p.id) != p}
+            if changed:
+                self._known = MappingProxyType({**known, **changed})
+                files.replace(self.path, text(self._known.values()))
+                self._stamp = _stamp(self.path)
+            return self._known
+
+    def _load(self) -> Patterns:
+        stamp = _stamp(self.path)
+        if stamp != self._stamp:
+            self._known = MappingProxyType({p.id: p for p in read(self.path)})
+            self._stamp = stamp
+        return self._known
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Waits for other processes: each holds it for one read and one write."""
+        try:
+            self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise MachineError(
+                f"{self._lock_path}: cannot be locked ({error.strerror or error}); "
+                "keep the workspace in a folder you can write to, on a local disk"
+            ) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def read(path: Path) -> list[Pattern]:
+    """The patterns in a file, in its order; none when there is no file.
+
+    Older versions and the roadmap's own list are understood. Raises `InputError`.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); mend it, or move it away") from error
+    return [_pattern(path, n, entry) for n, entry in enumerate(migrated(path, data), start=1)]
+
+
+def text(patterns: Iterable[Pattern]) -> str:
+    """The file's content: the oldest first, so that a diff shows what is new at its end."""
+    ordered = sorted(patterns, key=lambda p: (p.learned, p.id))
+    body = {"version": VERSION, "patterns": [_entry(pattern) for pattern in ordered]}
+    return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
+
+
+# -------------------------------------------------------------------------------- one entry
+
+
+def _entry(pattern: Pattern) -> dict[str, Any]:
+    total = pattern.total
+    return {
+        "id": pattern.id,
+        "title": pattern.title,
+        "what": pattern.what,
+        "why": pattern.why,
+        "fix": pattern.fix,
+        "status": pattern.status,
+        "status_why": pattern.status_why,
+        "signature": asdict(pattern.signature),
+        "scope": {
+            "categories": list(pattern.categories),
+            "features": list(pattern.features),
+            "files": list(pattern.files),
+        },
+        "by": pattern.by,
+        "learned": pattern.learned,
+        "last_useful": pattern.last_useful,
+        **_tally(total),
+        "evidence": {run: _tally(tally) for run, tally in sorted(pattern.runs.items())},
+    }
+
+
+def _tally(tally: Tally) -> dict[str, Any]:
+    return {"hits": tally.hits, "with": asdict(tally.shown), "without": asdict(tally.withheld)}
+
+
+def _pattern(path: Path, number: int, data: Any) -> Pattern:
+    """Raises `InputError` saying which entry, what is wrong with it, and what to do."""
+    try:
+        pattern = _read_entry(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        name = data.get("id", "") if isinstance(data, dict) else ""
+        raise InputError(
+            f"{path}: pattern {number} {name!r} cannot be read ({type(error).__name__}: {error}); "
+            "mend it or remove it"
+        ) from error
+    return pattern
+
+
+def _read_entry(data: Mapping[str, Any]) -> Pattern:
+    if data["status"] not in get_args(Status):
+        raise ValueError(f"status {data['status']!r} is none of {', '.join(get_args(Status))}")
+    if data["by"] not in get_args(Author):
+        raise ValueError(f"by {data['by']!r} is none of {', '.join(get_args(Author))}")
+    scope = data["scope"]
+    words = {name: str(data[name]) for name in ("id", "title", "what", "why", "fix")}
+    return Pattern(
+        **words,
+        signature=Signature(**data["signature"]),
+        by=data["by"],
+        learned=str(data["learned"]),
+        last_useful=str(data["last_useful"]),
+        status=data["status"],
+        status_why=str(data.get("status_why", "")),
+        categories=tuple(map(str, scope["categories"])),
+        features=tuple(map(str, scope["features"])),
+        files=tuple(map(str, scope["files"])),
+        runs=MappingProxyType({str(r): _read_tally(t) for r, t in data["evidence"].items()}),
+    )
+
+
+def _read_tally(data: Mapping[str, Any]) -> Tally:
+    return Tally(int(data["hits"]), Arm(**data["with"]), Arm(**data["without"]))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tells one content of the file from another: it is always replaced, never written into."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def add(store: PatternStore, patterns: Iterable[Pattern]) -> int:
+    """Add those that are not known yet (an import); how many were new."""
+    fresh = {pattern.id: pattern for pattern in patterns}
+    added = 0
+
+    def change(known: Patterns) -> list[Pattern]:
+        nonlocal added
+        new = [replace(p, by="import") for p in fresh.values() if p.id not in known]
+        added = len(new)
+        return new
+
+    store.update(change)
+    return added
