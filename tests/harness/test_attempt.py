@@ -1,18 +1,13 @@
 """The verification of an attempt whose agent is through: a sandbox that fails is not its fault."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from harness import attempt, git
+from harness import attempt
 from harness.git import Repository
 from harness.ports import Base
-from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
-from harness.record.workspace import Workspace
-from harness.services import Bases, Services, Settings
 from orchestrator import plan
 from orchestrator.errors import SandboxError
 from orchestrator.values import (
@@ -24,7 +19,7 @@ from orchestrator.values import (
     Project,
     Verification,
 )
-from tests.fakes.sandbox import FakeSandboxProvider
+from tests.fakes.services import services
 
 KEY = AttemptKey("a", 1, 1)
 GREEN = Verification(usable=True, acceptance=(CheckResult("check", True),))
@@ -54,51 +49,12 @@ class Checks:
         raise AssertionError("nothing is merged here")
 
 
-@pytest.fixture
-async def repository(tmp_path: Path) -> Repository:
-    seed = tmp_path / "seed"
-    seed.mkdir()
-    (seed / "a.txt").write_text("one\n")
-    return await git.create_from(seed, tmp_path / "repo")
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    made = Journal(tmp_path / "logs" / "run-1" / "events.jsonl", "run-1", SystemClock())
-    yield made
-    made.close()
-
-
-def services(tmp_path: Path, repository: Repository, journal: Journal, checks: Checks) -> Services:
-    """What a verification needs; whoever asks for more gets an error."""
-    provider = FakeSandboxProvider(tmp_path / "bases")
-    never: Any = None
-    return Services(
-        settings=Settings("run-1", workers=1, sandbox="fake"),
-        workspace=Workspace(tmp_path),
-        features=GIVEN,
-        repository=repository,
-        protected=lambda _feature: (),
-        provider=provider,
-        bases=Bases(provider, repository, GIVEN.project, journal, SystemClock()),
-        model=never,
-        agent=never,
-        checker=checks,
-        journal=journal,
-        commands=never,
-        integrator=never,
-        router=never,
-        write_passes=never,
-        knowledge=never,
-    )
-
-
 @pytest.mark.parametrize(("failures", "passed"), [(0, True), (1, True), (2, False)])
 async def test_a_verification_is_repeated_once(
     tmp_path: Path, repository: Repository, journal: Journal, failures: int, passed: bool
 ) -> None:
     checks = Checks(failures)
-    wired = services(tmp_path, repository, journal, checks)
+    wired = services(tmp_path, GIVEN, repository, journal, checks)
     folder = wired.attempt_folder(KEY)
     result = AttemptResult(KEY, "submitted", "done", turns=2, patch=attempt.PATCH)
     attempt.store_result(folder, result)
@@ -118,7 +74,7 @@ async def test_a_verification_is_repeated_once(
 async def test_an_attempt_of_a_decided_round_does_not_begin(
     tmp_path: Path, repository: Repository, journal: Journal
 ) -> None:
-    wired = services(tmp_path, repository, journal, Checks(0))
+    wired = services(tmp_path, GIVEN, repository, journal, Checks(0))
     wired.attempt_folder(KEY).mkdir(parents=True)
     wired.decide("a", 1)
     said = await attempt.run_attempt(wired, KEY, "c" * 40, "haiku")
