@@ -74,3 +74,11 @@ def test_sandbox_prints_its_figures_as_one_object_last() -> None:
     assert found["at_once_15_ms"] > found["local_p50_ms"] / 15
     # A Python program that waits takes megabytes, and not a tenth of a gigabyte.
     assert 1 < found["idle_100_mb_each"] < 100
+
+
+def test_slas_prints_its_figures_as_one_object_last() -> None:
+    done = run("slas.py", "--slas", "3", "--interval", "0.3", "--minutes", "0.01", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["told"] == found["violations"] == 3
+    assert isinstance(found["cpu_percent"], float)

@@ -134,6 +134,8 @@ def _bound(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From here on connections wait: whoever is told of the port may use it at once.
+        listener.listen(128)
     except OSError as error:
         listener.close()
         raise MachineError(

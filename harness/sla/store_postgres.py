@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS fibreflow_sla_hours (
 _COLUMNS = "sla, time, state, measured, value, detail, seconds"
 #: Only one of many monitors compacts at a time; any number that nobody else uses.
 _COMPACTION = 7_120_431
+_MAKING = 7_120_432
 _CONNECT_SECONDS = 5
 
 
@@ -95,15 +96,25 @@ class PostgresSamples:
             (hour.sla, hour.hour, Jsonb(dict(hour.counts)), hour.low, hour.high, hour.mean),
         )
 
+    def _make(self, connection: "psycopg.Connection[Any]") -> None:
+        """In a transaction of its own, one process at a time: making what is there already locks
+        the tables all the same, and two that do so while others write stop each other."""
+        if self._made:
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))
+            row = connection.execute("SELECT to_regclass('fibreflow_sla_hours')").fetchone()
+            if row is None or row[0] is None:
+                connection.execute(_TABLES)
+        self._made = True
+
     @contextmanager
     def _connection(self) -> Iterator["psycopg.Connection[Any]"]:
         import psycopg  # noqa: PLC0415 - 80 ms
 
         try:
             with psycopg.connect(self._address, connect_timeout=_CONNECT_SECONDS) as connection:
-                if not self._made:
-                    connection.execute(_TABLES)
-                    self._made = True
+                self._make(connection)
                 yield connection
         except psycopg.Error as error:
             words = (

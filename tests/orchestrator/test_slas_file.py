@@ -1,6 +1,8 @@
 """data_layer_slas.yaml in both forms: what it means, and every mistake at once with its line."""
 
 import json
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -309,3 +311,15 @@ def test_the_error_is_the_users_and_names_the_file() -> None:
 def test_a_date_is_not_made_of_a_word_that_looks_like_one() -> None:
     file = parse(b"slas: {a: {error: 1, owner: 2026-11-21}}\n", "slas.yaml")
     assert file.slas["a"].owner == "2026-11-21"
+
+
+def test_what_the_document_shows_is_read() -> None:
+    document = ROOT / "docs" / "slas.md"
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", document.read_text(encoding="utf-8"), re.MULTILINE)
+    keys = ("    slas:", "    metrics:", "    notify:", "    monitoring:")
+    shown = [textwrap.dedent(b).strip("\n") for b in blocks if b.strip("\n").startswith(keys)]
+    assert len(shown) == 4
+    text = "\n".join(shown).replace("replica_lag", "reports_max_age").replace("[db_up]", "[]")
+    file = parse(text.encode(), "docs/slas.md")
+    assert file.slas["reports_max_age"].gates.promotion
+    assert file.monitoring.store_env == "SLA_STORE"
