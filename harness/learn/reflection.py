@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.agents.loop import Purse
+from harness.models.gateway import Purse
 from harness.ports import Clock, Model, ModelReply, ModelRequest
 from harness.record.journal import Journal
 from orchestrator import events
