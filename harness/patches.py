@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 from harness.ports import Base, Sandbox
 from orchestrator.errors import PatchRejectedError, SandboxError
 
+#: git itself cannot take the files as they are: a repository within without a commit, for example.
+_UNFIT = 65
+
 #: Larger than any change a person would review; a patch beyond it is a mistake or an attack.
 MAX_PATCH_BYTES = 20_000_000
 
@@ -24,7 +27,8 @@ export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_OPTIONAL_LOCKS=0
 cp "$1/index" "$place/index"
 cd "$2"
 git -c core.safecrlf=false -c core.fsmonitor=false -c advice.addEmbeddedRepo=false add --all \
-    -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/*.py[co]'
+    -- . ':(exclude,glob)**/__pycache__/**' ':(exclude,glob)**/*.py[co]' \
+    || { [ $? = 128 ] && exit 65; exit 1; }
 git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --no-renames "$3"
 """
 
@@ -39,7 +43,8 @@ class Attentive(Protocol):
 async def export(sandbox: Sandbox, base: Base) -> bytes:
     """The whole change since `base.commit`, empty when there is none.
 
-    Raises `PatchRejectedError` when it is too large, `SandboxError` when git fails inside.
+    Raises `PatchRejectedError` when it is too large or git cannot take the files that are there,
+    `SandboxError` when git fails otherwise.
     """
     if isinstance(sandbox, Attentive) and await sandbox.untouched():
         return b""
@@ -52,5 +57,7 @@ async def export(sandbox: Sandbox, base: Base) -> bytes:
         raise PatchRejectedError(f"the patch is larger than {MAX_PATCH_BYTES // 1_000_000} MB")
     if not result.ok:
         tail = result.err.decode("utf-8", "replace").strip()[-400:]
+        if result.exit == _UNFIT:
+            raise PatchRejectedError(f"git cannot take the files that are there: {tail}")
         raise SandboxError(f"the patch of {sandbox.id} could not be read: {tail}")
     return result.out

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from harness.ports import SandboxLimits
@@ -17,15 +17,22 @@ _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-async def watch(root: int, written: Iterable[Path], limits: SandboxLimits) -> str:
-    """Return, in words, the limit that the process tree under `root` has passed.
+async def watch(
+    root: int,
+    written: Iterable[Path],
+    limits: SandboxLimits,
+    held: Callable[[], str] = lambda: "",
+) -> str:
+    """Return, in words, the limit that the process tree under `root` has passed, or what `held`
+    says of those that the kernel holds. It may kill one process of many; the others would wait
+    for it.
 
     Runs until cancelled or until one is passed.
     """
     folders = tuple(written)
     next_disk = time.monotonic() + 1.0
     while True:
-        reason = await asyncio.to_thread(_processes_over, root, limits)
+        reason = held() or await asyncio.to_thread(_processes_over, root, limits)
         if not reason and time.monotonic() >= next_disk:
             started = time.monotonic()
             reason = await asyncio.to_thread(_files_over, root, folders, limits)

@@ -120,20 +120,24 @@ class LocalSandbox:
         reason, timed_out = "", False
         group = self._own_group()
         killed_before = group.memory_kills() if group else 0
+
+        def over_memory() -> str:
+            passed = group is not None and group.memory_kills() > killed_before
+            return f"over {self._limits.memory_mb} MB of memory" if passed else ""
+
         try:
             try:
                 async with asyncio.timeout(timeout):
                     if await running.stand():
                         async with self._way_out(running.init_pid):
                             await running.open(self._limits, group)
-                            reason = await self._until_end(running)
+                            reason = await self._until_end(running, over_memory)
             except TimeoutError:
                 timed_out = True
         finally:
             status = await undisturbed(running.finish())
             running.close()
-        if group and not reason and group.memory_kills() > killed_before:
-            reason = f"over {self._limits.memory_mb} MB of memory"
+        reason = reason or over_memory()
         seconds = time.monotonic() - started
         return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
 
@@ -152,7 +156,7 @@ class LocalSandbox:
             self._group = self._shop.groups.group(self._limits)
         return self._group
 
-    async def _until_end(self, running: Cage) -> str:
+    async def _until_end(self, running: Cage, held: Callable[[], str]) -> str:
         """Wait for the command; the reason when a limit was passed and it must be killed."""
         exited = running.child.exited
         await asyncio.wait([exited], timeout=_UNWATCHED_SECONDS)
@@ -160,7 +164,7 @@ class LocalSandbox:
             return ""
         written = [self.place.folder / name for name in ("upper", "tmp", "home")]
         watching: asyncio.Future[str] = asyncio.ensure_future(
-            watch(running.init_pid, written, self._watched)
+            watch(running.init_pid, written, self._watched, held)
         )
         try:
             both: set[asyncio.Future[Any]] = {exited, watching}
