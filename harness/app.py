@@ -33,6 +33,7 @@ from orchestrator.wording import counted
 if TYPE_CHECKING:
     from harness.learn.knowledge import Knowledge
     from harness.learn.store import PatternStore
+    from harness.models.gateway import Gateway
     from harness.record.budget import RunPurse
 
 
@@ -301,7 +302,7 @@ async def open_services(
             open_gate(workspace, settings.run, clock, journal, settings_of_gate)
         )
         bases = Bases(provider, repository, given.project, journal, clock)
-        knowledge = _knowledge(opened, journal, purse, current)
+        knowledge = _knowledge(opened, journal, gateway, current)
         stack.callback(knowledge.close)
         router = await asyncio.to_thread(_router, opened, purse, journal)
         yield Services(
@@ -334,7 +335,7 @@ def _patterns(workspace: Workspace) -> "PatternStore":
 
 
 def _knowledge(
-    opened: Opened, journal: Journal, purse: "RunPurse", current: Callable[[], state.RunState]
+    opened: Opened, journal: Journal, gateway: "Gateway", current: Callable[[], state.RunState]
 ) -> "Knowledge":
     from harness.learn import knowledge  # noqa: PLC0415
     from harness.learn.reflection import Reflector  # noqa: PLC0415
@@ -346,7 +347,7 @@ def _knowledge(
         journal=journal,
         clock=clock,
         state=current,
-        reflector=Reflector(opened.model, purse, clock, journal),
+        reflector=Reflector(gateway, clock, journal),
         roots=sandboxes.WORKDIRS,
     )
 

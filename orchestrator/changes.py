@@ -47,7 +47,7 @@ class AttemptState:
     coverage: float | None = None
     quality: float | None = None
     signatures: tuple[str, ...] = ()  # how it failed: keys of `orchestrator.signatures`
-    patterns: Mapping[str, bool] = field(default_factory=lambda: NOTHING)  # id -> shown
+    patterns: Mapping[str, bool] = field(default_factory=lambda: NOTHING)  # compared ones -> shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,17 +249,12 @@ def _started(attempt: AttemptState, event: e.AttemptStarted) -> AttemptState:
 
 
 def _called(attempt: AttemptState, event: e.ModelCalled) -> AttemptState:
-    return replace(
-        attempt,
-        turns=max(attempt.turns, event.turn),
-        calls=attempt.calls + 1,
-        usage=attempt.usage + (event.usage or NO_USAGE),
-        cost_usd=attempt.cost_usd + (event.cost_usd or 0.0),
-        unknown_cost=attempt.unknown_cost or event.cost_usd is None,
-    )
+    return replace(_asked_about(attempt, event), turns=max(attempt.turns, event.turn))
 
 
-def _reflected(attempt: AttemptState, event: e.ReflectionFinished) -> AttemptState:
+def _asked_about(
+    attempt: AttemptState, event: e.ModelCalled | e.ReflectionFinished
+) -> AttemptState:
     """What was asked about an attempt is part of its price, and no turn of its own."""
     return replace(
         attempt,
@@ -268,6 +263,12 @@ def _reflected(attempt: AttemptState, event: e.ReflectionFinished) -> AttemptSta
         cost_usd=attempt.cost_usd + (event.cost_usd or 0.0),
         unknown_cost=attempt.unknown_cost or event.cost_usd is None,
     )
+
+
+def _told(attempt: AttemptState, event: e.PatternUsed) -> AttemptState:
+    if not event.compared:
+        return attempt
+    return replace(attempt, patterns={**attempt.patterns, event.pattern: event.shown})
 
 
 def _worked(attempt: AttemptState, event: e.AttemptFinished) -> AttemptState:
@@ -362,10 +363,8 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
     e.FailureSigned: lambda attempt, event: replace(
         attempt, signatures=(*attempt.signatures, event.signature)
     ),
-    e.PatternUsed: lambda attempt, event: replace(
-        attempt, patterns={**attempt.patterns, event.pattern: event.shown}
-    ),
-    e.ReflectionFinished: _reflected,
+    e.PatternUsed: _told,
+    e.ReflectionFinished: _asked_about,
 }
 
 FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureState]] = {

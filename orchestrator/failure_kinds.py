@@ -310,6 +310,9 @@ def kind_of(error: str, message: str) -> Kind:
     return next((kind for kind in KINDS if kind.fits(name, message)), OTHER)
 
 
-def named(name: str) -> Kind:
-    """The first kind of this name; `OTHER` when a later version wrote it."""
-    return next((kind for kind in KINDS if kind.name == name), OTHER)
+def named(name: str, error: str = "", message: str = "") -> Kind:
+    """Of the kinds of this name the one that fits, else the first; `OTHER` when a later version
+    wrote it."""
+    same = [kind for kind in KINDS if kind.name == name] or [OTHER]
+    last = error.rpartition(".")[2]
+    return next((kind for kind in same if kind.fits(last, message)), same[0])

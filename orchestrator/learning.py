@@ -26,7 +26,9 @@ _CHARS_PER_TOKEN = 4  # of English text, about; a bound, not a measurement
 
 TITLE_CHARS = 120
 TEXT_CHARS = 300
+PLACE_CHARS = 200  # of a category, a feature's id, a file's path
 MAX_SEEN = 3  # quotations of one pattern
+MAX_PLACES = 12  # of each sort; what occurs everywhere needs no list of places
 
 #: Runs whose tallies a pattern keeps apart; older ones are added up.
 MAX_RUNS = 50
@@ -85,7 +87,7 @@ class Recalled:
 
 def by_rules(signature: Signature) -> Pattern:
     """The pattern that needs no model: what happened, and what the table of kinds advises."""
-    kind = named(signature.kind)
+    kind = named(signature.kind, signature.error, signature.message)
     where = signature.where or signature.test
     place = f" in {where}" if where else ""
     said = ": ".join(part for part in (signature.error, signature.message) if part)
@@ -243,9 +245,5 @@ def merged(ours: Pattern, theirs: Pattern) -> Pattern:
     )
 
 
-#: Places that a pattern names; what occurs everywhere needs no list of places.
-_MAX_PLACES = 12
-
-
 def _joined(one: Sequence[str], two: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*one, *two)))[:_MAX_PLACES]
+    return tuple(dict.fromkeys((*one, *two)))[:MAX_PLACES]

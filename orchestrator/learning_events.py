@@ -39,12 +39,14 @@ class PatternLearned(Event):
 @dataclass(frozen=True, kw_only=True)
 class PatternUsed(Event):
     """A pattern that applies to an attempt: `shown` to it, or withheld to measure what it is
-    worth. `why` it applies: same failure, same scope, similar words."""
+    worth. `why` it applies: same failure, same scope, similar words. Not `compared` where the
+    round was too small to withhold it from anyone."""
 
     pattern: str
     title: str
     shown: bool
     why: str
+    compared: bool = True
 
     @property
     def part(self) -> str:

@@ -144,32 +144,28 @@ def tallies(run: RunState) -> dict[str, Tally]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """The share of a round that a pattern is withheld from, 0..1. `whole`: rounded down, so that
-    no small round goes without."""
+def quota(status: Status, why: str, attempts: int) -> float:
+    """How many of a round's attempts are not shown a pattern, on average.
 
-    of: float
-    whole: bool = False
-
-
-def share_of(status: Status, why: str) -> Share:
-    """Why the round before failed is withheld from a share of large rounds only: a round of one
-    or two attempts that did not know it would be money spent on the same mistake."""
-    return Share(SHARES.get(status, 0.0), whole=why == "same failure")
+    Why the round before failed is withheld from whole shares only: a round of one or two attempts
+    that did not know it would be money spent on the same mistake. Where this is zero nothing is
+    compared, for such rounds come after the hardest failures and have no other side.
+    """
+    share = SHARES.get(status, 0.0) * attempts
+    return math.floor(share + 1e-9) if why == "same failure" else share
 
 
-def is_withheld(key: AttemptKey, run: str, attempts: int, pattern: str, share: Share) -> bool:
+def is_withheld(key: AttemptKey, run: str, attempts: int, pattern: str, quota: float) -> bool:
     """Whether attempt `key`, one of `attempts` of its round, is not shown `pattern`.
 
-    The same share of every round is withheld, its fraction by another hash: of 5 attempts at a
-    share of 0.2, exactly one.
+    The same share of every round is withheld, its fraction by another hash: of 5 attempts and a
+    quota of 1, exactly one; of a quota of 0.2, one in every fifth round.
     """
     place = f"{run}/{key.feature}/{key.round}"
-    quota = share.of * attempts
-    drawn = not share.whole and _fraction(f"{place}/{pattern}") < quota - int(quota)
+    whole = int(quota)
+    drawn = _fraction(f"{place}/{pattern}") < quota - whole
     order = sorted(range(1, attempts + 1), key=lambda n: _fraction(f"{place}/{n}/{pattern}"))
-    return key.number in order[: int(quota) + drawn]
+    return key.number in order[: whole + drawn]
 
 
 def _fraction(text: str) -> float:

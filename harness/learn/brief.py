@@ -25,10 +25,12 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one attempt gets of its round's patterns."""
+    """What one attempt gets of its round's patterns. `compared`: ids of those that some attempts
+    of such a round are not told."""
 
     shown: tuple[Recalled, ...] = ()
     withheld: tuple[Recalled, ...] = ()
+    compared: frozenset[str] = frozenset()
 
 
 def without_the_covered(lessons: Sequence[str], patterns: Sequence[Recalled]) -> tuple[str, ...]:
@@ -65,14 +67,16 @@ def _file(run_folder: Path, key: AttemptKey) -> Path:
 def share(run: str, key: AttemptKey, brief: Brief) -> Share:
     """The same whenever it is asked: a hash decides, so that an attempt that goes on after a
     crash is told what it was told."""
+    quotas = {p.id: lift.quota(p.status, p.why, brief.attempts) for p in brief.patterns}
     kept_back = {
-        p.id
-        for p in brief.patterns
-        if lift.is_withheld(key, run, brief.attempts, p.id, lift.share_of(p.status, p.why))
+        id_
+        for id_, quota in quotas.items()
+        if lift.is_withheld(key, run, brief.attempts, id_, quota)
     }
     return Share(
         shown=tuple(p for p in brief.patterns if p.id not in kept_back),
         withheld=tuple(p for p in brief.patterns if p.id in kept_back),
+        compared=frozenset(id_ for id_, quota in quotas.items() if quota > 0),
     )
 
 
@@ -85,6 +89,7 @@ def used(key: AttemptKey, given: Share) -> list[events.Event]:
             pattern=pattern.id,
             title=pattern.title,
             shown=pattern in given.shown,
+            compared=pattern.id in given.compared,
             why=pattern.why,
         )
         for pattern in (*given.shown, *given.withheld)

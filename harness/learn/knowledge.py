@@ -5,7 +5,8 @@ are those that are not on file, and what a run counted replaces what it had coun
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from harness.record.journal import Journal
 from harness.verify.patch import read_patch
 from orchestrator import events, learning, lift
 from orchestrator.changes import AttemptState, FeatureState
+from orchestrator.errors import InputError, MachineError
 from orchestrator.learning import Pattern, Recalled
 from orchestrator.masking import redact
 from orchestrator.signatures import Failed, Signature, of_merge, sign, telling
@@ -72,13 +74,24 @@ class Knowledge:
     def close(self) -> None:
         self._index.close()
 
+    @contextlib.asynccontextmanager
+    async def _never_stopping_the_run(self) -> AsyncIterator[None]:
+        """A file that somebody broke while the run goes on costs what could be learned."""
+        try:
+            yield
+        except (InputError, MachineError) as error:
+            text = f"nothing is learned or recalled until this is mended: {error}"
+            self._journal.write(events.WarningGiven(message=text))
+
     # ----------------------------------------------------------------- recalling
 
     async def recall(self, feature: Feature) -> list[Recalled]:
         """What applies to the feature's next round, with what its earlier rounds saw of it."""
         known = self._state().features.get(feature.id)
         seen = _seen(known) if known is not None else {}
-        return await asyncio.to_thread(self._recall, feature, seen)
+        async with self._never_stopping_the_run():
+            return await asyncio.to_thread(self._recall, feature, seen)
+        return []
 
     def _recall(self, feature: Feature, seen: Mapping[str, Mapping[str, str]]) -> list[Recalled]:
         self._index.refresh(self._store.load())
@@ -88,7 +101,7 @@ class Knowledge:
 
     async def learn(self, feature: Feature, tried: Sequence[Tried]) -> None:
         """Sign what failed, keep what is new, and count what every pattern was worth so far."""
-        async with self._turn:
+        async with self._turn, self._never_stopping_the_run():
             for one in tried:
                 if not one.passed:
                     failed = await asyncio.to_thread(_failed, one, feature, self._roots)
@@ -97,7 +110,7 @@ class Knowledge:
 
     async def learn_refusal(self, feature: Feature, tried: Tried, reason: str) -> None:
         """A winner that could not be merged: a conflict, or red together with the rest."""
-        async with self._turn:
+        async with self._turn, self._never_stopping_the_run():
             failed = Failed(reason=reason, problems=(reason,))
             await self._keep(tried, feature, (of_merge(reason),), failed)
             await self._count()
@@ -175,7 +188,7 @@ def _touched(folder: Path) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     named = (path for path in read_patch(patch).added if path.isprintable())
-    return tuple(sorted(learning.clean(path, 200) for path in named)[:_MAX_FILES])
+    return tuple(sorted(learning.clean(path, learning.PLACE_CHARS) for path in named)[:_MAX_FILES])
 
 
 def _placed(pattern: Pattern, feature: Feature, files: tuple[str, ...]) -> Pattern:

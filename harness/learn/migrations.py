@@ -79,6 +79,7 @@ def _as_entry(pattern: Pattern) -> dict[str, Any]:
     return {
         **{n: getattr(pattern, n) for n in ("id", "title", "what", "why", "fix", "by", "learned")},
         "status": "trial",
+        "status_why": "",
         "signature": asdict(pattern.signature),
         "scope": {
             "categories": [],

@@ -2,8 +2,8 @@
 
 The question quotes hostile text (test output), so the answer is hostile too: it is read as JSON
 of four short strings, cleaned and bounded, and is later quoted to agents as data. It is never an
-instruction to the harness. One call per new failure, reserved in the run's purse before it is
-made, and at most `MAX_CALLS` in a run.
+instruction to the harness. One call per new failure, through the gateway like every call, and at
+most `MAX_CALLS` in a run.
 """
 
 import asyncio
@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.models.gateway import Purse
-from harness.ports import Clock, Model, ModelReply, ModelRequest
+from harness.models.gateway import Caps, Gateway
+from harness.ports import Clock, ModelReply, ModelRequest
 from harness.record.journal import Journal
 from orchestrator import events
-from orchestrator.errors import ModelError
-from orchestrator.failures import classify
+from orchestrator.errors import LimitReachedError, ModelError
 from orchestrator.learning import TEXT_CHARS, TITLE_CHARS, Pattern, clean
 from orchestrator.values import AttemptKey, Feature
 
@@ -42,12 +41,15 @@ everybody knows, and never advise to change, skip or special-case the checks.
 """
 
 
+#: The question about an attempt is none of its own turns, which count from 1.
+_TURN = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Reflector:
     """Turns a pattern made by rules into one that a model wrote, where a model is there."""
 
-    model: Model
-    purse: Purse
+    gateway: Gateway
     clock: Clock
     journal: Journal
 
@@ -56,10 +58,19 @@ class Reflector:
     ) -> Pattern:
         """`pattern` in the model's words, or as it was when there is no live model, no money, no
         answer in time or none that can be read. `calls` were made in this run before."""
-        if self.model.source != "live" or calls >= MAX_CALLS:
+        if self.gateway.source != "live" or calls >= MAX_CALLS:
             return pattern
-        request = self._request(pattern, key, feature, evidence)
-        reply = await self._asked(request, pattern, feature)
+        asked = events.ReflectionFinished(
+            feature=key.feature,
+            attempt=key.name,
+            pattern=pattern.id,
+            model=self.gateway.model_id("haiku"),
+            usage=None,
+            cost_usd=None,
+        )
+        if self.journal.has(asked.key or ""):  # paid for by a process that died with the answer
+            return pattern
+        reply = await self._asked(self._request(pattern, key, feature, evidence), asked)
         return pattern if reply is None else read(reply, pattern)
 
     def _request(
@@ -73,8 +84,8 @@ class Reflector:
         )
         return ModelRequest(
             key=key,
-            turn=1,
-            model=self.model.model_id("haiku"),
+            turn=_TURN,
+            model=self.gateway.model_id("haiku"),
             system=({"type": "text", "text": SYSTEM},),
             tools=(),
             messages=({"role": "user", "content": [{"type": "text", "text": text}]},),
@@ -82,50 +93,31 @@ class Reflector:
         )
 
     async def _asked(
-        self, request: ModelRequest, pattern: Pattern, feature: Feature
+        self, request: ModelRequest, event: events.ReflectionFinished
     ) -> ModelReply | None:
-        """One call, paid for; a lost reply keeps its reservation, as everywhere."""
-        call = f"reflect-{pattern.id}"
-        refused = await self.purse.reserve(
-            request.key,
-            call,
-            self.model.worst_case_usd(request),
-            feature_usd=feature.budget_usd,
-            attempt_usd=None,
-        )
-        if refused is not None:
-            return None
-        began, lost = self.clock.monotonic(), True
+        """One call; a round does not wait for it longer than `SECONDS`, its turn included."""
+        began = self.clock.monotonic()
+        # No share of the feature's or an attempt's: what is learned is the run's, and worth it.
         try:
-            async with asyncio.timeout(SECONDS):
-                reply = await self.model.reply(request)
-            lost = False
-        except TimeoutError:
+            async with (
+                asyncio.timeout(SECONDS),
+                self.gateway.call(request, Caps(), lambda _waited: None) as call,
+            ):
+                try:
+                    return await call.reply()
+                finally:
+                    if call.answer is not None or call.lost:
+                        self._note(event, call.answer, self.clock.monotonic() - began)
+        except (ModelError, LimitReachedError, TimeoutError):
             return None
-        except ModelError as error:
-            lost = classify(error).reply_lost or error.reply_begun
-            if not lost:
-                await self.purse.release(request.key, call)
-            return None
-        finally:
-            if lost:
-                await self.purse.settle(request.key, call, None)
-        await self.purse.settle(request.key, call, reply.cost_usd)
-        seconds = round(self.clock.monotonic() - began, 3)
-        self.journal.write(_finished(request.key, pattern.id, reply, seconds))
-        return reply
 
-
-def _finished(key: AttemptKey, pattern: str, reply: ModelReply, seconds: float) -> events.Event:
-    return events.ReflectionFinished(
-        feature=key.feature,
-        attempt=key.name,
-        pattern=pattern,
-        model=reply.model,
-        usage=reply.usage,
-        cost_usd=reply.cost_usd,
-        seconds=seconds,
-    )
+    def _note(
+        self, event: events.ReflectionFinished, reply: ModelReply | None, seconds: float
+    ) -> None:
+        """Of a lost reply nobody knows what it cost."""
+        if reply is not None:
+            event = replace(event, model=reply.model, usage=reply.usage, cost_usd=reply.cost_usd)
+        self.journal.write(replace(event, seconds=round(seconds, 3)))
 
 
 def read(reply: ModelReply, pattern: Pattern) -> Pattern:

@@ -14,9 +14,10 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
@@ -24,9 +25,18 @@ from typing import Any, get_args
 from harness.learn.migrations import VERSION, migrated
 from harness.record import files
 from orchestrator.errors import InputError, MachineError
-from orchestrator.learning import Author, Pattern
+from orchestrator.learning import (
+    MAX_PLACES,
+    PLACE_CHARS,
+    TEXT_CHARS,
+    TITLE_CHARS,
+    Author,
+    Pattern,
+    clean,
+)
 from orchestrator.lift import Arm, Status, Tally
 from orchestrator.signatures import Signature
+from orchestrator.wording import one_line
 
 Patterns = Mapping[str, Pattern]
 
@@ -152,29 +162,91 @@ def _pattern(path: Path, number: int, data: Any) -> Pattern:
 
 
 def _read_entry(data: Mapping[str, Any]) -> Pattern:
-    if data["status"] not in get_args(Status):
-        raise ValueError(f"status {data['status']!r} is none of {', '.join(get_args(Status))}")
-    if data["by"] not in get_args(Author):
-        raise ValueError(f"by {data['by']!r} is none of {', '.join(get_args(Author))}")
+    """The file can be edited, merged and mangled: every text is cut and cleaned as if a program
+    had printed it, and a count that is none is refused."""
     scope = data["scope"]
-    words = {name: str(data[name]) for name in ("id", "title", "what", "why", "fix")}
     return Pattern(
-        **words,
-        signature=Signature(**data["signature"]),
-        by=data["by"],
-        learned=str(data["learned"]),
-        last_useful=str(data["last_useful"]),
-        status=data["status"],
-        status_why=str(data.get("status_why", "")),
-        categories=tuple(map(str, scope["categories"])),
-        features=tuple(map(str, scope["features"])),
-        files=tuple(map(str, scope["files"])),
-        runs=MappingProxyType({str(r): _read_tally(t) for r, t in data["evidence"].items()}),
+        id=_name(data["id"]),
+        signature=_read_signature(data["signature"]),
+        title=_text(data, "title", TITLE_CHARS),
+        what=_text(data, "what", TEXT_CHARS),
+        why=_text(data, "why", TEXT_CHARS),
+        fix=_text(data, "fix", TEXT_CHARS),
+        by=_one_of(data["by"], get_args(Author), "by"),
+        learned=_text(data, "learned", TITLE_CHARS),
+        last_useful=_text(data, "last_useful", TITLE_CHARS),
+        status=_one_of(data["status"], get_args(Status), "status"),
+        status_why=_text(data, "status_why", TEXT_CHARS),
+        categories=_places(scope["categories"]),
+        features=_places(scope["features"]),
+        files=_places(scope["files"]),
+        runs=MappingProxyType({_name(r): _read_tally(t) for r, t in data["evidence"].items()}),
     )
 
 
+_SIGNATURE_TEXTS = ("kind", "error", "where", "message", "test")
+_NAME = re.compile(r"[\w.:-]{1,100}")
+#: More than any project counts, and still exact where probabilities are computed.
+_MOST_COUNTED = 1_000_000
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"{str(value)[:40]!r} is not a name of letters, digits, - . : _")
+    return value
+
+
+def _text(data: Mapping[str, Any], name: str, limit: int) -> str:
+    return _clean(_string(data, name), limit)
+
+
+def _read_signature(data: Mapping[str, Any]) -> Signature:
+    """Its masks, such as `<n>`, are kept: it is compared and shown to people, not to agents."""
+    texts = {n: one_line(_string(data, n), TEXT_CHARS) for n in _SIGNATURE_TEXTS}
+    return Signature(**texts, version=_count(data["version"]))
+
+
+def _string(data: Mapping[str, Any], name: str) -> str:
+    value = data[name]
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` is not text")
+    return value
+
+
+def _clean(text: str, limit: int) -> str:
+    """Most are as we wrote them, and a file may have a hundred thousand."""
+    if len(text) <= limit and text.isprintable() and "<" not in text:
+        return text
+    return clean(text, limit)
+
+
+def _places(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise TypeError("`scope` holds lists of text")
+    return tuple(_clean(v, PLACE_CHARS) for v in values[:MAX_PLACES])
+
+
+def _one_of(value: Any, known: tuple[Any, ...], name: str) -> Any:
+    if value not in known:
+        raise ValueError(f"{name} {str(value)[:40]!r} is none of {', '.join(known)}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST_COUNTED:
+        raise ValueError(f"{str(value)[:40]} is not a count from 0 to {_MOST_COUNTED}")
+    return value
+
+
 def _read_tally(data: Mapping[str, Any]) -> Tally:
-    return Tally(int(data["hits"]), Arm(**data["with"]), Arm(**data["without"]))
+    return Tally(_count(data["hits"]), _read_arm(data["with"]), _read_arm(data["without"]))
+
+
+def _read_arm(data: Mapping[str, Any]) -> Arm:
+    arm = Arm(*(_count(data[name]) for name in ("tries", "passed", "repeated")))
+    if max(arm.passed, arm.repeated) > arm.tries:
+        raise ValueError(f"more attempts passed or failed than the {arm.tries} there were")
+    return arm
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -184,18 +256,3 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def add(store: PatternStore, patterns: Iterable[Pattern]) -> int:
-    """Add those that are not known yet (an import); how many were new."""
-    fresh = {pattern.id: pattern for pattern in patterns}
-    added = 0
-
-    def change(known: Patterns) -> list[Pattern]:
-        nonlocal added
-        new = [replace(p, by="import") for p in fresh.values() if p.id not in known]
-        added = len(new)
-        return new
-
-    store.update(change)
-    return added
