@@ -52,6 +52,8 @@ async def run_attempt(
         async with services.stop.work():
             result = await _agent_part(services, key, commit, tier)
             verification = await _verification_part(services, result, commit)
+            if not services.is_decided(key.feature, key.round):
+                services.stop.hand_over(key.feature)
     except asyncio.CancelledError:
         note_cancelled(services, key)
         raise

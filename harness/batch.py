@@ -6,6 +6,7 @@ as a step; the decisions themselves are in `orchestrator.plan` and `orchestrator
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from harness import attempt, context
@@ -54,7 +55,11 @@ class Batch:
         async def run(*args: Any) -> Any:
             try:
                 return await body(*args)
-            except RUN_ENDING as error:
+            except Exception as error:
+                for id_ in args[:1]:  # its feature, of all but the run itself
+                    self._services.stop.settle(str(id_))
+                if not isinstance(error, RUN_ENDING):
+                    raise
                 await self._services.stop_for(error)
 
         return run
@@ -135,6 +140,7 @@ class Batch:
             chosen = await self._step("select", self._select, id_, now, opened, names)
             end = await self._take(id_, opened["commit"], chosen)
             await self._cancel_rest(id_, now, names)
+            services.stop.settle(id_)
             if end["state"] != "again":
                 return end
             why = end["reason"]
@@ -205,7 +211,8 @@ class Batch:
         finished: list[str] = []
         passed = 0
         while not plan.is_decided(round_, passed, len(finished)):
-            spent = services.stop.spent if passed else None
+            services.stop.settle(id_)
+            spent = partial(services.stop.spent, id_) if passed else None
             ended = await self._engine.finished(list(open_), or_else=spent)
             if not ended:
                 break

@@ -14,20 +14,21 @@ crash between the two runs the child again, so a child's effects must be keyed (
 import asyncio
 import contextlib
 import json
-import sqlite3
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+from harness import engine_store
 from orchestrator import errors
-from orchestrator.errors import FibreFlowError, MachineError
+from orchestrator.errors import FibreFlowError
 
-#: Set by hand: the engine recovers only what the same version began. Raise it when the recorded
-#: shape of a workflow changes, and say in the changelog how older runs are finished.
+#: Set by hand: raise it when the recorded shape of a workflow changes.
 APPLICATION_VERSION = "1"
+#: Older versions whose records this one can continue: the shape of what they recorded is the same.
+#: Runs of any other are refused with what finishes them; see `docs/operations.md`.
+CONTINUES: frozenset[str] = frozenset()
 _QUEUE = "attempts"
 #: Beside the store: the traces of what workflows did not expect.
 DEFECTS = "defects.log"
@@ -97,21 +98,9 @@ class Engine:
 
         Raises `MachineError` when the store cannot be opened.
         """
-        import sqlalchemy  # noqa: PLC0415
         from dbos import DBOS  # noqa: PLC0415
 
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Write-ahead logging stays set in the file: a reader never blocks the writer.
-            with sqlite3.connect(self._path) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-        except (OSError, sqlite3.Error) as error:
-            raise MachineError(
-                f"the engine's store {self._path} cannot be opened ({error}); "
-                "free the disk or remove the file (the run is rebuilt from git and the logs)"
-            ) from error
-        store = sqlalchemy.create_engine(f"sqlite:///{self._path}")
-        sqlalchemy.event.listen(store, "connect", _prepare_connection)
+        store = await asyncio.to_thread(self._open_store)
         DBOS(
             config={
                 "name": "fibreflow",
@@ -130,6 +119,11 @@ class Engine:
             polling_interval_sec=_POLL_SECONDS,
             on_conflict="always_update",
         )
+
+    def _open_store(self) -> Any:
+        store = engine_store.open_sqlite(self._path)
+        engine_store.adopt(store, self._path, ours=APPLICATION_VERSION, older=CONTINUES)
+        return store
 
     async def close(self) -> None:
         """Let go of the store. What still runs is left for recovery, not failed."""
@@ -285,22 +279,3 @@ class _Json:
 
     def name(self) -> str:
         return "json"
-
-
-def _prepare_connection(connection: Any, _record: Any) -> None:
-    # The write-ahead log survives the death of the process; only a power cut can lose the
-    # last commits, which costs rework and nothing else.
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute("PRAGMA busy_timeout=30000")
-    # As the engine sets up the stores that it opens itself: writers wait for each other from
-    # their first statement on, instead of failing at their first write.
-    connection.isolation_level = "IMMEDIATE"
-    connection.execute("PRAGMA foreign_keys=ON")
-    if sqlite3.sqlite_version_info < (3, 42):
-        # From Python 3.12 on, the engine's schema asks SQLite for `unixepoch('subsec')`, which
-        # the SQLite of Debian 12 and Ubuntu 22.04 answers with NULL.
-        connection.create_function("unixepoch", 1, _unixepoch)
-
-
-def _unixepoch(modifier: str) -> float | None:
-    return time.time() if modifier == "subsec" else None

@@ -22,6 +22,7 @@ class Stop:
         self._spent = asyncio.Event()
         self._asked = asyncio.Event()
         self._active = 0
+        self._owed: set[str] = set()
         self._changed = asyncio.Event()
 
     def request(self, reason: str, exit_code: int, *, spent: bool = False) -> bool:
@@ -49,25 +50,37 @@ class Stop:
             self._active -= 1
             self._changed.set()
 
+    def hand_over(self, feature: str) -> None:
+        """What ended is now its feature's to act on, by a choice and a merge perhaps: no drain is
+        complete before the feature says `settle`."""
+        self._owed.add(feature)
+
+    def settle(self, feature: str) -> None:
+        """The feature has acted on all that it was handed."""
+        self._owed.discard(feature)
+        self._changed.set()
+
     async def hold(self) -> NoReturn:
         """Leave the caller waiting until the process ends: its work is for the next start.
         Call it outside of `work()`, for what waits is not at work."""
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody completes this future")
 
-    async def spent(self) -> None:
-        """Returns when the money is used up and what was at work with it has ended."""
+    async def spent(self, feature: str) -> None:
+        """Returns when the money is used up and what was at work with it has ended; that is then
+        handed over to `feature`, which asked."""
         await self._spent.wait()
         while self._active:
             self._changed.clear()
             await self._changed.wait()
+        self.hand_over(feature)
 
     async def drained(self) -> None:
-        """Returns when a stop was asked for and nothing is at work any more."""
+        """Returns when a stop was asked for, and nothing is at work or handed over any more."""
         await self._asked.wait()
         while True:
             self._changed.clear()
-            if self._active == 0:
+            if self._active == 0 and not self._owed:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), _SETTLE_SECONDS)
                     continue

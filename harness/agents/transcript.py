@@ -12,6 +12,7 @@ Every line has `time` (seconds since the epoch) and `elapsed` (seconds charged s
 on disk is never asked for again. A last line that a crash cut off is removed and noted.
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 from harness.ports import ModelReply
 from orchestrator.cost import total
+from orchestrator.errors import MachineError
 from orchestrator.values import AttemptKey, AttemptResult, Usage
 
 NAME = "transcript.jsonl"
@@ -33,9 +35,10 @@ class Transcript:
         """Reads what is there; creates nothing until the first line is written."""
         self._path = path
         self.lines: list[dict[str, Any]] = []
-        self.cut = 0  # bytes of a torn last line that were removed
+        self.cut = 0  # bytes of a torn last line, which the first write removes
         if path.exists():
             self._load()
+        self._torn = self.cut
 
     def write(self, line_type: str, /, *, time: float, elapsed: float, **facts: Any) -> None:
         line = {"type": line_type, "time": round(time, 3), "elapsed": round(elapsed, 3), **facts}
@@ -44,15 +47,27 @@ class Transcript:
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         if not self.lines:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._append(data)
+        except OSError as error:
+            raise MachineError(
+                f"{self._path}: cannot be written ({error.strerror or error}); free disk space or "
+                "fix its permissions, then give the same command: the attempt goes on from here"
+            ) from error
+        self.lines.append(json.loads(data))
+
+    def _append(self, data: bytes) -> None:
         handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            if os.write(handle, data) != len(data):
-                raise OSError(
-                    f"{self._path}: the line could not be written whole; is the disk full?"
-                )
+            if self._torn:
+                os.ftruncate(handle, os.fstat(handle).st_size - self._torn)
+                self._torn = 0
+            written = os.write(handle, data)
+            if written != len(data):
+                self._torn = written
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
-        self.lines.append(json.loads(data))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["type"] == kind]
@@ -146,8 +161,6 @@ class Transcript:
             self.lines.append(line)
             good += len(raw)
         self.cut = len(data) - good
-        if self.cut:
-            os.truncate(self._path, good)
 
 
 def reply_facts(reply: ModelReply, turn: int, seconds: float) -> dict[str, Any]:

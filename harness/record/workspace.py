@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,11 @@ class Workspace:
         found = [p.parent for p in self.logs.glob("*/events.jsonl") if _NAME.match(p.parent.name)]
         return tuple(_info(folder) for folder in sorted(found, key=lambda p: p.name, reverse=True))
 
+    @property
+    def newest(self) -> str | None:
+        """The id of the newest run."""
+        return next((r.id for r in self.runs()), None)
+
     def find_unfinished(self, digest: str) -> RunInfo | None:
         """The newest run with these inputs whose work was not done; None when there is none."""
         return next((r for r in self.runs() if r.digest == digest and not r.finished), None)
@@ -144,9 +149,17 @@ class Workspace:
             os.close(fd)
 
 
-def new_run_id(now: float, token: str) -> str:
-    """`20261121-084215-a1b2` from seconds since the epoch (in UTC) and a few random letters."""
-    return f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{token}"
+def new_run_id(now: float, token: str, *, after: str | None = None) -> str:
+    """`20261121-084215-a1b2` from seconds since the epoch (in UTC) and a few random letters.
+
+    `after`: a run that the new one must sort behind, whatever a clock that was set back says.
+    """
+    moment = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}"
+    if after is not None and moment <= after[: len(moment)]:
+        with contextlib.suppress(ValueError, OverflowError):  # a name that was not made here
+            last = datetime.strptime(after[: len(moment)], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+            moment = f"{last + timedelta(seconds=1):%Y%m%d-%H%M%S}"
+    return f"{moment}-{token}"
 
 
 def _plain(name: str, what: str) -> str:

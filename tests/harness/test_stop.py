@@ -51,7 +51,7 @@ async def test_new_work_waits_and_begun_work_goes_on() -> None:
 
 async def test_the_money_is_spent_when_what_works_with_it_has_ended() -> None:
     stop = Stop()
-    spent = asyncio.create_task(stop.spent())
+    spent = asyncio.create_task(stop.spent("a"))
     async with stop.work():
         assert stop.request("the budget is used up", 4, spent=True)
         await asyncio.sleep(0)
@@ -65,5 +65,21 @@ async def test_the_money_may_end_while_it_drains_for_something_else() -> None:
     assert stop.request("interrupted", 130)
     assert not stop.request("the budget is used up", 4, spent=True)
     async with asyncio.timeout(30):
-        await stop.spent()
+        await stop.spent("a")
     assert stop.exit_code == 130
+
+
+async def test_what_ended_is_chosen_and_merged_before_a_drain_is_complete() -> None:
+    """However long the feature takes to hear of it: no time is long enough on a busy machine."""
+    stop = Stop()
+    async with stop.work():
+        stop.request("the budget is used up", 4, spent=True)
+        stop.hand_over("a")
+    drained = asyncio.create_task(stop.drained())
+    await stop.spent("b")
+    stop.settle("a")
+    await asyncio.sleep(0)
+    assert not drained.done()
+    stop.settle("b")
+    async with asyncio.timeout(30):
+        await drained

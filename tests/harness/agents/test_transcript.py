@@ -179,7 +179,11 @@ def test_a_line_in_the_middle_that_is_no_json_ends_what_is_known(tmp_path):
     path.write_bytes(b'{"type":"note","elapsed":1}\n[1]\n{"type":"note","elapsed":2}\n')
     transcript = Transcript(path)
     assert len(transcript.lines) == 1 and transcript.cut == 32
-    assert path.read_bytes() == b'{"type":"note","elapsed":1}\n'
+    # Looking changes nothing; the first write does, and its writer has noted the cut.
+    transcript.write("note", time=1, elapsed=3)
+    assert path.read_bytes() == (
+        b'{"type":"note","elapsed":1}\n{"type":"note","time":1,"elapsed":3}\n'
+    )
 
 
 def test_words_of_any_kind_survive(tmp_path):

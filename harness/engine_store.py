@@ -1,0 +1,92 @@
+"""Opens the database that the durable engine keeps its records in, and looks whether it may go on.
+
+No part of the engine itself: only tables and connections.
+"""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import MachineError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine as Store
+
+_VERSIONS = (
+    "SELECT DISTINCT application_version FROM workflow_status "
+    "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours"
+)
+_ADOPTION = (
+    "UPDATE workflow_status SET application_version = :ours "
+    "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours"
+)
+
+
+def open_sqlite(path: Path) -> "Store":
+    """The store in a file. Raises `MachineError` when it cannot be opened."""
+    import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Write-ahead logging stays set in the file: a reader never blocks the writer.
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
+    store = sqlalchemy.create_engine(f"sqlite:///{path}")
+    sqlalchemy.event.listen(store, "connect", _prepare_connection)
+    return store
+
+
+def adopt(store: "Store", name: object, *, ours: str, older: frozenset[str]) -> None:
+    """Take over what the compatible versions `older` left unfinished.
+
+    Raises `MachineError` for what any other version left, for the engine would leave it waiting
+    for ever. `name` is the store's, for people.
+    """
+    import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
+
+    try:
+        if not sa.inspect(store).has_table("workflow_status"):
+            return
+        with store.begin() as connection:
+            found = {str(row[0]) for row in connection.execute(sa.text(_VERSIONS), {"ours": ours})}
+            unknown = sorted(found - older)
+            if unknown:
+                raise MachineError(
+                    f"{name}: the run was begun by version {', '.join(unknown)} of the workflows, "
+                    f"which version {ours} cannot continue; `rm {name}*` and the same command "
+                    "finish it: it is rebuilt from git and the logs, and no attempt that has "
+                    "ended runs again"
+                )
+            if found:
+                connection.execute(sa.text(_ADOPTION), {"ours": ours})
+    except sa.exc.SQLAlchemyError as error:
+        raise _unusable(name, error) from error
+
+
+def _unusable(name: object, error: Exception) -> MachineError:
+    return MachineError(
+        f"the engine's store {name} cannot be opened ({error}); "
+        "free the disk or remove the file (the run is rebuilt from git and the logs)"
+    )
+
+
+def _prepare_connection(connection: Any, _record: Any) -> None:
+    # The write-ahead log survives the death of the process; only a power cut can lose the
+    # last commits, which costs rework and nothing else.
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=30000")
+    # As the engine sets up the stores that it opens itself: writers wait for each other from
+    # their first statement on, instead of failing at their first write.
+    connection.isolation_level = "IMMEDIATE"
+    connection.execute("PRAGMA foreign_keys=ON")
+    if sqlite3.sqlite_version_info < (3, 42):
+        # From Python 3.12 on, the engine's schema asks SQLite for `unixepoch('subsec')`, which
+        # the SQLite of Debian 12 and Ubuntu 22.04 answers with NULL.
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float | None:
+    return time.time() if modifier == "subsec" else None
