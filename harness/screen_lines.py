@@ -11,6 +11,8 @@ from orchestrator.wording import counted, duration, model_source, money, one_lin
 
 #: Shorter waits for the model are its daily life and not worth a line. Seconds.
 LONG_WAIT = 5.0
+#: Pauses of all attempts are worth one from here on. Seconds.
+LONG_PAUSE = 30.0
 #: A base that was ready sooner is not worth one either. Seconds.
 LONG_BASE = 1.0
 
@@ -120,6 +122,11 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     ),
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
+    e.LimitChanged: lambda event, _: (
+        f"{one_line(event.model, 60)}: {one_line(event.why)}; asked again {event.until[:19]}Z"
+        if event.pause >= LONG_PAUSE
+        else ""
+    ),
     e.DataHeld: lambda event, _: f"held until data is fresh: {one_line(event.reason)}",
     e.DataReleased: lambda event, _: f"goes on after {duration(event.seconds)} of waiting",
     e.DataOverridden: lambda event, _: (

@@ -291,13 +291,15 @@ class FeatureBlocked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitChanged(Event):
-    """How many calls to a model may be in flight; `pause`: seconds during which none begins."""
+    """How many calls to a model may be in flight; `pause`: seconds during which none begins,
+    `until` (ISO 8601, UTC) when they end."""
 
     repeats: ClassVar[bool] = True
     model: str
     limit: int
     why: str
     pause: float = 0.0
+    until: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ class Failure:
     """What to do about one class of error.
 
     `tries` is the most calls in all, the first included; `first` and `most` bound the wait
-    between two of them in seconds, doubling; `patience` bounds the sum of the waits.
+    between two of them in seconds, doubling; `patience` bounds the sum of the waits, and `pause`
+    does where the provider itself says how long (then that is a plan, and no hope).
     `stops_run`: the error that is left in the end concerns the run, not the attempt that met it.
     `reply_lost`: the provider may have worked and charged, so its cost is unknown, not zero.
     """
@@ -29,13 +30,19 @@ class Failure:
     first: float = 0.0
     most: float = 0.0
     patience: float = 0.0
+    pause: float = 0.0
     stops_run: bool = False
     reply_lost: bool = False
 
     @property
     def retry(self) -> bool:
-        return self.tries > 1
+        """Whether it is worth another try when nobody says when."""
+        return self.tries > 1 and self.patience > 0
 
+
+#: Seconds that a run pauses for a limit whose end is known: a night, and more than the five hours
+#: of a subscription's window. What lasts longer stops the run, with nothing lost.
+NIGHT = 12 * 3600.0
 
 TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.FibreFlowError: Failure("an error of the harness", "harness"),
@@ -85,6 +92,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         first=5,
         most=90,
         patience=3600,
+        pause=NIGHT,
         stops_run=True,
     ),
     e.ModelTimeoutError: Failure(
@@ -104,7 +112,10 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.ModelRefusedError: Failure("the model declined", "model", reply_lost=True),
     e.ModelRejectedError: Failure("the request is invalid", "harness"),
     e.ModelUnauthorizedError: Failure("the key is not accepted", "user", stops_run=True),
-    e.ModelQuotaExhaustedError: Failure("credit or quota used up", "user", stops_run=True),
+    # Waited for only where the provider says until when.
+    e.ModelQuotaExhaustedError: Failure(
+        "credit or quota used up", "user", tries=9, pause=NIGHT, stops_run=True
+    ),
     e.RecordingMismatchError: Failure("a recording asked the wrong thing", "harness"),
     e.PatchRejectedError: Failure("a patch that must not be applied", "model"),
     e.MergeRefusedError: Failure("a merge that must not happen", "model"),
@@ -132,9 +143,10 @@ def next_wait(
     provider asks for is a lower bound: coming back earlier is never right. A demand beyond
     the row's patience gives up at once instead of sleeping through it.
     """
-    if tries >= failure.tries:
+    if tries >= failure.tries or (retry_after is None and not failure.patience):
         return None
     # Half fixed, half random: many attempts limited together must not come back together.
     backoff = min(failure.first * 2.0 ** (tries - 1), failure.most) * (0.5 + jitter / 2)
     wait = backoff if retry_after is None else max(retry_after, 0.0) + jitter * failure.first
-    return wait if waited + wait <= failure.patience else None
+    patience = failure.patience if retry_after is None else max(failure.patience, failure.pause)
+    return wait if waited + wait <= patience else None

@@ -13,6 +13,7 @@ from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
 from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
+from harness.record.clock import iso
 from orchestrator.errors import (
     ModelContextTooLongError,
     ModelError,
@@ -216,8 +217,9 @@ class _Work:
         except ModelError as error:
             self._note("failed", error=_named(error))
             row = classify(error)
-            if row.stops_run and row.retry:
-                raise _patience_ended(error, self.clock.monotonic() - began) from error
+            if row.stops_run and (row.retry or error.retry_after):
+                tried = self.clock.monotonic() - began
+                raise _patience_ended(error, tried, self.clock.now()) from error
             if row.stops_run:
                 raise
             return _Over("error", _named(error))
@@ -300,12 +302,13 @@ class _Work:
         self._write("results", turn=self.transcript.turns, content=[block])
 
 
-def _patience_ended(error: ModelError, seconds: float) -> ModelError:
+def _patience_ended(error: ModelError, seconds: float, now: float) -> ModelError:
     """What the run stops for, in words for who reads them in the morning; `seconds` of trying."""
+    until = f", not before {iso(now + error.retry_after)}" if error.retry_after else ""
     since = f" for {seconds / 60:.0f} min" if seconds >= 60 else ""
     return type(error)(
         f"{classify(error).cause}{since} ({error}); "
-        "no attempt is used up, the same command goes on",
+        f"no attempt is used up, the same command goes on{until}",
         retry_after=error.retry_after,
         reply_begun=error.reply_begun,
     )

@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from harness.models import prices
 from harness.models.anthropic_errors import translate
+from harness.models.rate_headers import until_next
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
     InputError,
@@ -92,7 +93,9 @@ class AnthropicModel:
             raise translate(error, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
-        return answer.reply()
+        said = answer.reply()
+        headers = getattr(stream.response, "headers", {})
+        return replace(said, pause=until_next(headers, said.usage))
 
     async def _connected(self) -> "AsyncAnthropic":
         async with self._connecting:

@@ -3,9 +3,9 @@
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
+from harness.models.rate_headers import refused_for, window_closed
 from orchestrator.errors import (
     ModelContextTooLongError,
     ModelError,
@@ -108,25 +108,13 @@ def translate(
         return _unreachable(error, hidden)
     message = _message(error)
     cls = _class(error, message)
-    remedy = REMEDIES.get(cls)
     headers = getattr(getattr(error, "response", None), "headers", {})
-    wait = retry_after(headers.get("retry-after"), time.time() if now is None else now)
+    if cls is ModelRateLimitedError and window_closed(headers):
+        cls = ModelQuotaExhaustedError
+    remedy = REMEDIES.get(cls)
+    wait = refused_for(headers, time.time() if now is None else now)
     words = f"{message}; {remedy}" if remedy else message
     return cls(words, retry_after=wait, reply_begun=reply_begun)
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds from the header `retry-after`: a number, or an HTTP date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if seconds < float("inf") else None
 
 
 def _known(error: Exception) -> type[ModelError] | None:

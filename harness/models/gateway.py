@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from harness.models.limiter import Limiter, Turn
 from harness.models.warming import Share, Warming
 from harness.ports import Clock, Model, ModelReply, ModelRequest
+from harness.record.clock import iso
 from orchestrator import cost, events
 from orchestrator.errors import (
     LimitReachedError,
@@ -84,8 +85,10 @@ class Call:
             self.answer = await self._model.reply(self._request)
         except ModelError as error:
             self.lost = not self._free and (classify(error).reply_lost or error.reply_begun)
-            if isinstance(error, ModelRateLimitedError | ModelQuotaExhaustedError):
+            if isinstance(error, ModelRateLimitedError):
                 self._turn.limited(error.retry_after)
+            elif isinstance(error, ModelQuotaExhaustedError):
+                self._turn.spent(error.retry_after)
             raise
         self.lost = False
         self._share.begun()
@@ -155,8 +158,11 @@ class Gateway:
         if model not in self._limiters:
 
             def changed(limit: int, why: str, pause: float) -> None:
+                until = iso(self._clock.now() + pause) if pause else ""
                 self._note(
-                    events.LimitChanged(model=model, limit=limit, why=why, pause=round(pause, 3))
+                    events.LimitChanged(
+                        model=model, limit=limit, why=why, pause=round(pause, 3), until=until
+                    )
                 )
 
             self._limiters[model] = Limiter(self._clock, changed=changed)

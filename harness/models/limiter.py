@@ -1,9 +1,10 @@
 """Decides how many calls to one model may be in flight, from what the provider says about them.
 
 Additive increase, multiplicative decrease, as TCP does: each full round of answers allows one
-call more, a 429 takes a share away; a failing provider (5xx) says nothing about our rate. After
-a 429 nobody is let in before the provider said. Turns go to the feature with the fewest calls in
-flight, and among equals to the one that had its turn longest ago.
+call more (twice as many, before the first 429), a 429 takes a share away; a failing
+provider (5xx) says nothing about our rate. After a 429 nobody is let in before the provider said.
+Turns go to the feature with the fewest calls in flight, and among equals to the one that was
+served longest ago; a turn that met a 429 was none.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from harness.ports import Clock
 
 #: Where a limit begins: enough for a small plan's per-minute limits, found out in a round or two.
 START = 8.0
-#: What a 429 leaves of the limit; gentler than TCP's half, for buckets refill evenly.
-DECREASE = 0.7
+#: What a 429 leaves of the limit. Gentler than TCP's half, for the provider says besides how long
+#: to hold back, and its buckets refill evenly.
+DECREASE = 0.8
 #: More calls at once than any worker count of ours.
 CEILING = 1000.0
 #: Seconds to hold everybody back after a 429 that names no time.
@@ -30,7 +32,7 @@ Changed = Callable[[int, str, float], None]
 @dataclass(eq=False)
 class _Waiter:
     who: str
-    ready: asyncio.Future[int] = field(
+    ready: asyncio.Future[tuple[int, int]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -38,19 +40,26 @@ class _Waiter:
 class Turn:
     """One call's place among those in flight. Tell it how the call went."""
 
-    def __init__(self, limiter: "Limiter", epoch: int) -> None:
+    def __init__(self, limiter: "Limiter", epoch: int, number: int) -> None:
         self._limiter = limiter
         self._epoch = epoch
+        self._number = number
+        self.refused = False
 
     def answered(self, pause: float | None = None) -> None:
         """`pause`: the answer says that a limit is used up for so many seconds."""
-        self._limiter.grow()
+        self._limiter.grow(self._number)
         if pause:
             self._limiter.hold("a limit is used up", pause)
 
     def limited(self, retry_after: float | None) -> None:
         """429. Calls that were in the air together are one sign, not many."""
+        self.refused = True
         self._limiter.shrink(self._epoch, PAUSE if retry_after is None else retry_after)
+
+    def spent(self, retry_after: float | None) -> None:
+        """A quota is used up, which says nothing about how many calls may fly."""
+        self._limiter.hold("the quota is used up", retry_after or PAUSE)
 
 
 class Limiter:
@@ -67,8 +76,10 @@ class Limiter:
         self._until = 0.0
         self._queue: list[_Waiter] = []
         self._flying: Counter[str] = Counter()
-        self._last: dict[str, int] = {}  # when each feature had its latest turn
-        self._turns = 0
+        self._last: dict[str, int] = {}  # when each feature was served last
+        self._served = 0
+        self._admitted = 0
+        self._full = 0  # the call with which the limit was reached last
         self._resuming: asyncio.Task[None] | None = None
 
     @property
@@ -86,22 +97,27 @@ class Limiter:
         self._queue.append(waiter)
         self._admit()
         try:
-            epoch = await waiter.ready
+            epoch, number = await waiter.ready
         except asyncio.CancelledError:
             if waiter in self._queue:
                 self._queue.remove(waiter)
             elif not waiter.ready.cancelled():
                 self._leave(who)  # it was let in, and does not want to any more
             raise
+        turn = Turn(self, epoch, number)
         try:
-            yield Turn(self, epoch)
+            yield turn
         finally:
+            if not turn.refused:
+                self._served += 1
+                self._last[who] = self._served
             self._leave(who)
 
-    def grow(self) -> None:
-        """One call more for each full round of answers, and only while the limit is what binds."""
-        if self.in_flight >= self.limit:
-            self._limit = min(CEILING, self._limit + 1 / self._limit)
+    def grow(self, number: int) -> None:
+        """An answer to call `number` counts when the limit was reached while it was in the air."""
+        if self._full >= number:
+            more = 1 / self._limit if self._epoch else 1.0
+            self._limit = min(CEILING, self._limit + more)
             if self.limit >= 1.25 * self._told:
                 self._tell("answers came", 0.0)
 
@@ -147,10 +163,11 @@ class Limiter:
             waiter = self._queue.pop(place)
             if waiter.ready.cancelled():
                 continue
-            self._turns += 1
             self._flying[waiter.who] += 1
-            self._last[waiter.who] = self._turns
-            waiter.ready.set_result(self._epoch)
+            self._admitted += 1
+            if self.in_flight >= self.limit:
+                self._full = self._admitted
+            waiter.ready.set_result((self._epoch, self._admitted))
 
     def _leave(self, who: str) -> None:
         self._flying[who] -= 1

@@ -45,15 +45,22 @@ class Warming:
         while True:
             known = self._prefixes.get(key)
             if known is None or (known.ready.is_set() and self._clock.monotonic() > known.until):
-                known = self._prefixes[key] = _Prefix()
-                return Share(known, self._clock, self._lifetime, lambda: self._forget(key))
+                return self._writer(key)
             if known.ready.is_set():
                 return Share(known, self._clock, self._lifetime)
             if not await _within(known.ready.wait, self._bound):
                 return Share(known, self._clock, self._lifetime)
 
-    def _forget(self, key: str) -> None:
-        self._prefixes.pop(key).ready.set()
+    def _writer(self, key: str) -> "Share":
+        made = self._prefixes[key] = _Prefix()
+        return Share(made, self._clock, self._lifetime, lambda: self._forget(key, made))
+
+    def _forget(self, key: str, prefix: _Prefix) -> None:
+        """Unless somebody who would not wait for it has written it meanwhile."""
+        if not prefix.ready.is_set():
+            if self._prefixes.get(key) is prefix:
+                del self._prefixes[key]
+            prefix.ready.set()
 
 
 class Share:

@@ -1,5 +1,7 @@
 """Serves the Messages API on a local socket, streamed, with faults where a test wants them.
 
+With a `TokenBucket` it limits requests, with a `PromptCache` it caches, both by the real rules.
+
     async with MessagesServer(respond, faults={2: rate_limited(1)}) as server:
         env = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "any"}
 
@@ -12,9 +14,13 @@ of a call, from 1, to what goes wrong with it; or is a function of (number, requ
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
+
+from tests.emulators.prompt_cache import PromptCache
+from tests.emulators.rate_limits import TokenBucket
 
 Respond = Callable[[dict[str, Any]], Any]
 
@@ -99,16 +105,21 @@ class MessagesServer:
         *,
         faults: Mapping[int, Fault] | Callable[[int, dict[str, Any]], Fault | None] | None = None,
         respond_after: Callable[[dict[str, Any]], Any] | None = None,
+        bucket: TokenBucket | None = None,
+        cache: PromptCache | None = None,
     ) -> None:
         """`respond_after`: awaited before an answer; hold it to keep calls in flight."""
         self._respond = respond
         self._faults = faults if callable(faults) else (lambda n, _: (faults or {}).get(n))
         self._respond_after = respond_after
+        self._bucket = bucket
+        self._cache = cache
         self._server: asyncio.Server | None = None
         self._socket = socket.socket()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.usages: list[dict[str, int]] = []  # of the replies that were sent whole
+        self.answered: list[dict[str, Any]] = []  # requests whose replies were sent whole
+        self.usages: list[dict[str, int]] = []  # of those replies
         self.errors: list[BaseException] = []  # what `respond` itself raised
         self.url = ""
 
@@ -147,17 +158,28 @@ class MessagesServer:
         fault = self._faults(len(self.requests), request)
         if fault is not None and fault.kind == "drop":
             return None
+        wait = self._bucket.take() if self._bucket is not None else None
+        if wait is not None:
+            fault = replace(rate_limited(round(wait, 3)), headers=self._standing(wait))
         if fault is not None and fault.kind == "status":
             return await _send_error(writer, fault)
         return await self._stream(request, fault, reader, writer)
 
-    async def _stream(
+    def _standing(self, wait: float | None = None) -> dict[str, str]:
+        """The headers that say how much is left."""
+        if self._bucket is None:
+            return {}
+        after = {} if wait is None else {"retry-after": f"{wait:.3f}"}
+        return {**after, **self._bucket.headers(time.time())}
+
+    async def _stream(  # noqa: C901 - one stream's events, in their order
         self,
         request: dict[str, Any],
         fault: Fault | None,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
+        looked_up = self._cache.look_up(request) if self._cache is not None else None
         try:
             said = self._respond(request)
             if self._respond_after is not None:
@@ -166,15 +188,21 @@ class MessagesServer:
             self.errors.append(error)
             return await _send_error(writer, Fault("status", 400, "emulator", repr(error)))
         answer = dict(said) if isinstance(said, Mapping) else {"content": said}
-        usage = {**_usage(request, answer["content"]), **answer.get("usage", {})}
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
-            b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
-        for event in _events(request, answer, usage, fault):
+        usage = _usage(request, answer["content"])
+        if looked_up is not None:
+            usage |= looked_up.usage()
+        usage |= answer.get("usage", {})
+        head = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "connection: close",
+                *(f"{name}: {value}" for name, value in self._standing().items()),
+                "transfer-encoding: chunked", "", ""]  # fmt: skip
+        writer.write("\r\n".join(head).encode())
+        for number, event in enumerate(_events(request, answer, usage, fault)):
             _chunk(writer, event)
             await writer.drain()
+            if number == 0 and looked_up is not None:
+                looked_up.begun()
         if fault is None:
+            self.answered.append(request)
             self.usages.append(usage)
         if fault is not None and fault.kind == "stall":
             await reader.read()  # until the client gives up

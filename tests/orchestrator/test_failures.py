@@ -34,6 +34,7 @@ def test_what_concerns_the_run_stops_it_and_only_outages_are_waited_out_before(c
     row = TABLE[cls]
     outage = cls in OUTAGES
     assert row.stops_run == (row.blame == "user" or outage)
+    assert not row.pause or row.stops_run
     assert (row.stops_run and row.retry) == outage
     assert row.stops_run == (cls.exit_code in (2, 4, 5))
     if outage:
@@ -87,7 +88,14 @@ def test_what_the_provider_asks_for_is_waited_and_not_less():
 
 def test_a_demand_beyond_patience_gives_up_at_once():
     assert waits(errors.ModelRateLimitedError, retry_after=86_400) == []
+    assert waits(errors.ModelQuotaExhaustedError, retry_after=86_400) == []
     assert waits(errors.ModelOverloadedError, retry_after=3_600) == []
+
+
+def test_a_quota_is_waited_for_where_its_end_is_known_and_no_sooner():
+    assert waits(errors.ModelQuotaExhaustedError, jitter=1.0) == []
+    assert waits(errors.ModelQuotaExhaustedError, retry_after=5 * 3600) == [5 * 3600] * 2
+    assert waits(errors.ModelRateLimitedError, retry_after=5 * 3600) == [5 * 3600] * 2
 
 
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
@@ -96,7 +104,7 @@ def test_tries_and_waits_are_bounded_for_every_error(cls, jitter, retry_after):
     row = TABLE[cls]
     found = waits(cls, retry_after=retry_after, jitter=jitter)
     assert len(found) < row.tries or (row.tries == 1 and found == [])
-    assert sum(found) <= row.patience
+    assert sum(found) <= (row.patience if retry_after is None else max(row.patience, row.pause))
     assert all(wait >= 0 for wait in found)
 
 

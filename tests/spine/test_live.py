@@ -94,7 +94,7 @@ async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(
     away = True
 
     def fault(_number: int, _request: dict[str, Any]) -> Fault | None:
-        return replace(kind, headers={"retry-after": "9999"}) if away else None
+        return replace(kind, headers={"retry-after": "99999"}) if away else None
 
     async with MessagesServer(answer, faults=fault) as server:
         live(project, server, "alpha", "beta")

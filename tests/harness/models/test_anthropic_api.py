@@ -2,8 +2,6 @@
 
 import inspect
 import json
-from datetime import UTC, datetime
-from email.utils import format_datetime
 
 import anthropic
 import httpx2
@@ -13,7 +11,7 @@ from harness.agents.loop import BuiltinAgent
 from harness.agents.tools import TOOLS
 from harness.agents.transcript import NAME, Transcript
 from harness.models.anthropic_api import Answer, AnthropicModel
-from harness.models.anthropic_errors import BY_CLASS, retry_after, translate
+from harness.models.anthropic_errors import BY_CLASS, translate
 from harness.ports import ModelRequest
 from orchestrator import errors as e
 from orchestrator.values import Usage
@@ -351,15 +349,3 @@ def test_a_translated_error_keeps_what_was_said():
     assert type(ours) is e.ModelUnauthorizedError and ours.retry_after == 2
     assert str(ours).startswith("401 authentication_error: bad key; check ANTHROPIC_API_KEY")
     assert translate(ours) is ours
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None), ("30", 30), ("0.5", 0.5), ("-3", 0), ("soon", None), ("inf", None),
-        ("nan", None), (format_datetime(datetime.fromtimestamp(1_000_060, UTC), usegmt=True), 60),
-        (format_datetime(datetime.fromtimestamp(999_000, UTC), usegmt=True), 0),
-    ],
-)  # fmt: skip
-def test_retry_after_is_seconds_or_a_date(value, seconds):
-    assert retry_after(value, 1_000_000) == seconds
