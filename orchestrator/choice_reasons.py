@@ -71,6 +71,11 @@ def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> s
         return f"believed before {second.attempt} by {ahead:.2f} log odds: that one " + _told(
             opinions[second.attempt]
         )
+    if winner.off_middle != second.off_middle:
+        return (
+            f"the most usual of those believed alike: {winner.off_middle:.2f} from their median "
+            f"score, {second.attempt} {second.off_middle:.2f}"
+        )
     if winner.score != second.score:
         return f"ahead of {second.attempt} at {second.score:.2f}"
     if winner.cost_usd != second.cost_usd:

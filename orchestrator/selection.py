@@ -51,7 +51,8 @@ class Ranked:
     """One attempt's place. `score` is 0..1; `components` holds what it was made of, measured
     parts only, so that an empty one means that nothing was measured, not that it scored zero.
     `belief` is the log posterior of being right up to a constant of this selection, None when
-    nothing was executed; `agreement` its mean agreement with the others beyond chance (kappa).
+    nothing was executed; `agreement` its mean agreement with the others beyond chance (kappa);
+    `off_middle` how far its score is from the median of many that are believed alike.
     """
 
     attempt: str
@@ -63,6 +64,7 @@ class Ranked:
     components: tuple[tuple[str, float], ...] = ()
     cost_usd: float | None = None
     belief: float | None = None
+    off_middle: float = 0.0
 
 
 @dataclass(frozen=True)

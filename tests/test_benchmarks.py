@@ -82,3 +82,20 @@ def test_slas_prints_its_figures_as_one_object_last() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["told"] == found["violations"] == 3
     assert isinstance(found["cpu_percent"], float)
+
+
+def test_selection_reports_every_rule_with_its_interval() -> None:
+    done = run("selection.py", "--draws", "1", "--sizes", "5", "--checks", "1",
+               "--resamples", "50", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])["settings"]["5 attempts, 1 checks"]
+    rules = found["rules"]
+    assert set(rules) == {
+        "selector", "random", "oracle", "weights alone", "tests passed", "MBR", "CodeT"
+    }  # fmt: skip
+    for rule in rules.values():
+        low, high = rule["right_95"]
+        assert low <= rule["right"] <= high
+        assert rule["right"] <= rules["oracle"]["right"]
+    assert rules["selector"]["selector_ahead_95"] == [0.0, 0.0]
+    assert 0 < found["confidence"]["brier"] < 1
