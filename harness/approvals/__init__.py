@@ -1,0 +1,1 @@
+"""Approvals: kept in one store, answered by command line, web inbox or Slack."""

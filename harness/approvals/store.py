@@ -1,0 +1,145 @@
+"""Keeps requests for approval and their answers; the first answer that counts stands."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.ports import Clock
+from orchestrator import approval_requests as rules
+from orchestrator.approval_requests import Answer, People, Request, Standing
+from orchestrator.errors import MachineError
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, asked REAL NOT NULL, body TEXT NOT NULL,
+    people TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS secret (one INTEGER PRIMARY KEY, value TEXT NOT NULL);
+"""
+_BUSY_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with its answer, and who may give one."""
+
+    request: Request
+    people: People
+    answer: Answer | None
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one answer. `counted`: it was the one that decided. `words`: for whoever
+    gave it, true also when somebody else was faster."""
+
+    counted: bool
+    standing: Standing
+    words: str
+
+
+class ApprovalStore:
+    """One SQLite file of the workspace; safe for several processes. All methods block shortly.
+    Raises `MachineError` when it cannot be read or written."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+
+    def ask(self, request: Request, people: People) -> None:
+        """Keep a request. One that is known already stays as it is: a restart asks again."""
+        row = (request.id, request.asked, _dump(request), _dump(people))
+        with self._connected() as connection:
+            connection.execute("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?)", row)
+
+    def find(self, id_: str) -> Asked | None:
+        return next((a for a in self.all() if a.request.id == id_), None)
+
+    def all(self) -> list[Asked]:
+        """Newest first."""
+        if not self._path.exists():
+            return []
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT r.body, r.people, a.body FROM requests r "
+                "LEFT JOIN answers a ON a.request = r.id ORDER BY r.asked DESC, r.id"
+            ).fetchall()
+        now = self._clock.now()
+        return [_asked(*row, now) for row in rows]
+
+    def answer(self, id_: str, answer: Answer, *, commit: str = "", digest: str = "") -> Outcome:
+        """Take an answer in, if it counts and nobody was faster: compare and set."""
+        asked = self.find(id_)
+        if asked is None:
+            return Outcome(False, "expired", f"there is no request {id_}")
+        if asked.answer is None:
+            why = rules.refusal(asked.request, answer, asked.people, commit=commit, digest=digest)
+            if why:
+                return Outcome(False, asked.standing, why)
+            with self._connected() as connection:
+                won = connection.execute(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?)", (id_, _dump(answer))
+                ).rowcount
+            if won:
+                return Outcome(True, answer.verdict, f"{answer.verdict} by {answer.by}")
+            asked = self.find(id_)
+        assert asked is not None
+        assert asked.answer is not None
+        return Outcome(False, asked.standing, told(asked.answer, answer))
+
+    def secret(self) -> bytes:
+        """What this workspace signs its links with, made once; nobody else may read the file."""
+        with self._connected() as connection:
+            made = secrets.token_hex(32)
+            connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (made,))
+            row = connection.execute("SELECT value FROM secret").fetchone()
+        return str(row[0]).encode()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.touch(0o600)
+            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
+            try:
+                connection.executescript(_TABLES)
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except (OSError, sqlite3.Error) as error:
+            raise MachineError(
+                f"{self._path}: the approvals cannot be kept ({error}); free the disk, or move "
+                "the file away to ask again"
+            ) from error
+
+
+def told(first: Answer, late: Answer) -> str:
+    """To whoever answered after somebody else, or twice."""
+    if (first.by, first.verdict) == (late.by, late.verdict):
+        return f"you have {first.verdict} it already"
+    return f"{first.by} has {first.verdict} it already"
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(asdict(value), separators=(",", ":"))
+
+
+def _asked(request: str, people: str, answer: str | None, now: float) -> Asked:
+    data = _tuples(json.loads(request))
+    data["facts"] = tuple((name, text) for name, text in data["facts"])
+    wanted = Request(**data)
+    who = json.loads(people)
+    approvers = {name: tuple(others) for name, others in who["approvers"].items()}
+    given = None if answer is None else Answer(**json.loads(answer))
+    standing = rules.standing(wanted, given, now)
+    return Asked(wanted, People(approvers, tuple(who["experts"])), given, standing)
+
+
+def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}

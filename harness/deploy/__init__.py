@@ -1,0 +1,1 @@
+"""Deployment: from the merged branch to staging, and with an approval to production."""
