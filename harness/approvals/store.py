@@ -70,7 +70,7 @@ class ApprovalStore:
                 "LEFT JOIN answers a ON a.request = r.id ORDER BY r.asked DESC, r.id"
             ).fetchall()
         now = self._clock.now()
-        return [_asked(*row, now) for row in rows]
+        return [_asked(r, who, a, now) for r, who, a in rows]
 
     def answer(self, id_: str, answer: Answer, *, commit: str = "", digest: str = "") -> Outcome:
         """Take an answer in, if it counts and nobody was faster: compare and set."""
