@@ -291,7 +291,14 @@ async def open_services(
         await provider.reap()
         book = BudgetBook(workspace.logs / "budget.sqlite")
         stack.callback(book.close)
-        purse = RunPurse(book, clock, run=settings.run, run_usd=settings.budget_usd)
+        purse = RunPurse(
+            book,
+            clock,
+            run=settings.run,
+            run_usd=settings.budget_usd,
+            month_usd=opened.options.month_usd,
+            note=journal.write,
+        )
         book.abandon(purse.scope)
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)

@@ -37,6 +37,7 @@ class RunOptions:
     tier: Tier | None = None
     only: tuple[str, ...] = ()
     budget_usd: float | None = None
+    month_usd: float | None = None
     sandbox: str = "local"
     live: bool = False
     dry_run: bool = False
@@ -146,6 +147,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         tier=args.model,
         only=tuple(dict.fromkeys(args.only or ())),
         budget_usd=args.budget,
+        month_usd=args.budget_month,
         sandbox=args.sandbox,
         live=args.live,
         dry_run=args.dry_run,
@@ -233,6 +235,12 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     add("--model", choices=TIERS, help="this tier for every attempt; no escalation")
     add("--only", action="append", metavar="ID", help="only this feature; may be repeated")
     add("--budget", type=_money, metavar="USD", help="the most this run may cost")
+    add(
+        "--budget-month",
+        type=_money,
+        metavar="USD",
+        help="the most that all runs of this workspace may cost in a calendar month (UTC)",
+    )
     add("--sandbox", default="local", metavar="NAME", help="local, or process (NO isolation)")
     add("--live", action="store_true", help="ask real models even where a recording is given")
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")

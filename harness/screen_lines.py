@@ -122,6 +122,10 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     ),
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
+    e.BudgetLow: lambda event, _: (
+        f"warning: of the budget of {one_line(event.scope, 80)}, ${event.cap_usd:.2f}, "
+        f"${event.spent_usd:.2f} are spent"
+    ),
     e.LimitChanged: lambda event, _: (
         f"{one_line(event.model, 60)}: {one_line(event.why)}; asked again {event.until[:19]}Z"
         if event.pause >= LONG_PAUSE

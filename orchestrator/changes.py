@@ -347,6 +347,7 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.DataRefused: lambda run, event: _about_data(run, event, f"refused: {event.reason}"),
     e.BasePrepared: lambda run, _event: run,
     e.LimitChanged: lambda run, _event: run,
+    e.BudgetLow: lambda run, _event: run,
     e.ConnectionAsked: lambda run, _event: run,
     e.PatternLearned: _learned,
     e.PatternJudged: _judged,

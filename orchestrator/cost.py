@@ -49,6 +49,16 @@ class Balance:
     held: int = 0
 
 
+#: The share of a cap from which on people are warned.
+LOW = 0.8
+
+
+def is_low(balance: Balance, cap: int) -> bool:
+    """Whether most of a cap is spent or lost to calls of unknown cost; what calls in flight hold
+    may come back."""
+    return balance.spent + balance.unknown >= LOW * cap
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a reservation was refused. `temporary`: it will fit if calls in flight end cheaply."""

@@ -303,6 +303,21 @@ class LimitChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BudgetLow(Event):
+    """Four fifths of a cap are used. `scope`: such as `run ID`; `reserved_usd`: for calls in flight
+    and for calls of unknown cost."""
+
+    scope: str
+    cap_usd: float
+    spent_usd: float
+    reserved_usd: float
+
+    @property
+    def part(self) -> str:
+        return self.scope
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitHit(Event):
     """A budget or quota stopped new work."""
 

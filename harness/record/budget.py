@@ -10,12 +10,14 @@ for a bill that is not known may have been made.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.ports import Clock
-from orchestrator.cost import Balance, Refusal, nano_down, nano_up, refusal, usd
+from orchestrator import events
+from orchestrator.cost import Balance, Refusal, is_low, nano_down, nano_up, refusal, usd
 from orchestrator.values import AttemptKey
 
 _SCHEMA = """
@@ -165,8 +167,8 @@ class BudgetBook:
 class RunPurse:
     """A run's money for its attempts: a `Purse` of the agent loop over a `BudgetBook`.
 
-    Every call counts for `run RUN`, `feature ID` and `attempt KEY`, and for `also`: further
-    scopes such as a month's. A refusal that calls in flight may lift is waited out.
+    Every call counts for `run RUN`, `feature ID`, `attempt KEY` and `month YYYY-MM` (of UTC, over
+    all runs of the book). A refusal that calls in flight may lift is waited out.
     """
 
     def __init__(  # noqa: PLR0913 - the caps and where they are kept; all but two are optional
@@ -176,15 +178,20 @@ class RunPurse:
         *,
         run: str,
         run_usd: float | None = None,
-        also: Sequence[Scope] = (),
+        month_usd: float | None = None,
+        note: Callable[[events.Event], object] = lambda _event: None,
         patience: float = 1800.0,
     ) -> None:
-        """`patience`: seconds to wait for calls in flight; no model call takes half an hour."""
+        """`patience`: seconds to wait for calls in flight; no model call takes half an hour.
+        `note` hears, once for each cap, that four fifths of it are used."""
         self._book = book
         self._clock = clock
         self._run = run
         self._run_usd = run_usd
-        self._also = tuple(also)
+        self._month_usd = month_usd
+        self._note = note
+        self._capped: dict[str, float] = {}  # scopes that nobody was warned of yet
+        self._warned: set[str] = set()
         self._patience = patience
 
     @property
@@ -205,8 +212,11 @@ class RunPurse:
             (f"attempt {self._run}/{key}", attempt_usd),
             (f"feature {self._run}/{key.feature}", feature_usd),
             (self.scope, self._run_usd),
-            *self._also,
+            self._month(),
         ]
+        for name, cap in scopes[1:]:  # one attempt's share is nobody's concern
+            if cap is not None and name not in self._warned:
+                self._capped[name] = cap
         deadline = self._clock.monotonic() + self._patience
         while True:
             refused = await self._reserve_once(scopes, self._key(key, call), worst)
@@ -226,11 +236,25 @@ class RunPurse:
                 await asyncio.to_thread(self._book.release, key)
             raise
 
+    async def _warn(self) -> None:
+        for name, cap in list(self._capped.items()):
+            used = await asyncio.to_thread(self._book.balance, name)
+            if is_low(used, nano_down(cap)) and self._capped.pop(name, 0.0):
+                self._warned.add(name)
+                spent, kept = usd(used.spent), usd(used.unknown + used.held)
+                self._note(
+                    events.BudgetLow(scope=name, cap_usd=cap, spent_usd=spent, reserved_usd=kept)
+                )
+
+    def _month(self) -> Scope:
+        month = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m")
+        return f"month {month}", self._month_usd
+
     async def left(self, feature: str, feature_usd: float | None) -> tuple[float | None, ...]:
         """Dollars left of the run and all it counts for, and of the feature: what is neither
         spent nor of unknown cost. None without a cap."""
         names = [(f"feature {self._run}/{feature}", feature_usd), (self.scope, self._run_usd)]
-        return await asyncio.to_thread(self._left, [*names, *self._also])
+        return await asyncio.to_thread(self._left, [*names, self._month()])
 
     def _left(self, scopes: Sequence[Scope]) -> tuple[float | None, ...]:
         feature, *others = [
@@ -241,6 +265,7 @@ class RunPurse:
 
     async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
         await asyncio.to_thread(self._book.settle, self._key(key, call), actual)
+        await self._warn()
 
     async def release(self, key: AttemptKey, call: str) -> None:
         await asyncio.to_thread(self._book.release, self._key(key, call))

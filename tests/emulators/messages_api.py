@@ -119,7 +119,9 @@ class MessagesServer:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.answered: list[dict[str, Any]] = []  # requests whose replies were sent whole
+        self.begun: list[tuple[dict[str, Any], dict[str, Any]]] = []  # what may be billed
         self.usages: list[dict[str, int]] = []  # of those replies
+        self.models: list[str] = []  # that those replies named
         self.errors: list[BaseException] = []  # what `respond` itself raised
         self.url = ""
 
@@ -192,6 +194,7 @@ class MessagesServer:
         if looked_up is not None:
             usage |= looked_up.usage()
         usage |= answer.get("usage", {})
+        self.begun.append((request, usage))
         head = ["HTTP/1.1 200 OK", "content-type: text/event-stream", "connection: close",
                 *(f"{name}: {value}" for name, value in self._standing().items()),
                 "transfer-encoding: chunked", "", ""]  # fmt: skip
@@ -203,6 +206,7 @@ class MessagesServer:
                 looked_up.begun()
         if fault is None:
             self.answered.append(request)
+            self.models.append(str(answer.get("model", request["model"])))
             self.usages.append(usage)
         if fault is not None and fault.kind == "stall":
             await reader.read()  # until the client gives up
@@ -220,7 +224,8 @@ def _events(
 ) -> list[bytes]:
     blocks = [_with_id(block, n, request) for n, block in enumerate(answer["content"])]
     calls = any(block["type"] == "tool_use" for block in blocks)
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": request["model"],
+    model = answer.get("model", request["model"])
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": model,
                "content": [], "stop_reason": None, "stop_sequence": None,
                "usage": {**usage, "output_tokens": 1}}  # fmt: skip
     events = [_event("message_start", message=message), _event("ping")]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from harness.agents.loop import BuiltinAgent
 from harness.record.budget import BudgetBook, RunPurse
+from orchestrator import events
 from orchestrator.errors import (
     LimitReachedError,
     ModelOverloadedError,
@@ -335,3 +336,28 @@ async def test_a_reply_on_disk_that_was_not_paid_for_is_paid_on_resume(tmp_path,
     again.purse = purse
     assert (await again.work()).turns == 2
     assert (book.spent("run R"), book.held("run R")) == (pytest.approx(0.2), 0.0)
+
+
+async def test_four_fifths_of_a_cap_are_told_once(tmp_path, book):
+    bench, heard = Bench(tmp_path, book, *[[bash("true")]] * 7, [submit()]), []
+    bench.purse = RunPurse(
+        book, bench.clock, run="R", run_usd=1.0, month_usd=9.0, note=heard.append
+    )
+    assert (await bench.work()).ending == "submitted"
+    (low,) = heard
+    assert isinstance(low, events.BudgetLow)
+    assert (low.scope, low.cap_usd, low.spent_usd) == ("run R", 1.0, pytest.approx(0.8))
+
+
+async def test_a_month_is_capped_over_all_its_runs_and_the_next_begins_anew(tmp_path, book):
+    for run, fits in (("A", True), ("B", False)):
+        purse = RunPurse(book, StepClock(), run=run, month_usd=1.0)
+        refused = await purse.reserve(KEY, "t1", 0.6, feature_usd=None, attempt_usd=None)
+        assert (refused is None) == fits
+        await purse.settle(KEY, "t1", 0.6)
+    assert refused is not None and refused.scope == "month 1970-01"
+    assert (await purse.left("greet", None))[0] == pytest.approx(0.4)
+    later = StepClock()
+    later.time += 31 * 86_400
+    purse = RunPurse(book, later, run="C", month_usd=1.0)
+    assert await purse.reserve(KEY, "t1", 0.6, feature_usd=None, attempt_usd=None) is None
