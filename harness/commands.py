@@ -159,6 +159,14 @@ def sla(command: Command) -> int:
     return sla_commands.sla(command)
 
 
+def costs(command: Command) -> int:
+    from harness.costs import show  # noqa: PLC0415 - the others do without its imports
+
+    assert command.costs is not None
+    print(show(_workspace(command), command.costs))
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -168,4 +176,5 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "sandbox": sandbox,
     "doctor": doctor,
     "sla": sla,
+    "costs": costs,
 }

@@ -7,11 +7,23 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from harness import __version__
+from harness.cost_flags import CostOptions, add_costs, cost_options
 from orchestrator.errors import InputError
 from orchestrator.slas_gate import POLICIES, Policy
 from orchestrator.values import TIERS, Tier
 
-COMMANDS = ("run", "status", "report", "resume", "list", "accept", "sandbox", "doctor", "sla")
+COMMANDS = (
+    "run",
+    "status",
+    "report",
+    "resume",
+    "list",
+    "accept",
+    "sandbox",
+    "doctor",
+    "sla",
+    "costs",
+)
 _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
@@ -88,6 +100,7 @@ class Command:
     json: bool = False
     sandbox: SandboxOptions | None = None
     sla: SlaOptions | None = None
+    costs: CostOptions | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,6 +126,7 @@ def parse(argv: list[str]) -> Command:
         json=getattr(args, "json", False),
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
         sla=_sla_options(args) if args.command == "sla" else None,
+        costs=cost_options(args) if args.command == "costs" else None,
     )
 
 
@@ -199,6 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
+    add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
     _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
     return parser
 

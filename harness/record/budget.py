@@ -137,6 +137,16 @@ class BudgetBook:
         balance = self.balance(scope)
         return usd(balance.held + balance.unknown)
 
+    def sums(self, prefix: str) -> tuple[float, float]:
+        """Dollars spent, and reserved for calls of unknown cost, of all scopes so named."""
+        with self._lock:
+            spent, unknown = self._db.execute(
+                "SELECT COALESCE(SUM(spent), 0), COALESCE(SUM(unknown), 0) FROM totals "
+                "WHERE substr(scope, 1, ?) = ?",
+                (len(prefix), prefix),
+            ).fetchone()
+        return usd(spent), usd(unknown)
+
     def balance(self, scope: str) -> Balance:
         with self._lock:
             return self._balance(scope, None)
