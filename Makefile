@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 JOBS   ?= auto
+# `make autopilot SANDBOX=e2b`: where attempts run; see docs/e2b.md.
+SANDBOX ?= local
 
 .PHONY: setup autopilot test check clean
 
@@ -21,7 +23,7 @@ $(STAMP): pyproject.toml Makefile
 	@touch $(STAMP)
 
 autopilot: $(STAMP)
-	$(BIN)/python harness/runner.py --autopilot
+	$(BIN)/python harness/runner.py --autopilot --sandbox $(SANDBOX)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -15,7 +15,7 @@ from harness import inputs, play, routing, run_file, sandboxes
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.inputs import Target
-from harness.ports import Connection, Model
+from harness.ports import Connection, Metered, Model, SandboxProvider, SandboxUse
 from harness.progress import Progress
 from harness.record import files, outcomes
 from harness.record.clock import SystemClock
@@ -282,13 +282,6 @@ async def open_services(
     async with contextlib.AsyncExitStack() as stack:
         scratch.mkdir()
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        provider = sandboxes.provider(
-            settings.sandbox,
-            settings.run,
-            observe=connected,
-        )
-        stack.push_async_callback(provider.close)
-        await provider.reap()
         book = BudgetBook(workspace.logs / "budget.sqlite")
         stack.callback(book.close)
         purse = RunPurse(
@@ -300,6 +293,10 @@ async def open_services(
             note=journal.write,
         )
         book.abandon(purse.scope)
+        provider = sandboxes.provider(settings.sandbox, settings.run, observe=connected)
+        _account_for(provider, purse, journal)
+        stack.push_async_callback(provider.close)
+        await provider.reap()
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)
         gateway = Gateway(opened.model, clock, purse=purse, note=journal.write)
@@ -357,6 +354,20 @@ def _knowledge(
         reflector=Reflector(gateway, clock, journal),
         roots=sandboxes.WORKDIRS,
     )
+
+
+def _account_for(provider: SandboxProvider, purse: "RunPurse", journal: Journal) -> None:
+    """Have what sandboxes cost counted, where they cost anything."""
+
+    def used(use: SandboxUse) -> None:
+        seconds = round(use.seconds, 3)
+        journal.write(
+            events.SandboxUsed(sandbox=use.sandbox, seconds=seconds, cost_usd=use.cost_usd)
+        )
+        purse.book(f"sandbox {use.sandbox} {secrets.token_hex(6)}", use.cost_usd)
+
+    if isinstance(provider, Metered):
+        provider.on_use = used
 
 
 def _router(opened: Opened, purse: "RunPurse", journal: Journal) -> Router:

@@ -256,7 +256,12 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         metavar="USD",
         help="the most that all runs of this workspace may cost in a calendar month (UTC)",
     )
-    add("--sandbox", default="local", metavar="NAME", help="local, or process (NO isolation)")
+    add(
+        "--sandbox",
+        default="local",
+        metavar="NAME",
+        help="local, e2b (cloud), or process (NO isolation)",
+    )
     add("--live", action="store_true", help="ask real models even where a recording is given")
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
     add(

@@ -88,6 +88,7 @@ def _check_names(given: FeatureList, options: RunOptions) -> None:
     if options.sandbox not in sandboxes.NAMES:
         near = nearest(options.sandbox, sandboxes.NAMES)
         raise InputError(f"--sandbox {options.sandbox}: no sandbox is called so{near}")
+    sandboxes.check(options.sandbox)
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:

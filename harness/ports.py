@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
 from orchestrator.values import AttemptKey, Tier, Usage
 
@@ -251,6 +251,23 @@ class SandboxProvider(Protocol):
         """Let go of everything; `remove` also removes the workspaces of this namespace, which
         otherwise wait to be reopened. Idempotent."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxUse:
+    """A sandbox ran for `seconds`, which cost `cost_usd`. It may run again."""
+
+    sandbox: str
+    seconds: float
+    cost_usd: float
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """What a provider whose sandboxes cost money offers besides: `on_use` hears of every stretch
+    that one ran, when it ends."""
+
+    on_use: Callable[[SandboxUse], None]
 
 
 # ------------------------------------------------------------------- models

@@ -348,6 +348,11 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.BasePrepared: lambda run, _event: run,
     e.LimitChanged: lambda run, _event: run,
     e.BudgetLow: lambda run, _event: run,
+    e.SandboxUsed: lambda run, event: replace(
+        run,
+        cost_usd=run.cost_usd + (event.cost_usd or 0.0),
+        unknown_cost=run.unknown_cost or event.cost_usd is None,
+    ),
     e.ConnectionAsked: lambda run, _event: run,
     e.PatternLearned: _learned,
     e.PatternJudged: _judged,

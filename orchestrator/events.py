@@ -112,6 +112,16 @@ class BasePrepared(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SandboxUsed(Event):
+    """A sandbox that costs money ran for `seconds`; it may run again and be used again."""
+
+    repeats: ClassVar[bool] = True
+    sandbox: str
+    seconds: float
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FeatureStarted(Event):
     pass
 

@@ -273,6 +273,13 @@ class RunPurse:
         ]
         return min((o for o in others if o is not None), default=None), feature
 
+    def book(self, what: str, amount: float) -> None:
+        """Dollars that were spent otherwise than by a call, such as for a sandbox: they count
+        for the run and the month, and are never refused. `what` is unique. Blocks."""
+        key = f"{self._run}/{what}"
+        self._book.reserve([(self.scope, None), (self._month()[0], None)], key, amount)
+        self._book.settle(key, amount)
+
     async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
         await asyncio.to_thread(self._book.settle, self._key(key, call), actual)
         await self._warn()

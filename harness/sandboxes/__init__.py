@@ -1,5 +1,6 @@
 """Sandbox providers by name."""
 
+import os
 from pathlib import Path
 
 from harness.ports import Observe, SandboxProvider
@@ -10,6 +11,15 @@ NAMES = ("local", "process", "e2b")
 #: Where the repository lies inside of a sandbox, for reading what failed there: the local
 #: provider's folder, and E2B's. Others print relative paths, or are not recognised.
 WORKDIRS = ("/work", "/home/agent/work")
+
+
+def check(name: str) -> None:
+    """What can be said before anything is opened. Raises `SandboxUnavailableError` where the
+    provider called `name` lacks something that the user has to set."""
+    if name == "e2b":
+        from harness.sandboxes.e2b.settings import read_settings  # noqa: PLC0415 - load only this one
+
+        read_settings(os.environ)
 
 
 def provider(

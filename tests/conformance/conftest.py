@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from harness.sandboxes import provider as by_name
 from orchestrator.errors import (
     SandboxUnavailableError,
 )
-from tests.emulators.e2b import E2BServer
 from tests.fakes.sandbox import FakeSandboxProvider
 
 FILES = {
@@ -64,21 +63,6 @@ async def open_provider(
     except SandboxUnavailableError as error:
         pytest.skip(str(error))
     return made
-
-
-@pytest.fixture(scope="session")
-def e2b_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2BServer]:
-    """An emulated account, which the environment leads to. Its template layers are shared by all
-    processes of a test run: the first takes long to build."""
-    root = tmp_path_factory.getbasetemp()
-    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
-    with E2BServer(root / "e2b", layers=shared / "e2b-layers") as server:
-        before = dict(os.environ)
-        os.environ.update(server.environment)
-        yield server
-        for name in server.environment:
-            del os.environ[name]
-        os.environ.update({k: v for k, v in before.items() if k in server.environment})
 
 
 ISOLATED = [pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b")]

@@ -38,7 +38,9 @@ class _Application:
 
     def __init__(self, account: Account, layers: Path | None) -> None:
         self.account = account
-        parts = (Builds(account, layers), ControlPlane(account), Envd(account))
+        builds = Builds(account, layers)
+        self.layers = builds.layers
+        parts = (builds, ControlPlane(account), Envd(account))
         self._app = Starlette(routes=[route for part in parts for route in part.routes()])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -84,12 +86,12 @@ class E2BServer:
 
     def __init__(self, folder: Path, *, port: int = 0, layers: Path | None = None) -> None:
         self.cloud = Account(folder)
-        self._application = _Application(self.cloud, layers)
+        self.application = _Application(self.cloud, layers)
         self._listening = socket.socket()
         self._listening.bind(("127.0.0.1", port))
         self.cloud.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         config = uvicorn.Config(
-            self._application, log_level="critical", lifespan="off", timeout_graceful_shutdown=1,
+            self.application, log_level="critical", lifespan="off", timeout_graceful_shutdown=1,
             access_log=False,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -112,7 +114,7 @@ class E2BServer:
 
     def _run(self) -> None:
         async def serve() -> None:
-            task = asyncio.create_task(self._application.serve(self._listening, self._server))
+            task = asyncio.create_task(self.application.serve(self._listening, self._server))
             while not self._server.started and not task.done():
                 await asyncio.sleep(0.005)
             self._ready.set()
@@ -130,6 +132,11 @@ class E2BServer:
         self._server.should_exit = True
         self._thread.join(30)
         self._listening.close()
+
+    def drop(self) -> None:
+        """Go down at once, in the middle of whatever is said."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(30)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -68,6 +68,7 @@ class Account:
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.most: int | None = None
+        self._making = 0
         self.url = ""
         for name in ("boxes", "disks", "files"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,9 @@ class Account:
 
     def live(self) -> list[Box]:
         return [b for b in self.boxes.values() if self.awake(b)]
+
+    def full(self) -> bool:
+        return self.most is not None and len(self.live()) + self._making >= self.most
 
     def awake(self, box: Box) -> bool:
         """Whether it runs; one that has reached its end is stopped by being looked at."""
@@ -122,7 +126,11 @@ class Account:
     async def add(self, template: str, body: dict[str, Any], source: Path, seconds: float) -> Box:
         id_ = "i" + uuid.uuid4().hex[:19]
         disk = self.folder / "disks" / f"box-{id_}"
-        await asyncio.to_thread(copy_disk, source, disk)
+        self._making += 1
+        try:
+            await asyncio.to_thread(copy_disk, source, disk)
+        finally:
+            self._making -= 1
         now = time.time()
         box = Box(id_, template, body, disk, now, now + seconds)
         box.machine = Machine(disk, network=body.get("allow_internet_access") is not False)

@@ -104,7 +104,8 @@ class Builds:
         names = [hashlib.sha256(part).hexdigest() for part in parts]
         done = [n for n, name in enumerate(names) if (self.layers / name).is_dir()]
         if done:
-            await asyncio.to_thread(copy_disk, self.layers / names[done[-1]], disk)
+            layer = self.layers / names[done[-1]]
+            await asyncio.to_thread(copy_disk, layer, disk, linked=False)
         else:
             await asyncio.to_thread(new_disk, disk)
             house = await asyncio.to_thread(wheelhouse, self.account.folder / "wheels", WHEELS)
@@ -179,7 +180,7 @@ class Builds:
 
 def _keep_layer(disk: Path, target: Path) -> None:
     making = target.with_suffix(f".{uuid.uuid4().hex}")
-    copy_disk(disk, making)
+    copy_disk(disk, making, linked=False)
     with contextlib.suppress(OSError):  # another emulator was faster
         making.rename(target)
     shutil.rmtree(making, ignore_errors=True)

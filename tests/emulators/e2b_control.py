@@ -44,7 +44,7 @@ class ControlPlane:
         body, key = await request.json(), request.headers.get("idempotency-key")
         if key and key in self.account.keys:
             return JSONResponse(self.account.shown(self.account.keys[key]), 201)
-        if self.account.most is not None and len(self.account.live()) >= self.account.most:
+        if self.account.full():
             return refusal(429, "you have reached the maximum number of concurrent E2B sandboxes")
         source = self.account.disk(body["templateID"])
         if not source.is_dir():
@@ -136,7 +136,7 @@ class ControlPlane:
             return refusal(404, "sandbox not found")
         body, results = await request.json(), []
         for _ in range(body.get("count", 1)):
-            if self.account.most is not None and len(self.account.live()) >= self.account.most:
+            if self.account.full():
                 results.append({"error": {"code": 429, "message": "too many sandboxes"}})
                 continue
             made = await self.account.add(

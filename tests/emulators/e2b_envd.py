@@ -55,9 +55,10 @@ class Envd:
         return Response(status_code=204) if machine else refused
 
     async def read(self, request: Request) -> Response:
-        _, machine, refused = self.machine(request)
+        box, machine, refused = self.machine(request)
         if machine is None:
             return refused
+        fault = request.scope["fault"] or Fault("")
         path = _absolute(request.query_params["path"])
         status, _, _ = await machine.run(["test", "-f", path], uid=_uid(request))
         if status:
@@ -65,8 +66,11 @@ class Envd:
         process = await machine.start(["cat", "--", path], uid=_uid(request))
 
         async def content() -> AsyncIterator[bytes]:
+            count = 0
             async for event in follow(process, 0):
+                await self._go_wrong(fault, box, count)
                 yield event.get("data", {}).get("stdout", b"")
+                count += 1
 
         return StreamingResponse(content(), media_type="application/octet-stream")
 

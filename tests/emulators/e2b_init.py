@@ -8,6 +8,7 @@ closes it ends, and the kernel ends everything else.
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ class Init:
     def say(self, **message: object) -> None:
         self.control.send(json.dumps(message).encode())
 
-    def reap(self, *_: object) -> None:
+    def reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -32,24 +33,36 @@ class Init:
                     self.say(id=self.names.pop(pid), exit=os.waitstatus_to_exitcode(status))
 
     def serve(self) -> None:
-        signal.signal(signal.SIGCHLD, self.reap)
+        """A child's end comes over a pipe too: a handler would run late when the signal arrives
+        just before the process waits for the next message."""
+        heard, told = os.pipe()
+        os.set_blocking(told, False)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         while True:
-            data, descriptors, _, _ = socket.recv_fds(self.control, 1 << 20, 3)
-            if not data:
+            ready, _, _ = select.select([self.control, heard], [], [])
+            if heard in ready:
+                os.read(heard, 4096)
+                self.reap()
+            if self.control in ready and not self.message():
                 return
-            message = json.loads(data)
-            if message["op"] == "signal":
-                with contextlib.suppress(OSError):
-                    os.kill(message["pid"], message["signal"])
-                continue
-            # Until the name is known the child's end must not be reaped.
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-            pid = start(message, descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self.names[pid] = message["id"]
-            self.say(id=message["id"], pid=pid)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+
+    def message(self) -> bool:
+        """Do what the next message asks for; False when there will be none."""
+        data, descriptors, _, _ = socket.recv_fds(self.control, 1 << 20, 3)
+        if not data:
+            return False
+        message = json.loads(data)
+        if message["op"] == "signal":
+            with contextlib.suppress(OSError):
+                os.kill(message["pid"], message["signal"])
+            return True
+        pid = start(message, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self.names[pid] = message["id"]
+        self.say(id=message["id"], pid=pid)
+        return True
 
 
 def start(message: dict, descriptors: list[int]) -> int:  # type: ignore[type-arg]
@@ -58,7 +71,6 @@ def start(message: dict, descriptors: list[int]) -> int:  # type: ignore[type-ar
         return pid
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         os.setsid()
         for number, descriptor in enumerate(descriptors):
             os.dup2(descriptor, number)

@@ -44,11 +44,12 @@ def new_disk(folder: Path) -> None:
     (folder / "etc/profile").touch()  # the host's would set a PATH without our Python
 
 
-def copy_disk(source: Path, target: Path) -> None:
-    """`opt` is linked where it can be: it is large, and packages are replaced, not rewritten."""
+def copy_disk(source: Path, target: Path, *, linked: bool = True) -> None:
+    """`opt` is large and, once built, only read by what runs here, so it is linked. While a
+    template is built owners change, which a link shares."""
     target.mkdir(parents=True)
     for name in (*DISK, "etc"):
-        how = "-al" if name == "opt" else "-a"
+        how = "-al" if name == "opt" and linked else "-a"
         subprocess.run(["cp", how, "--", source / name, target / name], check=True)
     jobs = target / "opt" / "fibreflow" / "jobs"  # what is written in place must not be shared
     if jobs.is_dir():
@@ -111,7 +112,7 @@ class Process:
 
 
 class Machine:
-    """A running sandbox over a disk. Must be made and used in one event loop."""
+    """A running sandbox over a disk. Made and used in one event loop; others ask by `seen`."""
 
     def __init__(self, disk: Path, *, network: bool = True) -> None:
         self.disk = disk
@@ -210,6 +211,11 @@ class Machine:
         self.processes.pop(process.id, None)
         self.close_stdin(process)
         await process.say({"end": status})
+
+    async def seen(self, argv: Sequence[str]) -> tuple[int, bytes, bytes]:
+        """`run` as root, from another event loop."""
+        work = asyncio.run_coroutine_threadsafe(self.run(argv), self._loop)
+        return await asyncio.wrap_future(work)
 
     async def run(self, argv: Sequence[str], **how: Any) -> tuple[int, bytes, bytes]:
         """A whole command: exit status, output, errors."""

@@ -54,6 +54,7 @@ def table() -> Mapping[type[Exception], type[FibreFlowError]]:
         e.SecretException: SandboxError,
         e.SecretNotFoundException: SandboxError,
         e2b.CommandExitException: SandboxError,
+        e2b.DockerfileSyntaxError: SandboxError,
         httpx.HTTPError: SandboxError,
         httpx.InvalidURL: SandboxError,
         httpx.CookieConflict: SandboxError,
@@ -62,6 +63,8 @@ def table() -> Mapping[type[Exception], type[FibreFlowError]]:
         pyqwest.ReadError: SandboxError,
         pyqwest.WriteError: SandboxError,
         pyqwest.StreamError: SandboxError,
+        pyqwest.RemoteProtocolError: SandboxError,
+        pyqwest.TooManyRedirects: SandboxError,
         OSError: SandboxError,
     }
 

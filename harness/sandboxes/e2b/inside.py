@@ -16,7 +16,7 @@ out is text only. A `plain` job says what its command says, and leaves with its 
 """
 
 # It must run where only an old Python is, so modern idiom is not asked of it.
-# ruff: noqa: PTH100, PTH103, PTH108, PTH110, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208, UP031, T201
+# ruff: noqa: PTH100, PTH103, PTH104, PTH108, PTH110, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208, UP031, T201
 # mypy: ignore-errors
 
 import base64
@@ -44,9 +44,6 @@ TIMED_OUT, CANNOT_START, NOT_FOUND = 124, 126, 127
 
 def place(job, kind):
     return os.path.join(JOBS, "%s.%s" % (os.path.basename(job), kind))
-
-
-# --------------------------------------------------------------------- output
 
 
 class Stream:
@@ -121,9 +118,6 @@ class Voice:
             self.waiting.put(None)
             self.thread.join(60)  # the last record has been said, so there is one
         self.file.close()
-
-
-# -------------------------------------------------------------------- command
 
 
 class Run:
@@ -289,9 +283,6 @@ class Run:
             sys.exit(said["exit"])
 
 
-# ------------------------------------------------------------------- commands
-
-
 def run(text, start):
     if text.startswith("@"):
         with open(text[1:], "rb") as file:
@@ -299,6 +290,9 @@ def run(text, start):
     else:
         job = json.loads(base64.b64decode(text))
     os.makedirs(JOBS, mode=0o700, exist_ok=True)
+    if os.path.exists(place(job["id"], "done")):
+        follow(job["id"], start)
+        return
     try:
         own = os.open(place(job["id"], "pid"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:  # the request was sent twice; the first one runs
@@ -316,15 +310,23 @@ def run(text, start):
 
 
 def forget(but):
-    """Remove the data of earlier jobs: commands take turns. That they were is remembered."""
+    """End earlier jobs that nobody can wait for any more, for commands take turns, and remove
+    their data. That they were is remembered."""
     for name in os.listdir(JOBS):
-        if not name.startswith(but) and not name.endswith((".pid", ".ended")):
+        job, _, kind = name.rpartition(".")
+        if job == but or kind in ("done", "ended"):
+            continue
+        if kind == "pid":
+            # A snapshot brings the numbers of another machine's processes, perhaps this one's.
+            if owner(job) != os.getpid() and processes.alive(owner(job)):
+                end(job)
+            os.rename(place(job, "pid"), place(job, "done"))
+        else:
             os.unlink(os.path.join(JOBS, name))
 
 
 def follow(job, start):
-    gone_since = None
-    position = start
+    gone_since, position = None, start
     while True:
         try:
             with open(place(job, "log"), "rb") as file:

@@ -33,6 +33,8 @@ _LONGEST_LINE = 60_000
 #: What the job's own clock may be late by, before this side ends it.
 _GRACE = 30.0
 _END_SECONDS = 60.0
+#: How often a file is asked for before it is given up.
+_READS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,11 @@ class Records:
         self.head = {"o": Capture(self.limit), "e": Capture(self.limit)}
         self.tail = {"o": bytearray(), "e": bytearray()}
 
+    @property
+    def lost(self) -> bool:
+        """The command's supervisor was killed, so nobody knows how the command went."""
+        return self.said is not None and "lost" in self.said
+
     def restart(self) -> None:
         """A new connection begins with a whole record."""
         self._rest = ""
@@ -150,7 +157,7 @@ class Runner:
                 f"a command in sandbox {self._name} did not end at its time; the sandbox hangs"
             ) from error
         finally:
-            if not work.done():
+            if records.said is None or records.lost:
                 await undisturbed(self._end(id_, work))
         return _result(records)
 
@@ -164,7 +171,7 @@ class Runner:
             spec = f"@{JOBS}/{id_}.json"
         last: Exception | None = None
         for tries in range(self._settings.reconnects + 1):
-            await asyncio.sleep(0.0 if tries == 0 else 0.1 * 4**tries / 4)
+            await self._wait(tries)
             records.restart()
             try:
                 await self._stream(["run", spec, str(records.position)], records.feed)
@@ -172,13 +179,13 @@ class Runner:
                 raise
             except (SandboxError, LimitReachedError) as error:
                 last = error
-            if records.said is not None and "lost" not in records.said:
-                return
-            if records.said is not None:
+            if records.lost:
                 raise SandboxError(
                     f"a command in sandbox {self._name} was lost: its supervisor was killed"
                     + (f" ({last})" if last else "")
                 )
+            if records.said is not None:
+                return
         raise SandboxError(
             f"the connection to sandbox {self._name} was lost {self._settings.reconnects + 1} "
             f"times during one command; the last time: {last or 'it ended too early'}"
@@ -220,15 +227,38 @@ class Runner:
             )
 
     async def read_to(self, path: str, file: BinaryIO, limit: int) -> int:
-        """Write at most `limit` bytes of a file of root's to `file`; how long it is."""
+        """Write at most `limit` bytes of a file of root's to `file`; how long it is.
+
+        Asked again when the connection is lost: the file is whole and does not change.
+        """
         size = 0
-        with translated(f"read {path} from sandbox {self._name}"):
+
+        async def read() -> None:
+            nonlocal size
+            at = 0
             stream = await self.sdk.files.read(path, format="stream", user="root")
             async with stream:
                 async for data in stream:
-                    file.write(data[: max(limit - size, 0)])
-                    size += len(data)
+                    fresh = data[max(size - at, 0) :]
+                    file.write(fresh[: max(limit - size, 0)])
+                    size += len(fresh)
+                    at += len(data)
+
+        for tries in range(_READS):
+            await self._wait(tries)
+            try:
+                with translated(f"read {path} from sandbox {self._name}"):
+                    await read()
+                break
+            except SandboxGoneError:
+                raise
+            except (SandboxError, LimitReachedError):
+                if tries == _READS - 1:
+                    raise
         return size
+
+    async def _wait(self, tries: int) -> None:
+        await asyncio.sleep(self._settings.reconnect_seconds * (2**tries - 1))
 
 
 def _result(records: Records) -> ExecResult:

@@ -13,11 +13,12 @@ import re
 import shlex
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, BaseSpec, SandboxLimits
+from harness.record import files
 from harness.sandboxes import checkout
 from harness.sandboxes.bases import digest_of_manifests
 from harness.sandboxes.e2b.cloud import Cloud
@@ -56,7 +57,14 @@ python3 -m venv {env}
 {env}/bin/pip install --quiet --disable-pip-version-check {tools}
 [ "$(id -u)" != 0 ] || chown -R {uid}:{uid} /home/agent {env}
 """
-_OWNED = '[ "$(id -u)" != 0 ] || chown -R 0:0 {env}'
+#: As root, around a setup that may write to the environment: the tools that verify are put back.
+_SAVE_TOOLS = "cp -a {env} {place}/env"
+_TAKE_BACK = """
+set -e
+[ ! -d {place}/env ] || cp -a --remove-destination {place}/env/. {env}/
+rm -rf {place}/env {place}/jobs
+[ "$(id -u)" != 0 ] || chown -R 0:0 {env}
+"""
 
 #: As the agent, in the workspace. History ends at the commit: its parents are not there.
 _CHECK_OUT = """
@@ -138,13 +146,14 @@ async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str
         folder.mkdir(parents=True, exist_ok=True)
         base = Base(source.base, commit, folder)
         found = await cloud.find_snapshot(source.base)
-        known = await asyncio.to_thread(_load, folder.parent / "handle.json", found)
+        handle = folder.parent / "handle.json"
+        known = await asyncio.to_thread(_load, handle, found)
         if known is None:
             await _template(cloud, source)
             known = await _commit(cloud, source, labels)
-            text = json.dumps(asdict(known))
-            await asyncio.to_thread((folder.parent / "handle.json").write_text, text)
-    return Base(base.id, commit, folder, known)
+            await asyncio.to_thread(files.replace_json, handle, asdict(known))
+            return replace(base, handle=known, fresh=True)
+    return replace(base, handle=known)
 
 
 def _source(cloud: Cloud, spec: BaseSpec, git_dir: Path, commit: str, folder: Path) -> _Source:
@@ -193,11 +202,12 @@ async def _template(cloud: Cloud, source: _Source) -> None:
         made = made.copy(name, f"{PLACE}/{name}")
     made = made.run_cmd(_system())
     if source.spec.setup:
+        made = made.run_cmd(_SAVE_TOOLS.format(env=ENVIRONMENT, place=PLACE))
         made = made.copy("base.bundle", _BUNDLE)
         for name in ("checkout", "setup"):
             made = made.copy(f"{name}.json", f"{PLACE}/{name}.json")
             made = made.run_cmd(f"python3 -I {INSIDE} run @{PLACE}/{name}.json 0")
-    made = made.run_cmd(_OWNED.format(env=ENVIRONMENT) + f"; rm -rf {PLACE}/jobs")
+    made = made.run_cmd(_TAKE_BACK.format(env=ENVIRONMENT, place=PLACE).strip())
     said: list[str] = []
     try:
         with translated("build a template"):
@@ -264,9 +274,7 @@ async def _commit(cloud: Cloud, source: _Source, labels: Mapping[str, str]) -> P
         runner = Runner(f"for base {source.base}", sdk, cloud.settings)
         prepared = await _fill(runner, source)
         snapshot = await cloud.snapshot(sdk.sandbox_id, source.base)
-        return Prepared(
-            snapshot, prepared.variables, prepared.path, prepared.roots, prepared.before
-        )
+        return replace(prepared, snapshot=snapshot)
     finally:
         await asyncio.shield(_discard(cloud, sdk.sandbox_id))
 

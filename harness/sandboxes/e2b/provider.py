@@ -7,11 +7,19 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.ports import Base, BaseSpec, Capabilities, Sandbox, SandboxInfo, SandboxLimits
+from harness.ports import (
+    Base,
+    BaseSpec,
+    Capabilities,
+    Sandbox,
+    SandboxInfo,
+    SandboxLimits,
+    SandboxUse,
+)
 from harness.record import files
 from harness.sandboxes import asking, folders
 from harness.sandboxes.e2b import preparing
@@ -39,15 +47,6 @@ _BEATS = 3
 _GRACE = 30.0
 _OURS = "fibreflow"  # the labels of this program begin with it
 _LABEL = f"{_OURS}_label_"
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxUse:
-    """A sandbox ran for `seconds`, which cost `cost_usd` by the dated prices in e2b.yaml."""
-
-    key: str
-    seconds: float
-    cost_usd: float
 
 
 class E2BSandboxProvider:
@@ -97,7 +96,7 @@ class E2BSandboxProvider:
         base = sandbox.base
         facts = opened.bases / name / "facts"
         facts.mkdir(parents=True, exist_ok=True)
-        handle = preparing.parsed({**asdict(base.handle), "snapshot": id_})
+        handle = replace(base.handle, snapshot=id_)
         return Base(f"{base.id}+{name[-12:]}", base.commit, facts, handle)
 
     # ---------------------------------------------------------------- sandboxes

@@ -44,6 +44,7 @@ class E2BSettings:
     patience_seconds: float = 300.0
     request_seconds: float = 60.0
     reconnects: int = 5
+    reconnect_seconds: float = 0.5  # before the first one; each wait is twice as long
 
     def cost_usd(self, seconds: float) -> float:
         """Of one sandbox that ran for `seconds`. Paused ones cost nothing.
