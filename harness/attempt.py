@@ -313,7 +313,7 @@ def _observer(services: Services, key: AttemptKey) -> Observer:
             events.ModelRetried(feature=key.feature, attempt=key.name, error=error, wait=wait)
         )
 
-    return Observer(called=called, command=command, retried=retried)
+    return Observer(called=called, command=command, retried=retried, idle=services.stop.idle)
 
 
 # ----------------------------------------------------------- the verification

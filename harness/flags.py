@@ -340,7 +340,7 @@ def _add_sla(sub: argparse.ArgumentParser) -> None:
 
 def _days(text: str) -> float:
     try:
-        value = float(text)
+        value = float(_plain(text))
     except ValueError:
         value = -1.0
     if not 0 < value <= 366:
@@ -350,7 +350,7 @@ def _days(text: str) -> float:
 
 def _minutes(text: str) -> float:
     try:
-        value = float(text)
+        value = float(_plain(text))
     except ValueError:
         value = -1.0
     if not 0 <= value <= 7 * 1440:
@@ -364,10 +364,17 @@ def _reason(text: str) -> str:
     return text.strip()
 
 
+def _plain(text: str) -> str:
+    """Python reads digits of every script and underlines between them; people slip on keys."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text
+
+
 def _number(low: int, high: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         try:
-            value = int(text)
+            value = int(_plain(text))
         except ValueError:
             value = low - 1
         if not low <= value <= high:
@@ -379,7 +386,7 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 def _money(text: str) -> float:
     try:
-        value = float(text)
+        value = float(_plain(text))
     except ValueError:
         value = -1.0
     if not 0 < value < 1e9:  # also refuses nan and inf

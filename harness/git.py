@@ -12,7 +12,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.errors import GitError, InputError, MergeRefusedError, PatchRejectedError
+from orchestrator.errors import (
+    GitError,
+    InputError,
+    MachineError,
+    MergeRefusedError,
+    PatchRejectedError,
+)
 
 _IDENTITY = {
     "GIT_AUTHOR_NAME": "FibreFlow",
@@ -20,8 +26,20 @@ _IDENTITY = {
     "GIT_COMMITTER_NAME": "FibreFlow",
     "GIT_COMMITTER_EMAIL": "fibreflow@localhost",
 }
-#: Hooks and the file system monitor would run programs that the repository names.
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
+#: Hooks and the file system monitor would run programs that the repository names; the rest
+#: changes how trailers are written or read, so that a merge would not be known again.
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "trailer.separators=:",
+    "i18n.logOutputEncoding=UTF-8",
+    "i18n.commitEncoding=UTF-8",
+    "log.showSignature=false",
+    "commit.gpgSign=false",
+    "color.ui=false",
+)
+_SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 _TRAILERS = ("Feature", "Attempt", "Run")
 
 
@@ -61,16 +79,21 @@ class Repository:
     async def _run(
         self, args: Sequence[str], stdin: bytes | None, env: Mapping[str, str] | None
     ) -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *_SAFE,
-            *args,
-            cwd=self.path,
-            env=environment(env),
-            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                "git",
+                *_SAFE,
+                *args,
+                cwd=self.path,
+                env=environment(env),
+                stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not await asyncio.to_thread(self.path.is_dir):
+                raise GitError(f"repository {self.path}: the folder is gone") from error
+            raise MachineError("git is not installed, or not on the PATH; install it") from error
         out, err = await process.communicate(stdin)
         return process.returncode or 0, out.decode("utf-8", "replace"), err.decode(errors="replace")
 
@@ -93,7 +116,7 @@ class Repository:
 
     async def read(self, commit: str, path: str) -> str | None:
         """A file's text at a commit, None when it is not there."""
-        code, out, _ = await self._run(["show", f"{commit}:{path}"], None, None)
+        code, out, _ = await self._run(["cat-file", "blob", f"{commit}:{path}"], None, None)
         return out if code == 0 else None
 
     async def integrated(self, revision: str) -> dict[str, str]:
@@ -119,8 +142,14 @@ class Repository:
         return int(await self.git("rev-list", "--count", span, "--"))
 
     async def create_branch(self, branch: str, commit: str) -> None:
-        """Creates the branch; it must not exist."""
-        await self.git("update-ref", f"refs/heads/{branch}", commit, "0" * 40)
+        """Creates the branch; it must not exist. Raises `InputError` where git cannot have it."""
+        try:
+            await self.git("update-ref", f"refs/heads/{branch}", commit, "")
+        except GitError as error:
+            raise InputError(
+                f"branch {branch} cannot be created in {self.path}; give another name in "
+                f"project.branch, or remove what is in its way ({error})"
+            ) from error
 
     async def move_branch(self, branch: str, commit: str, expected: str) -> bool:
         """Compare-and-set; False when the branch is not at `expected` any more."""
@@ -167,7 +196,8 @@ class Repository:
 
     async def changed(self, commit: str, tree: str) -> tuple[str, ...]:
         """Paths whose content, mode or existence differs between a commit and a tree."""
-        out = await self.git("diff", "--name-only", "--no-renames", "-z", commit, tree, "--")
+        names = ("--name-only", "--no-renames", "-z")
+        out = await self.git("diff-tree", "-r", *names, commit, tree, "--")
         return tuple(p for p in out.split("\0") if p)
 
     async def commit_tree(self, tree: str, parent: str | None, message: str) -> str:
@@ -189,7 +219,11 @@ def _refusal(stderr: str) -> MergeRefusedError | PatchRejectedError:
 
 async def open_repository(path: Path) -> Repository:
     """Raises `InputError` when the path holds no usable git repository."""
-    if not path.is_dir():
+    try:
+        found = path.is_dir()
+    except OSError as error:  # a name that no file system has, a folder that may not be entered
+        raise InputError(f"repository {path}: {error.strerror}") from error
+    if not found:
         what = "not a folder" if path.exists() else "there is no such folder"
         raise InputError(
             f"repository {path}: {what}; give the path of one with --repo or project.repo"

@@ -1,5 +1,7 @@
 """`python harness/runner.py`, `python -m harness.runner` and `fibreflow`: flags to exit code."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +16,12 @@ from orchestrator.errors import FibreFlowError
 
 def main(argv: list[str] | None = None) -> int:
     """The exit code; see `fibreflow --help`. A mistake of the user is one message, no traceback."""
+    _open_closed()
     try:
         command = flags.parse(sys.argv[1:] if argv is None else argv)
-        return _dispatch(command)
+        code = _dispatch(command)
+        sys.stdout.flush()  # what cannot be written is found out here, not after the exit code
+        return code
     except FibreFlowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -33,8 +38,28 @@ def main(argv: list[str] | None = None) -> int:
         # The reader of our output left, as `| head` does. Nothing more can be said to it.
         sys.stderr.close()
         return 141
+    except (OSError, MemoryError) as error:
+        # A full disk, too few open files or processes, too little memory: the machine's, not ours.
+        print(f"error: this machine refused: {error!r}; nothing is lost, the same command goes on "
+              "when there is room again", file=sys.stderr)  # fmt: skip
+        _discard_output()
+        return 5
     except KeyboardInterrupt:
         return 130
+
+
+def _open_closed() -> None:
+    """A service manager may start us with its streams closed; Python then has None for them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
+
+
+def _discard_output() -> None:
+    """What is left unwritten would fail once more at the interpreter's end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(command: flags.Command) -> int:

@@ -6,7 +6,7 @@ waits at the gate is simply left there, and the next start of the run takes it u
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NoReturn
 
 #: After the last piece of work ends, its feature may still go on to its merge.
@@ -49,6 +49,17 @@ class Stop:
         finally:
             self._active -= 1
             self._changed.set()
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """Around a wait within work, for the provider for example, that a drain must not share:
+        leaving loses nothing that waiting would have kept."""
+        self._active -= 1
+        self._changed.set()
+        try:
+            yield
+        finally:
+            self._active += 1
 
     def hand_over(self, feature: str) -> None:
         """What ended is now its feature's to act on, by a choice and a merge perhaps: no drain is

@@ -1,6 +1,7 @@
 """The built-in agent: asks the model, runs its tool calls in the sandbox, until it is over."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -193,7 +194,8 @@ class _Work:
     async def _wait(self, seconds: float) -> None:
         """Waiting for the provider is not the agent's time."""
         began = self.clock.monotonic()
-        await self.clock.sleep(seconds)
+        with self.observer.idle():
+            await self.clock.sleep(seconds)
         self.uncharged += self.clock.monotonic() - began
 
     # ---------------------------------------------------------------- the model
@@ -228,7 +230,10 @@ class _Work:
     async def _try(self, request: ModelRequest) -> ModelReply:
         """One call. Its reply is written down before it is paid for: a crash in between is mended
         on resume, while the other order would ask, and pay, again."""
-        async with self.gateway.call(request, self._caps(), self._uncharge) as call:
+        async with contextlib.AsyncExitStack() as stack:
+            with self.observer.idle():
+                called = self.gateway.call(request, self._caps(), self._uncharge)
+                call = await stack.enter_async_context(called)
             began = self.clock.monotonic()
             try:
                 async with asyncio.timeout(max(self._left(), 0.001)):

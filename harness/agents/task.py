@@ -1,6 +1,8 @@
 """What an agent is asked to do, and the port every agent stands behind."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +40,8 @@ class Observer:
     called: Callable[[int, ModelReply, float], None]  # turn, reply, seconds
     command: Callable[[str, int | None, float], None]  # what ran, exit status, seconds
     retried: Callable[[str, float], None]  # the error, the wait in seconds
+    #: Around each wait for the provider or for a turn: nothing is at work meanwhile.
+    idle: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
 
 class Agent(Protocol):

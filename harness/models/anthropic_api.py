@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 READ_SECONDS = 180.0
 _ADDRESS = "https://api.anthropic.com"
 
+#: No model reads or writes as many in one call; what claims more counts wrongly.
+_MOST_TOKENS = 1_000_000_000
+
 
 class AnthropicModel:
     """A `Model` behind api.anthropic.com, or whatever `ANTHROPIC_BASE_URL` names.
@@ -50,6 +53,11 @@ class AnthropicModel:
             raise ModelUnauthorizedError(
                 "ANTHROPIC_API_KEY is not set: export a key of console.anthropic.com; for an "
                 "endpoint of your own in ANTHROPIC_BASE_URL that wants none, any text will do"
+            )
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise ModelUnauthorizedError(
+                "ANTHROPIC_API_KEY holds a character that no key has, a line break perhaps: "
+                "export it anew"
             )
         self._read_seconds = read_seconds
         self._client: AsyncAnthropic | None = None
@@ -213,8 +221,13 @@ class Answer:
         return {**called, "input": parsed if isinstance(parsed, dict) else {"input": parsed}}
 
     def _count(self, usage: Mapping[str, Any] | None) -> None:
-        """Later figures replace earlier ones: the API counts cumulatively."""
-        self.usage.update({k: v for k, v in (usage or {}).items() if isinstance(v, int)})
+        """Later figures replace earlier ones: the API counts cumulatively. What cannot be a count
+        leaves the usage, and so the cost, unknown."""
+        for name, value in (usage or {}).items():
+            if type(value) is int and 0 <= value <= _MOST_TOKENS:
+                self.usage[name] = value
+            elif name in ("input_tokens", "output_tokens"):
+                self.usage.pop(name, None)
 
     def _usage(self) -> Usage | None:
         if not {"input_tokens", "output_tokens"} <= self.usage.keys():

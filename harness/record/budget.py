@@ -18,6 +18,7 @@ from pathlib import Path
 from harness.ports import Clock
 from orchestrator import events
 from orchestrator.cost import Balance, Refusal, is_low, nano_down, nano_up, refusal, usd
+from orchestrator.errors import MachineError
 from orchestrator.values import AttemptKey
 
 _SCHEMA = """
@@ -68,7 +69,13 @@ class BudgetBook:
         self._db = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.DatabaseError as error:
+            raise MachineError(
+                f"{path} cannot be read as the book of money ({error}); bring back a copy, or move "
+                "the file away: what was spent before is then forgotten, and caps begin anew"
+            ) from error
         self._db.execute("PRAGMA synchronous = FULL")  # money outlives a power cut
         self._db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
 

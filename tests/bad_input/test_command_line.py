@@ -292,3 +292,28 @@ def _process(folder: Path, *words: str) -> Said:
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
+def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
+    which = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
+    line = f'"$0" "$1" doctor --workspace "$2" {which}; echo "code $?" >"$2/code"'
+    command = ["sh", "-c", line, sys.executable, str(RUNNER), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (tmp_path / "code").read_text() in {"code 0\n", "code 5\n"}
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, str(RUNNER), "doctor", "--workspace", str(tmp_path)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 5
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr

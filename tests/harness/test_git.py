@@ -7,7 +7,13 @@ import pytest
 
 from harness import git
 from harness.git import Repository
-from orchestrator.errors import GitError, InputError, MergeRefusedError, PatchRejectedError
+from orchestrator.errors import (
+    GitError,
+    InputError,
+    MachineError,
+    MergeRefusedError,
+    PatchRejectedError,
+)
 
 CHANGE = b"diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
 
@@ -75,7 +81,7 @@ async def test_a_branch_moves_only_from_where_it_was_seen(repository: Repository
     main = await repository.commit_of("main")
     assert main is not None
     await repository.create_branch("autopilot", main)
-    with pytest.raises(GitError):
+    with pytest.raises(InputError):
         await repository.create_branch("autopilot", main)
     newer = await repository.commit_tree("main^{tree}", main, "newer")
     assert not await repository.move_branch("autopilot", newer, newer)
@@ -104,3 +110,65 @@ async def test_a_bare_repository_has_nothing_uncommitted(
 async def test_a_folder_within_a_repository_is_refused(repository: Repository) -> None:
     with pytest.raises(InputError, match="within another repository"):
         await git.open_repository(repository.path / "sub")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trailer.separators", "#"),
+        ("i18n.logOutputEncoding", "UTF-16"),
+        ("color.ui", "always"),
+        ("log.showSignature", "true"),
+    ],
+)
+async def test_a_merge_is_known_again_whatever_the_repository_is_set_to(
+    repository: Repository, name: str, value: str
+) -> None:
+    await repository.git("config", name, value)
+    message = "Add ä\n\nFeature: ä\nAttempt: ä/r1-a01\nRun: run-1\n"
+    tree = await repository.tree_with("main", CHANGE)
+    commit = await repository.commit_tree(tree, "main", message)
+    assert await repository.integrated(commit) == {"ä": commit}
+
+
+async def test_no_program_of_the_repositorys_settings_is_run(repository: Repository) -> None:
+    ran = repository.path.parent / "ran"
+    for name in ("diff.x.textconv", "diff.external", "core.pager"):
+        await repository.git("config", name, f"touch {ran}; cat")
+    attributes = repository.path / ".git" / "info" / "attributes"
+    attributes.parent.mkdir(exist_ok=True)
+    attributes.write_text("*.txt diff=x\n")
+    tree = await repository.tree_with("main", CHANGE)
+    assert await repository.read("main", "a.txt") == "one\n"
+    assert await repository.changed("main", tree) == ("a.txt",)
+    assert not ran.exists()
+
+
+async def test_ids_may_be_longer(tmp_path: Path) -> None:
+    subprocess.run(
+        ["git", "init", "-q", "--object-format=sha256", str(tmp_path / "long")], check=True
+    )
+    made = Repository(tmp_path / "long")
+    await made.git("commit", "-q", "--allow-empty", "-m", "Begin")
+    head = await made.commit_of("HEAD")
+    assert head is not None and len(head) == 64
+    await made.create_branch("autopilot", head)
+    assert await made.head_name("autopilot") == head
+
+
+async def test_a_branch_in_the_way_is_named(repository: Repository) -> None:
+    head = await repository.commit_of("main")
+    assert head is not None
+    await repository.create_branch("autopilot/old", head)
+    with pytest.raises(InputError, match=r"branch autopilot cannot be created.*autopilot/old"):
+        await repository.create_branch("autopilot", head)
+
+
+async def test_without_git_and_without_the_folder(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(GitError, match="the folder is gone"):
+        await Repository(repository.path / "gone").git("status")
+    monkeypatch.setenv("PATH", str(repository.path))
+    with pytest.raises(MachineError, match="git is not installed"):
+        await repository.git("status")

@@ -83,3 +83,24 @@ async def test_what_ended_is_chosen_and_merged_before_a_drain_is_complete() -> N
     stop.settle("b")
     async with asyncio.timeout(30):
         await drained
+
+
+async def test_a_wait_within_work_holds_no_drain_up() -> None:
+    stop = Stop()
+    waits = asyncio.Event()
+
+    async def ask() -> None:
+        async with stop.work():
+            with stop.idle():
+                await waits.wait()
+            await asyncio.sleep(0)
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    assert stop.request("Ctrl-C", 130)
+    async with asyncio.timeout(30):
+        await stop.drained()
+    assert not asking.done()
+    # Whoever comes back from its wait in time is at work again.
+    waits.set()
+    await asking

@@ -1,7 +1,9 @@
 """The real SDK against a Messages API server on a socket, through the whole spine."""
 
 import asyncio
+import functools
 import json
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -262,3 +264,22 @@ async def test_the_models_flag_holds_through_every_round(project: Project) -> No
     rounds = project.events("RoundStarted")
     assert [r["tier"] for r in rounds] == ["sonnet", "sonnet"]
     assert "--model" in rounds[0]["reasons"][0]
+
+
+async def test_a_drain_does_not_wait_for_a_provider_that_is_away(project: Project) -> None:
+    server = MessagesServer(answer)
+    server.reserve()
+    live(project, server, "alpha")
+    process = project.start()
+    try:
+        tried = functools.partial(project.events, "ModelRetried")
+        await asyncio.to_thread(until, lambda: len(tried()) > 1 or process.poll() is not None, "")
+        process.send_signal(signal.SIGINT)
+        end = await asyncio.to_thread(wait, process)
+    finally:
+        process.kill()
+    assert end.code == 130, end
+    async with server:
+        assert (await asyncio.to_thread(project.run)).code == 0
+    assert project.merged() == ["alpha"]
+    project.assert_no_attempt_twice()

@@ -349,3 +349,22 @@ def test_a_translated_error_keeps_what_was_said():
     assert type(ours) is e.ModelUnauthorizedError and ours.retry_after == 2
     assert str(ours).startswith("401 authentication_error: bad key; check ANTHROPIC_API_KEY")
     assert translate(ours) is ours
+
+
+@pytest.mark.parametrize("claimed", [-1, 10**30, True, 1.5, "9", None])
+def test_what_cannot_be_a_count_leaves_the_cost_unknown(claimed):
+    answer = Answer("claude-haiku-5-5")
+    usage = {"input_tokens": 10, "output_tokens": 1}
+    answer.add({"type": "message_start", "message": {"usage": usage}})
+    delta = {"stop_reason": "end_turn"}
+    answer.add({"type": "message_delta", "delta": delta, "usage": {"output_tokens": claimed}})
+    answer.add({"type": "message_stop"})
+    reply = answer.reply()
+    assert reply.usage is None and reply.cost_usd is None
+
+
+@pytest.mark.parametrize("key", ["k\n", "k\nk", "ключ", "k\0"])
+def test_a_key_that_no_header_can_carry_is_refused_at_once(key):
+    with pytest.raises(e.ModelUnauthorizedError, match="a character that no key has") as caught:
+        AnthropicModel({"ANTHROPIC_API_KEY": key})
+    assert "k" not in str(caught.value).partition("holds")[0].replace("ANTHROPIC_API_KEY", "")

@@ -20,6 +20,7 @@ from harness.record.budget import BudgetBook, RunPurse
 from orchestrator import events
 from orchestrator.errors import (
     LimitReachedError,
+    MachineError,
     ModelOverloadedError,
     ModelTimeoutError,
     ModelUnreachableError,
@@ -361,3 +362,11 @@ async def test_a_month_is_capped_over_all_its_runs_and_the_next_begins_anew(tmp_
     later.time += 31 * 86_400
     purse = RunPurse(book, later, run="C", month_usd=1.0)
     assert await purse.reserve(KEY, "t1", 0.6, feature_usd=None, attempt_usd=None) is None
+
+
+def test_a_book_that_is_none_is_named(tmp_path):
+    path = tmp_path / "budget.sqlite"
+    path.write_bytes(b"not a database, and long enough to be looked at" * 100)
+    with pytest.raises(MachineError, match=r"budget\.sqlite cannot be read as the book of money"):
+        BudgetBook(path)
+    assert path.read_bytes().startswith(b"not a database")
