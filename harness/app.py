@@ -255,6 +255,8 @@ async def open_services(
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.models.gateway import Gateway  # noqa: PLC0415
     from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
+    from harness.sandboxes import profiles  # noqa: PLC0415
+    from harness.sandboxes.limited import LimitedProvider  # noqa: PLC0415
     from harness.sla.gate import gate_settings, open_gate  # noqa: PLC0415
 
     given, workspace, target = opened.given, opened.workspace, opened.target
@@ -297,6 +299,7 @@ async def open_services(
         _account_for(provider, purse, journal)
         stack.push_async_callback(provider.close)
         await provider.reap()
+        limited = LimitedProvider(provider, profiles.of_run(given.project.profile))
         commands = CommandLog(workspace.command_log, settings.run, clock)
         stack.callback(commands.close)
         gateway = Gateway(opened.model, clock, purse=purse, note=journal.write)
@@ -305,7 +308,7 @@ async def open_services(
         gate = await stack.enter_async_context(
             open_gate(workspace, settings.run, clock, journal, settings_of_gate)
         )
-        bases = Bases(provider, repository, given.project, journal, clock)
+        bases = Bases(limited, repository, given.project, journal, clock)
         knowledge = _knowledge(opened, journal, gateway, current)
         stack.callback(knowledge.close)
         router = await asyncio.to_thread(_router, opened, purse, journal)
@@ -315,12 +318,12 @@ async def open_services(
             features=given,
             repository=repository,
             protected=protected,
-            provider=provider,
+            provider=limited,
             bases=bases,
             model=opened.model,
             agent=BuiltinAgent(opened.model, clock, gateway=gateway),
             checker=PatchChecker(
-                given, workspace, settings.run, repository, provider, bases, protected
+                given, workspace, settings.run, repository, limited, bases, protected
             ),
             journal=journal,
             commands=commands,

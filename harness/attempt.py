@@ -227,7 +227,9 @@ async def _sandbox(services: Services, base: Base, key: AttemptKey) -> AsyncIter
     """The attempt's own sandbox. It is destroyed when the attempt is through or not wanted any
     more, and left as it is when the process leaves, for the next start to reopen."""
     sandbox = await services.provider.create(
-        base, f"{key.feature}.{key.name}", labels={"attempt": str(key)}
+        base,
+        f"{key.feature}.{key.name}",
+        labels={"run": services.settings.run, "attempt": str(key)},
     )
     try:
         yield sandbox

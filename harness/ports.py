@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, runtime_checkable
 
-from orchestrator.values import AttemptKey, Tier, Usage
+from orchestrator.values import AttemptKey, Tier, Usage, Workspaces
 
 # ---------------------------------------------------------------- sandboxes
 
@@ -60,7 +60,8 @@ class BaseSpec:
     """What a base is made of: one commit of one repository and the setup that prepares it.
 
     `allow` is what setup may reach, as in `SandboxLimits`; besides, the package indexes and
-    proxies that this machine's installers are configured for.
+    proxies that this machine's installers are configured for. `workspaces`: see `Base`; "auto" is
+    the provider's choice, found by trying. A provider that has no choice takes any.
     """
 
     repo: Path
@@ -69,6 +70,7 @@ class BaseSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     setup_timeout: float = 900.0
     allow: tuple[str, ...] = ("*",)
+    workspaces: Workspaces = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Base:
 
     `folder` is a host folder beside the base where facts about it are cached by name
     (the tests that pass on it, for example). `fresh`: made by this call, not found in a cache.
+    `workspaces`: how sandboxes of it have its files, "auto" where the provider has no choice.
     """
 
     id: str
@@ -84,6 +87,7 @@ class Base:
     folder: Path
     handle: Any = None
     fresh: bool = field(default=False, compare=False)
+    workspaces: Workspaces = field(default="auto", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,12 +98,15 @@ class Bases:
             commit=commit,
             setup=self._project.setup,
             env=self._project.env,
+            workspaces=self._project.workspaces,
         )
         began = self._clock.monotonic()
         base = await self._provider.prepare(spec)
         seconds = round(self._clock.monotonic() - began, 3)
         self._journal.write(
-            events.BasePrepared(commit=commit, seconds=seconds, cached=not base.fresh)
+            events.BasePrepared(
+                commit=commit, seconds=seconds, cached=not base.fresh, workspaces=base.workspaces
+            )
         )
         return base
 

@@ -100,11 +100,13 @@ class ConnectionAsked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BasePrepared(Event):
-    """A commit was made ready to fork sandboxes from; `cached`: it had been before this run."""
+    """A commit was made ready to fork sandboxes from; `cached`: it had been before this run.
+    `workspaces`: how they have its files, `overlay` or `copy`."""
 
     commit: str
     seconds: float
     cached: bool = False
+    workspaces: str = ""
 
     @property
     def part(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from orchestrator import feature_rules as rules
-from orchestrator.values import Defaults, Feature, Project, Tier
+from orchestrator.values import Defaults, Feature, Profile, Project, Tier, Workspaces
 
 _DEFAULTS = Defaults()
 _PROJECT = Project()
@@ -101,6 +101,12 @@ class ProjectEntry(_Strict):
     env: Env = Field(default={}, description="an object of names and string values")
     seed: Folder | None = Field(default=None, description="the path of a folder to start from")
     recording: Folder | None = Field(default=None, description="the path of a recording's folder")
+    profile: Profile = Field(
+        default=_PROJECT.profile, description="one of quick, standard, heavy, install"
+    )
+    workspaces: Workspaces = Field(
+        default=_PROJECT.workspaces, description="one of auto, overlay, copy"
+    )
     deploy: dict[str, Any] | None = Field(
         default=None, description="an object; read by deployment, not yet in use"
     )

@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Tier = Literal["haiku", "sonnet", "opus"]
+#: A set of limits of harness/sandboxes/profiles.yaml.
+Profile = Literal["quick", "standard", "heavy", "install"]
+#: How a sandbox has the files of its base: under an overlay, or copied. "auto" is found by trying.
+Workspaces = Literal["auto", "overlay", "copy"]
 TIERS: tuple[Tier, ...] = ("haiku", "sonnet", "opus")
 
 #: How an agent's work on an attempt ended. `submitted` alone goes on to verification with
@@ -43,7 +47,8 @@ class Project:
     `repo` is a path as written (relative to the workspace). `seed` is a folder whose content
     becomes the first commit when `repo` does not exist. `recording` is a folder of recorded
     model transcripts that stand in for a model. `setup` prepares the base and may use the
-    network; `test` runs the project's own tests.
+    network; `test` runs the project's own tests. `profile` names the limits of every sandbox.
+    `workspaces`: "copy" for a project that renames folders of its own, which an overlay refuses.
     """
 
     name: str = ""
@@ -56,6 +61,8 @@ class Project:
     env: Mapping[str, str] = field(default_factory=dict)
     seed: str | None = None
     recording: str | None = None
+    profile: Profile = "standard"
+    workspaces: Workspaces = "auto"
 
 
 @dataclass(frozen=True, slots=True)

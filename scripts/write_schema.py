@@ -51,6 +51,10 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "seed": "A folder whose content becomes the first commit when `repo` does not exist.",
             "recording": "A folder of recorded answers that stand in for a model, see "
             "[recordings.md](recordings.md); `--live` asks a model all the same.",
+            "profile": "The limits of every sandbox of the run, see "
+            "[sandboxes.md](sandboxes.md#limits).",
+            "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
+            "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
             "deploy": "Reserved; not read yet.",
         },
     ),

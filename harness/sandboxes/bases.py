@@ -14,13 +14,16 @@ from typing import Protocol
 
 from harness.ports import Base, BaseSpec, ExecResult
 from harness.sandboxes import checkout
-from harness.sandboxes.folders import complete_or_nothing, remove_tree
+from harness.sandboxes.folders import complete_or_nothing, remove, remove_tree
+from harness.sandboxes.seal import seal
 from harness.sandboxes.toolbox import writable_copy
 from orchestrator.errors import SandboxError
 from orchestrator.manifests import is_manifest
 
 #: Changes whenever what a base consists of does.
-_FORMAT = 4
+_FORMAT = 5
+#: Left in the folder of a layer whose setup an overlay refused something.
+COPIES = "copies"
 _REFRESH = "/usr/bin/git update-index -q --refresh >&2; cat .git/index"
 _LEFT_OVER = "/usr/bin/git ls-files -z --others --exclude-standard --directory --no-empty-directory"
 
@@ -39,6 +42,7 @@ class Layers:
     variables: Mapping[str, str] = field(default_factory=dict)
     path: tuple[str, ...] = ()  # folders before all others on PATH, relative to the workdir
     installed: bool = False  # a setup command ran, so packages are found without PYTHONPATH
+    overlay: bool = True  # False: something renames folders, which only a copy allows
 
 
 class Workshop(Protocol):
@@ -46,7 +50,8 @@ class Workshop(Protocol):
 
     async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
         """Run the setup command over `layers`, keeping what it writes in `folder`/upper and
-        home, and in `folder`/env but for the toolbox's own files."""
+        home, and in `folder`/env but for the toolbox's own files. Where it needed a copy,
+        it leaves a file `COPIES` there."""
         ...
 
     async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
@@ -54,26 +59,30 @@ class Workshop(Protocol):
         ...
 
 
-async def prepare(spec: BaseSpec, cache: Path, toolbox: Path, workshop: Workshop) -> Base:
-    """The base for `spec`, from the cache when it is there.
+async def prepare(
+    spec: BaseSpec, cache: Path, toolbox: Path, workshop: Workshop, intact: set[Path]
+) -> Base:
+    """The base for `spec`, from the cache when it is there as it was made, else made anew.
 
+    `intact`: folders of the cache that this process has looked at already, and adds to.
     Raises `GitError` for an unknown commit, `SandboxError` when setup fails.
     """
+    tools = _Tools(toolbox, workshop, intact)
     git_dir, commit = await asyncio.to_thread(checkout.resolve, spec.repo, spec.commit)
     key = _digest(_FORMAT, commit, spec.setup, sorted(spec.env.items()), toolbox.name)
     final = cache / "bases" / key
-    known = await asyncio.to_thread(_load, final, key, commit, spec, toolbox)
+    known = await asyncio.to_thread(_load, final, commit, spec, tools)
     if known is not None:
         return known
     async with _lock(cache / "locks" / f"base-{key}"):
-        known = await asyncio.to_thread(_load, final, key, commit, spec, toolbox)
+        known = await asyncio.to_thread(_load, final, commit, spec, tools)
         if known is not None:
             return known
-        await asyncio.to_thread(remove_tree, final)  # its setup layer is gone
+        await asyncio.to_thread(remove, final)  # changed, or its setup layer is gone
         with complete_or_nothing(final) as making:
             await asyncio.to_thread(checkout.check_out, git_dir, commit, making / "tree")
-            await _complete(making, spec, cache, _Tools(toolbox, workshop))
-    made = await asyncio.to_thread(_load, final, key, commit, spec, toolbox)
+            await _complete(making, spec, cache, tools)
+    made = await asyncio.to_thread(_load, final, commit, spec, tools)
     if made is None:
         raise SandboxError(f"the base {final} disappeared while it was prepared; try again")
     return replace(made, fresh=True)
@@ -83,6 +92,7 @@ async def prepare(spec: BaseSpec, cache: Path, toolbox: Path, workshop: Workshop
 class _Tools:
     toolbox: Path
     workshop: Workshop
+    intact: set[Path]
 
 
 async def _complete(making: Path, spec: BaseSpec, cache: Path, tools: _Tools) -> None:
@@ -101,7 +111,8 @@ async def _complete(making: Path, spec: BaseSpec, cache: Path, tools: _Tools) ->
     (tree / ".git" / "index").write_bytes(index)
     await asyncio.to_thread(remove_tree, scratch)
     await asyncio.to_thread(shutil.copytree, tree / ".git", making / "base.git", symlinks=True)
-    facts = {"layer": layer.name if layer else None}
+    made = await asyncio.to_thread(_seal_of_base, making)
+    facts = {"layer": layer.name if layer else None, "seal": made}
     (making / "base.json").write_text(json.dumps(facts), encoding="utf-8")
     making.chmod(0o755)
 
@@ -113,8 +124,9 @@ async def _setup_layer(tree: Path, spec: BaseSpec, cache: Path, tools: _Tools) -
     key = _digest(_FORMAT, spec.setup, sorted(spec.env.items()), manifests, tools.toolbox.name)
     final = cache / "layers" / key
     async with _lock(cache / "locks" / f"layer-{key}"):
-        if final.is_dir():
+        if await asyncio.to_thread(_is_intact, final, tools.intact):
             return final
+        await asyncio.to_thread(remove, final)
         with complete_or_nothing(final) as making:
             await asyncio.to_thread(writable_copy, tools.toolbox, making / "env")
             layers = _layers(tree.parent, None, spec, making / "env")
@@ -126,8 +138,20 @@ async def _setup_layer(tree: Path, spec: BaseSpec, cache: Path, tools: _Tools) -
             (making / "exclude").write_bytes(names)
             for left in (making / "upper" / ".git", making / "work", making / "tmp"):
                 await asyncio.to_thread(remove_tree, left)
+            await asyncio.to_thread(_leave_to, tree, making / "upper")
+            (making / "seal").write_text(await asyncio.to_thread(_seal_of_layer, making))
             making.chmod(0o755)
     return final
+
+
+def _leave_to(tree: Path, upper: Path) -> None:
+    """Remove from a layer what the tree over it hides, all of a copy for example: the next
+    commit has the same layer, and may have removed it."""
+    for folder, _, names in os.walk(upper):
+        there = tree / Path(folder).relative_to(upper)
+        for name in names if there.is_dir() else ():
+            if os.path.lexists(there / name):
+                (Path(folder) / name).unlink()
 
 
 def _failure(spec: BaseSpec, result: ExecResult) -> str:
@@ -142,25 +166,53 @@ def _layers(folder: Path, layer: Path | None, spec: BaseSpec, env: Path) -> Laye
     trees = (folder / "tree",)
     if layer is None:
         return Layers(
-            trees, folder / "base.git", env, variables=dict(spec.env), installed=bool(spec.setup)
-        )
+            trees, folder / "base.git", env, variables=dict(spec.env),
+            installed=bool(spec.setup), overlay=spec.workspaces != "copy",
+        )  # fmt: skip
     home = layer / "home"
     own = tuple(p for p in (".venv/bin", "node_modules/.bin") if (layer / "upper" / p).is_dir())
     return Layers(
         (layer / "upper", *trees), folder / "base.git", layer / "env",
         home if any(home.iterdir()) else None, dict(spec.env), own, installed=True,
+        overlay=spec.workspaces == "overlay"
+        or (spec.workspaces == "auto" and not (layer / COPIES).exists()),
     )  # fmt: skip
 
 
-def _load(final: Path, key: str, commit: str, spec: BaseSpec, toolbox: Path) -> Base | None:
+def _load(final: Path, commit: str, spec: BaseSpec, tools: _Tools) -> Base | None:
+    """None when it is not there, or not as it was made: it would then be another base."""
     try:
         facts = json.loads((final / "base.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     layer = final.parent.parent / "layers" / facts["layer"] if facts["layer"] else None
-    if layer is not None and not layer.is_dir():
+    if layer is not None and not _is_intact(layer, tools.intact):
         return None
-    return Base(key, commit, final / "facts", _layers(final, layer, spec, toolbox))
+    if final not in tools.intact:
+        if facts.get("seal") != _seal_of_base(final):
+            return None
+        tools.intact.add(final)
+    return Base(final.name, commit, final / "facts", _layers(final, layer, spec, tools.toolbox))
+
+
+def _is_intact(layer: Path, known: set[Path]) -> bool:
+    if layer in known:
+        return True
+    try:
+        sealed = (layer / "seal").read_text(encoding="ascii")
+    except OSError:
+        return False
+    if sealed == _seal_of_layer(layer):
+        known.add(layer)
+    return layer in known
+
+
+def _seal_of_base(folder: Path) -> str:
+    return seal((folder / "tree", folder / "base.git"))
+
+
+def _seal_of_layer(folder: Path) -> str:
+    return seal(folder / name for name in ("upper", "home", "env"))
 
 
 def digest_of_manifests(tree: Path) -> str:

@@ -6,15 +6,17 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from harness.ports import SandboxLimits
 from harness.sandboxes import rlimits, rootfs, seccomp
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cgroup import Group
 from harness.sandboxes.child import Child, Launch
+from harness.sandboxes.guard import children_of
 from harness.sandboxes.toolbox import INSIDE
 from orchestrator.errors import SandboxError
 
@@ -22,6 +24,8 @@ WORKDIR = "/work"
 BASE_GIT = "/run/fibreflow/base.git"
 HOME = "/home/agent"
 _UID = "1000"
+#: Longer than it takes to read what the pipes hold; then somebody must be holding them.
+_DRAIN_SECONDS = 0.5
 _SHM_BYTES = 256 << 20  # browsers and multiprocessing want /dev/shm; it counts as memory
 
 
@@ -153,15 +157,18 @@ class Cage:
             os.write(self._gate, b"g")
 
     async def _find_init(self) -> None:
-        await asyncio.shield(self._announced)
+        # Killed from outside, it may never say anything.
+        told: set[asyncio.Future[Any]] = {self._announced, self.child.exited}
+        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
         with contextlib.suppress(OSError, IndexError):
-            monitor = _only_child(_only_child(self.child.pid))
-            self._init = os.pidfd_open(monitor)
-            self.init_pid = monitor
+            monitor = children_of(self.child.pid)[0]
+            init = children_of(monitor)[0]
+            self._init = os.pidfd_open(init)
+            self.init_pid = init
 
-    async def finish(self) -> int | None:
+    async def finish(self, kill_orphans: Callable[[], None]) -> int | None:
         """Kill what is still there and wait until all of it is gone; the command's exit status,
-        None when it was killed or never started."""
+        None when it was killed or never started. `kill_orphans` is the guard's."""
         if self._init < 0 and not self.child.exited.done():
             # Cancelled while being built: nothing to signal until the cage has a PID 1.
             await self._find_init()
@@ -171,7 +178,10 @@ class Cage:
             self.child.kill()  # bwrap goes with it, by --die-with-parent
         await asyncio.shield(self.child.exited)
         # Whoever held the pipes is dead, so both streams end now.
-        await asyncio.shield(self.child.drained)
+        while not self.child.drained.done():
+            await asyncio.wait([self.child.drained], timeout=_DRAIN_SECONDS)
+            if not self.child.drained.done():
+                kill_orphans()
         return self._exit_status()
 
     async def _kill_all(self) -> None:
@@ -209,11 +219,6 @@ class Cage:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _only_child(pid: int) -> int:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    return int(text.split()[0])
 
 
 def _set_limits(pid: int, limits: SandboxLimits) -> None:

@@ -67,6 +67,7 @@ def _to_json(known: Record) -> dict[str, Any]:
         "variables": dict(layers.variables),
         "path": layers.path,
         "installed": layers.installed,
+        "overlay": layers.overlay,
     }
     base = {"id": known.base.id, "commit": known.base.commit, "folder": str(known.base.folder)}
     return {
@@ -84,7 +85,7 @@ def _from_json(document: Mapping[str, Any]) -> Record:
     stacked = Layers(
         tuple(Path(tree) for tree in layers["trees"]), Path(layers["git"]), Path(layers["env"]),
         None if layers["home"] is None else Path(layers["home"]),
-        layers["variables"], tuple(layers["path"]), layers["installed"],
+        layers["variables"], tuple(layers["path"]), layers["installed"], layers["overlay"],
     )  # fmt: skip
     return Record(
         document["key"],

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Guard:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._namespaces: tuple[int, ...] = ()
+        self._init = 0
         self._prefix: tuple[str, ...] = ()
 
     @property
@@ -81,6 +83,14 @@ class Guard:
             "--preserve-credentials", "--",
         )  # fmt: skip
 
+    def kill_orphans(self) -> None:
+        """Kill what lost its parent: somebody killed the entrance of a cage while bwrap was
+        building it, and bwrap waits for ever. What runs as it should has another parent."""
+        if self.alive:
+            for pid in children_of(self._init):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def _start(self) -> None:
         read, self._lifeline = os.pipe()
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.
@@ -105,8 +115,7 @@ class Guard:
         self._open_namespaces(self._process.pid)
 
     def _open_namespaces(self, pid: int) -> None:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-        init = int(children.split()[0])
+        self._init = init = children_of(pid)[0]
         kinds = ("user", "pid", "mnt")
         self._namespaces = tuple(os.open(f"/proc/{init}/ns/{k}", os.O_RDONLY) for k in kinds)
         user, pids, mounts = (f"/proc/{os.getpid()}/fd/{fd}" for fd in self._namespaces)
@@ -131,3 +140,9 @@ class Guard:
         """Kill everything guarded. The guard starts again when next needed."""
         async with self._lock:
             await asyncio.to_thread(self._release)
+
+
+def children_of(pid: int) -> list[int]:
+    """Of its first thread, which is the one that starts programs here. Raises `OSError`."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(child) for child in text.split()]

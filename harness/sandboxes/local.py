@@ -18,6 +18,7 @@ from harness.ports import (
     SandboxLimits,
 )
 from harness.sandboxes import asking, bases, claim, folders, rlimits
+from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Place
 from harness.sandboxes.claim import Record
 from harness.sandboxes.guard import Guard
@@ -52,6 +53,7 @@ class LocalSandboxProvider:
         self._observe = observe
         self._overlay = overlay
         self.guard = Guard()
+        self._intact: set[Path] = set()
         self._opening = asyncio.Lock()
         self._opened: Opened | None = None
         self._sandboxes: dict[str, LocalSandbox] = {}
@@ -81,7 +83,9 @@ class LocalSandboxProvider:
     async def prepare(self, spec: BaseSpec) -> Base:
         opened = await self._open()
         workshop = LocalWorkshop(opened)
-        return await bases.prepare(spec, opened.cache, opened.toolbox, workshop)
+        base = await bases.prepare(spec, opened.cache, opened.toolbox, workshop, self._intact)
+        overlay = opened.overlay and base.handle.overlay
+        return replace(base, workspaces="overlay" if overlay else "copy")
 
     async def create(
         self,
@@ -94,8 +98,11 @@ class LocalSandboxProvider:
         opened = await self._open()
         asked = asking.checked(self.name, self.capabilities, limits)
         folder = opened.namespace / folders.file_name(key)
+        known = claim.record(folder)  # reopened, it stays what it was made as
+        layers: Layers = (known.base if known else base).handle
         lock_fd, reopened = claim.claim(folder, Record(key, base, asked, labels or {}))
-        place = Place(base.handle, folder, opened.root, overlay=opened.overlay)
+        overlay = opened.overlay and layers.overlay
+        place = Place(base.handle, folder, opened.root, overlay=overlay)
         holding = Holding(key, lock_fd, asked.wall_seconds)
         sandbox = LocalSandbox(key, opened.shop, place, asked, holding, base=base)
         sandbox.reopened = reopened

@@ -150,7 +150,7 @@ class _Trial:
                     await running.open(SandboxLimits())
                     await running.child.exited
         finally:
-            status = await running.finish()
+            status = await running.finish(self.shop.guard.kill_orphans)
             running.close()
         if status == 0 and running.child.out.value() == b"new\n":
             return ""

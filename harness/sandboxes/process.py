@@ -289,13 +289,16 @@ class ProcessSandboxProvider:
     ) -> None:
         self._namespace = folders.file_name(namespace)
         self._wanted = (state, cache)
+        self._intact: set[Path] = set()
         self._opening = asyncio.Lock()
         self._opened: _Opened | None = None
         self._sandboxes: dict[str, ProcessSandbox] = {}
 
     async def prepare(self, spec: BaseSpec) -> Base:
         opened = await self._open()
-        return await bases.prepare(spec, opened.cache, opened.toolbox, _Workshop(opened.toolbox))
+        workshop = _Workshop(opened.toolbox)
+        base = await bases.prepare(spec, opened.cache, opened.toolbox, workshop, self._intact)
+        return replace(base, workspaces="copy")
 
     async def create(
         self,

@@ -1,6 +1,6 @@
 """Named sets of limits, from profiles.yaml."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def profile(name: str, file: Path = _FILE) -> SandboxLimits:
         names = ", ".join(map(str, known))
         raise InputError(f"no sandbox profile is called {name!r}; {file.name} has {names}")
     return _limits(f"{file.name}: {name}", known[name])
+
+
+def of_run(name: str) -> SandboxLimits:
+    """The limits called `name` for the sandboxes of a run. How long they live is not among them:
+    `timeout_minutes` says when an attempt or a check has taken too long."""
+    return replace(profile(name), wall_seconds=None)
 
 
 def _limits(where: str, entry: Any) -> SandboxLimits:

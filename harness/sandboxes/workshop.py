@@ -9,9 +9,10 @@ from pathlib import Path
 
 from harness.ports import BaseSpec, ExecResult, SandboxLimits
 from harness.sandboxes.allowlist import named_services
-from harness.sandboxes.bases import Layers
+from harness.sandboxes.bases import COPIES, Layers
 from harness.sandboxes.cage import Place
 from harness.sandboxes.claim import copy_layers, make_folders
+from harness.sandboxes.folders import remove_tree
 from harness.sandboxes.opening import Opened
 from harness.sandboxes.toolbox import put_back
 from harness.sandboxes.workspace import LocalSandbox
@@ -40,13 +41,24 @@ class LocalWorkshop:
     async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
         text, settings = folder / "pip.conf", _installer_settings()
         text.write_text(_pip_configuration(), encoding="utf-8")
-        place = await self._place(layers, folder)
-        place = replace(place, writable_env=True, host_files=((text, "/etc/pip.conf"),))
         # What the installers of this machine are told to use is meant, wherever it is.
         named = named_services((text.read_text(encoding="utf-8"), *settings.values()))
-        sandbox = self._sandbox(place, replace(_SETUP_LIMITS, allow=(*spec.allow, *named)))
+        limits = replace(_SETUP_LIMITS, allow=(*spec.allow, *named))
+
+        async def install(layers: Layers) -> ExecResult:
+            place = await self._place(layers, folder)
+            place = replace(place, writable_env=True, host_files=((text, "/etc/pip.conf"),))
+            sandbox = self._sandbox(place, limits)
+            return await sandbox.exec(spec.setup or "", env=settings, timeout=spec.setup_timeout)
+
         try:
-            result = await sandbox.exec(spec.setup or "", env=settings, timeout=spec.setup_timeout)
+            result = await install(layers)
+            if spec.workspaces == "auto" and layers.overlay and _refused_by_overlay(result):
+                # What it wrote is mended best by running it again where it can do all it wants.
+                for left in ("upper", "home"):
+                    await asyncio.to_thread(remove_tree, folder / left)
+                (folder / COPIES).touch()
+                result = await install(replace(layers, overlay=False))
         finally:
             text.unlink()
         if result.ok:
@@ -63,12 +75,19 @@ class LocalWorkshop:
 
     async def _place(self, layers: Layers, folder: Path) -> Place:
         make_folders(folder)
-        if not self._opened.overlay:
+        overlay = self._opened.overlay and layers.overlay
+        if not overlay:
             await asyncio.to_thread(copy_layers, layers, folder)
-        return Place(layers, folder, self._opened.root, overlay=self._opened.overlay)
+        return Place(layers, folder, self._opened.root, overlay=overlay)
 
     def _sandbox(self, place: Place, limits: SandboxLimits) -> LocalSandbox:
         return LocalSandbox("setup", self._opened.shop, place, limits)
+
+
+def _refused_by_overlay(result: ExecResult) -> bool:
+    """Whether it failed for want of renaming a folder of the base (EXDEV, in the C library's
+    words): an overlay that a plain user mounts cannot."""
+    return not result.ok and b"cross-device link" in result.out + result.err
 
 
 def _installer_settings() -> Mapping[str, str]:

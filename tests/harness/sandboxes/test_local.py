@@ -128,6 +128,27 @@ async def test_a_damaged_base_is_made_again(
     assert list((cache / "bases").glob(".making-*")) == []
 
 
+async def test_what_was_changed_in_the_cache_is_not_used_by_another_run(
+    provider: LocalSandboxProvider, repo: Path, tmp_path: Path, cache: Path
+) -> None:
+    spec = BaseSpec(repo, "HEAD", "echo made > made")
+    first = await provider.prepare(spec)
+    layers = first.handle
+    for changed in (layers.trees[1] / "file", layers.trees[0] / "made", layers.git / "HEAD"):
+        before = changed.stat()
+        text = changed.read_text()
+        changed.write_text(text.upper())  # the same size, and with the same times
+        os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other = LocalSandboxProvider("other", tmp_path / "state", cache)
+        try:
+            again = await other.prepare(spec)
+            assert (again.id, again.fresh) == (first.id, True)
+            assert (await other.prepare(spec)).fresh is False
+        finally:
+            await other.close(remove=True)
+        assert changed.read_text() == text
+
+
 async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: Path) -> None:
     two = [LocalSandboxProvider(f"n{n}", tmp_path / "state", cache) for n in range(2)]
     try:
@@ -156,3 +177,52 @@ async def test_workspaces_as_copies(tmp_path: Path, cache: Path, repo: Path) -> 
         assert (await fresh.exec("ls; git status --porcelain")).text == "file\nmade\n"
     finally:
         await copies.close(remove=True)
+
+
+RENAMES = "python -c \"import os; os.mkdir('own'); os.rename('sub', 'moved')\""
+
+
+@pytest.fixture
+def folded(repo: Path) -> Path:
+    (repo / "sub").mkdir()
+    (repo / "sub" / "in").write_text("in\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    for args in (["add", "-A"], ["commit", "-q", "-m", "two"]):
+        subprocess.run([*git, *args], cwd=repo, check=True)
+    return repo
+
+
+async def test_a_setup_that_renames_folders_gets_copies(
+    provider: LocalSandboxProvider, folded: Path
+) -> None:
+    base = await provider.prepare(BaseSpec(folded, "HEAD", RENAMES))
+    assert (base.workspaces, base.fresh) == ("copy", True)
+    again = await provider.prepare(BaseSpec(folded, "HEAD", RENAMES))
+    assert (again.workspaces, again.fresh) == ("copy", False)
+    box = await provider.create(base, "a")
+    assert (await box.exec("ls -d own moved sub")).text == "moved\nown\nsub\n"
+    assert (await box.exec(["python", "-c", "import os; os.rename('sub', 'there')"])).ok
+    fork = await provider.create(await provider.snapshot(box), "b")
+    assert (await fork.exec("cat there/in; mv there back && cat back/in")).text == "in\nin\n"
+    # The commit's own files come from the commit, not from the copy that setup ran in.
+    (folded / "file").unlink()
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([*git, "commit", "-qam", "3"], cwd=folded, check=True)
+    later = await provider.create(await provider.prepare(BaseSpec(folded, "HEAD", RENAMES)), "c")
+    assert (await later.exec("ls; git status --porcelain")).text == "moved\nown\nsub\n"
+
+
+async def test_copies_may_be_asked_for_and_stay(
+    provider: LocalSandboxProvider, folded: Path
+) -> None:
+    overlay = await provider.prepare(BaseSpec(folded, "HEAD"))
+    assert overlay.workspaces == "overlay"
+    copied = await provider.prepare(BaseSpec(folded, "HEAD", workspaces="copy"))
+    assert (copied.id, copied.workspaces) == (overlay.id, "copy")
+    rename = ["python", "-c", "import os; os.rename('sub', 'moved')"]
+    for base, works in ((overlay, False), (copied, True)):
+        box = await provider.create(base, base.workspaces)
+        assert (await box.exec(rename)).ok is works
+        box.release()
+    reopened = await provider.create(overlay, "copy")
+    assert (await reopened.exec("ls moved")).text == "in\n"

@@ -1,13 +1,18 @@
 """Named limits, and the ways to get the file wrong."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from harness.ports import SandboxLimits
+from harness.ports import BaseSpec, SandboxLimits
 from harness.sandboxes.allowlist import rules
-from harness.sandboxes.profiles import profile
-from orchestrator.errors import InputError
+from harness.sandboxes.limited import LimitedProvider
+from harness.sandboxes.process import ProcessSandboxProvider
+from harness.sandboxes.profiles import of_run, profile
+from orchestrator.errors import InputError, SandboxGoneError, SandboxUnavailableError
+from orchestrator.values import Profile
+from tests.fakes.sandbox import FakeSandboxProvider
 
 NAMES = ("quick", "standard", "heavy", "install")
 
@@ -46,3 +51,28 @@ def test_a_wrong_file_is_the_users_error(tmp_path: Path, text: str, says: str) -
     file.write_text(text)
     with pytest.raises(InputError, match=says):
         profile("quick", file)
+
+
+def test_the_feature_lists_names_are_those_of_the_file() -> None:
+    assert set(get_args(Profile)) == set(NAMES)
+
+
+async def test_a_runs_sandboxes_have_its_profiles_limits(tmp_path: Path) -> None:
+    inner = FakeSandboxProvider(tmp_path)
+    limits = SandboxLimits(memory_mb=7, wall_seconds=0.0)
+    provider = LimitedProvider(inner, limits)
+    base = await provider.prepare(BaseSpec(tmp_path, "HEAD"))
+    made = [await provider.create(base, "a"), *await provider.fork(base, ["b"])]
+    for box in made:
+        with pytest.raises(SandboxGoneError):
+            await box.exec("true")
+    assert (await (await provider.create(base, "c", limits=SandboxLimits())).exec("true")).ok
+    assert [s.id for s in await provider.list()] == ["a", "b", "c"]
+    assert provider.capabilities is inner.capabilities
+
+
+def test_a_provider_that_cannot_hold_a_profile_refuses_at_once(tmp_path: Path) -> None:
+    process = ProcessSandboxProvider("r", tmp_path / "state", tmp_path / "cache")
+    with pytest.raises(SandboxUnavailableError, match="cannot hold allow"):
+        LimitedProvider(process, of_run("install"))
+    assert of_run("quick").wall_seconds is None
