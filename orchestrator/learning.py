@@ -159,15 +159,23 @@ def applies(feature: Feature, pattern: Pattern, known: frozenset[str], shared: i
 _ORDER: Mapping[str, int] = {"same failure": 0, "same scope": 1, "similar words": 2}
 
 
+def _rank(found: tuple[Pattern, Why]) -> tuple[bool, int, int, int, str]:
+    """What happened once in the same files must not crowd out what is known to help, or what
+    happens again and again."""
+    pattern, why = found
+    near, hits = _ORDER[why], pattern.total.hits
+    proven = 0 if pattern.status == "kept" else 1 if hits > 1 else 2
+    return near > 0, proven, -hits, near, pattern.id
+
+
 def choose(
     found: Sequence[tuple[Pattern, Why]], seen: Mapping[str, Mapping[str, str]]
 ) -> list[Recalled]:
-    """The few patterns of a round: nearest first, then those that proved themselves, then those
-    seen most; within the bounds on number and tokens. `seen`: signature -> attempt -> problem.
+    """The few patterns of a round: why this feature failed before, then those that proved
+    themselves, then what came back, the most seen first; within the bounds on number
+    and tokens. `seen`: signature -> attempt -> problem.
     """
-    ranked = sorted(
-        found, key=lambda f: (_ORDER[f[1]], f[0].status != "kept", -f[0].total.hits, f[0].id)
-    )
+    ranked = sorted(found, key=_rank)
     chosen: list[Recalled] = []
     room = MAX_TOKENS * _CHARS_PER_TOKEN
     for pattern, why in ranked:

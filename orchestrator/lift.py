@@ -2,10 +2,11 @@
 
 Which attempts it is withheld from follows from a hash, so that a decision made twice is the same;
 within a round the share is held exactly, which tells more than independent draws. The comparison
-is Bayesian: each rate has a Beta posterior under a uniform prior, and what is asked is the
-probability that one rate lies below the other.
+is Bayesian: each rate has a Beta posterior under Jeffreys' prior, Beta(1/2, 1/2), and what is
+asked is the probability that one rate lies below the other.
 """
 
+import functools
 import hashlib
 import math
 from dataclasses import dataclass
@@ -22,13 +23,17 @@ SHARES = {"trial": 0.2, "kept": 0.1}
 
 #: A verdict needs this many attempts on each side; below, a prior decides, not the evidence.
 MIN_TRIES = 8
-#: A pattern is retired once each side has this many and it still has not been shown to help.
-ENOUGH_TRIES = 30
+#: With this many on each side, a pattern that is likelier to do nothing than to help is retired.
+ENOUGH_TRIES = 40
 #: Sureness of each verdict. Patterns are looked at after every round, so that the usual 0.95
 #: would be crossed by chance far more often than one time in twenty: see benchmarks/learning.py.
 SURE = 0.99
-#: A difference that is worth the words it costs.
+#: What is given up on for want of use is called harmful when it is this likely that it was.
+SUSPECT = 0.9
+#: A difference that is worth the words it costs, and the chance of it below which it is no longer
+#: waited for: most useless patterns are about failures that do not come back.
 WORTH = 0.05
+HOPELESS = 0.1
 _GRID = 400  # points of a posterior; the error of a probability is then below 0.002
 
 
@@ -81,14 +86,17 @@ def judge(status: Status, tally: Tally) -> Verdict | None:
     if min(shown.tries, withheld.tries) < MIN_TRIES:
         return None
     harm = chance_below(shown.passed, shown.tries, withheld.passed, withheld.tries, WORTH)
+    harmful = Verdict("quarantined", f"passed {_of(shown.passed, withheld.passed, tally)}")
     if harm >= SURE:
-        return Verdict("quarantined", f"passed {_of(shown.passed, withheld.passed, tally)}")
+        return harmful
     told = f"failed in this way {_of(shown.repeated, withheld.repeated, tally)}"
     help_ = chance_below(shown.repeated, shown.tries, withheld.repeated, withheld.tries)
     if help_ >= SURE:
         return Verdict("kept", told) if status != "kept" else None
-    if min(shown.tries, withheld.tries) >= ENOUGH_TRIES and help_ < SURE:
-        return Verdict("retired", told)
+    worth = chance_below(shown.repeated, shown.tries, withheld.repeated, withheld.tries, WORTH)
+    enough = min(shown.tries, withheld.tries) >= ENOUGH_TRIES
+    if worth <= HOPELESS or (enough and help_ < 0.5):
+        return harmful if harm >= SUSPECT else Verdict("retired", told)
     return None
 
 
@@ -112,11 +120,12 @@ def chance_below(
     return min(1.0, max(0.0, total))
 
 
+@functools.lru_cache(maxsize=4096)
 def _posterior(hits: int, tries: int) -> list[float]:
     logs = []
     for i in range(_GRID):
         x = (i + 0.5) / _GRID
-        logs.append(hits * math.log(x) + (tries - hits) * math.log1p(-x))
+        logs.append((hits - 0.5) * math.log(x) + (tries - hits - 0.5) * math.log1p(-x))
     most = max(logs)
     weights = [math.exp(value - most) for value in logs]
     total = sum(weights)

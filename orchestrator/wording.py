@@ -30,8 +30,10 @@ SOURCES = {
 
 def one_line(text: str, limit: int = LINE) -> str:
     """`text` as one line without control characters, at most `limit` characters long."""
-    text = _SEQUENCE.sub("", text[:_MOST])
-    text = "".join(" " if c.isspace() else c for c in text if c.isspace() or _shown(c))
+    text = text[:_MOST]
+    if not text.isprintable():  # most is, and then nothing in it can be hidden
+        text = _SEQUENCE.sub("", text)
+        text = "".join(" " if c.isspace() else c for c in text if c.isspace() or _shown(c))
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 

@@ -99,3 +99,14 @@ def test_selection_reports_every_rule_with_its_interval() -> None:
         assert rule["right"] <= rules["oracle"]["right"]
     assert rules["selector"]["selector_ahead_95"] == [0.0, 0.0]
     assert 0 < found["confidence"]["brier"] < 1
+
+
+def test_learning_lowers_repeated_failures_and_finds_what_is_harmful() -> None:
+    done = run("learning.py", "--features", "60", "--seeds", "1", "--patterns", "2000", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    fall = {(one["p"], one["wrong"]): one["fall"] for one in found["settings"]}
+    assert fall[0.0, 0.0] == 0  # nobody heeds anything: nothing changes
+    assert fall[0.5, 0.0] < fall[0.9, 0.0] < fall[1.0, 0.0]
+    assert fall[0.9, 0.0] > 0.6
+    assert found["retrieval"]["p50_cpu_ms"] > 0

@@ -68,7 +68,7 @@ def test_every_line_that_is_told_is_quoted():
     assert "why:" not in text
 
 
-def test_the_nearest_come_first_then_the_proven_then_the_frequent():
+def test_why_it_failed_comes_first_then_the_proven_then_what_came_back_most():
     proven = pattern("proven", status="kept")
     often = pattern("often", runs=runs(r=Tally(hits=9)))
     once = pattern("once", runs=runs(r=Tally(hits=1)))
@@ -76,11 +76,12 @@ def test_the_nearest_come_first_then_the_proven_then_the_frequent():
         (once, "similar words"),
         (often, "similar words"),
         (proven, "similar words"),
+        (pattern("again", runs=runs(r=Tally(hits=2))), "same scope"),
         (pattern("scope"), "same scope"),
         (pattern("met"), "same failure"),
     ]
     chosen = [c.id for c in choose(found, {})]
-    assert chosen == [pattern(n).id for n in ("met", "scope", "proven", "often", "once")]
+    assert chosen == [pattern(n).id for n in ("met", "proven", "often", "again", "once")]
 
 
 def test_what_is_told_is_bounded_in_number_and_in_tokens():
