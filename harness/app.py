@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import inputs, play, routing, run_file, sandboxes
+from harness import inputs, play, routing, run_file, sandboxes, skills
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.inputs import Target
@@ -321,7 +321,9 @@ async def open_services(
             provider=limited,
             bases=bases,
             model=opened.model,
-            agent=BuiltinAgent(opened.model, clock, gateway=gateway),
+            agent=BuiltinAgent(
+                opened.model, clock, gateway=gateway, skills=await skills.offered(workspace.root)
+            ),
             checker=PatchChecker(
                 given, workspace, settings.run, repository, limited, bases, protected
             ),

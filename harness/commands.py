@@ -167,6 +167,22 @@ def costs(command: Command) -> int:
     return 0
 
 
+def skill(command: Command) -> int:
+    from harness import skills  # noqa: PLC0415 - the others do without its imports
+
+    assert command.skill is not None
+    asked, known = command.skill, skills.of_workspace(command.workspace.resolve())
+    if asked.word == "run":
+        return skills.run(known, asked.name, asked.args)
+    if asked.word == "list":
+        print("\n".join(f"{s.name:20} {s.description}" for s in known.values()))
+        return 0
+    if asked.name not in known:
+        raise InputError(f"skill {asked.name!r} is not known; there are {', '.join(known)}")
+    print(known[asked.name].body)
+    return 0
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -177,4 +193,5 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "doctor": doctor,
     "sla": sla,
     "costs": costs,
+    "skill": skill,
 }

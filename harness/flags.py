@@ -8,6 +8,7 @@ from typing import Literal, NoReturn
 
 from harness import __version__
 from harness.cost_flags import CostOptions, add_costs, cost_options
+from harness.skill_flags import SkillOptions, add_skill, skill_options
 from orchestrator.errors import InputError
 from orchestrator.slas_gate import POLICIES, Policy
 from orchestrator.values import TIERS, Tier
@@ -23,6 +24,7 @@ COMMANDS = (
     "doctor",
     "sla",
     "costs",
+    "skill",
 )
 _EXIT_CODES = """\
 exit codes:
@@ -101,6 +103,7 @@ class Command:
     sandbox: SandboxOptions | None = None
     sla: SlaOptions | None = None
     costs: CostOptions | None = None
+    skill: SkillOptions | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -127,6 +130,7 @@ def parse(argv: list[str]) -> Command:
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
         sla=_sla_options(args) if args.command == "sla" else None,
         costs=cost_options(args) if args.command == "costs" else None,
+        skill=skill_options(args) if args.command == "skill" else None,
     )
 
 
@@ -214,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
     add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
+    add_skill(_command(commands, "skill", "scripts that do a job without any model"), _Parser)
     _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
     return parser
 

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from harness.agents import context
 from harness.agents.prompts import first_message, system_blocks
 from harness.agents.task import Observer, Task
-from harness.agents.tools import SUBMIT, TOOLS, Toolbox, bounded, repeatable, result
+from harness.agents.tools import SUBMIT, Toolbox, bounded, offered, repeatable, result
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
 from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
 from harness.record.clock import iso
+from harness.skills import Skill
 from orchestrator.errors import (
     ModelContextTooLongError,
     ModelError,
@@ -38,17 +39,19 @@ NOT_RUN = "not run: the harness restarted before it came to this call"
 class BuiltinAgent:
     """An `Agent` whose loop runs here, outside; only its tool calls run in the sandbox."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         model: Model,
         clock: Clock,
         *,
         purse: Purse | None = None,
         gateway: Gateway | None = None,
+        skills: tuple[Skill, ...] = (),
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._gateway = gateway or Gateway(model, clock, purse=purse)
         self._clock = clock
+        self._skills = skills
         self._jitter = jitter
 
     async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult:
@@ -60,7 +63,7 @@ class BuiltinAgent:
         return await _Work(
             task=task,
             transcript=transcript,
-            toolbox=Toolbox(sandbox, observer, self._clock),
+            toolbox=Toolbox(sandbox, observer, self._clock, self._skills),
             observer=observer,
             gateway=self._gateway,
             clock=self._clock,
@@ -269,7 +272,7 @@ class _Work:
             turn=self.transcript.turns + 1,
             model=self.gateway.model_id(self.task.tier),
             system=tuple(start["system"]),
-            tools=TOOLS,
+            tools=offered(self.toolbox.skills),
             messages=tuple(context.with_breakpoint(context.shorten(messages, count))),
             input_bound=context.input_bound(messages, self.transcript.last_usage),
         )

@@ -1,13 +1,15 @@
 """Runs the agent's tool calls in the sandbox and turns whatever happens into results."""
 
+import asyncio
 import posixpath
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.agents.task import Observer
 from harness.ports import Clock, ExecResult, Sandbox
+from harness.skills import Skill
 from orchestrator.errors import SandboxError, SandboxGoneError
 
 #: Bytes of one result: about 4,000 tokens, enough for a test failure, too little to drown in.
@@ -18,6 +20,7 @@ COMMAND_SECONDS = 120.0
 FILE_LIMIT = 2_000_000
 
 SUBMIT = "submit"
+SKILL = "skill"
 
 _TEXT = {"type": "string"}
 _LINE = {"type": "integer"}
@@ -69,6 +72,31 @@ TOOLS: tuple[Mapping[str, Any], ...] = (
 )
 
 
+def offered(skills: Sequence[Skill]) -> tuple[Mapping[str, Any], ...]:
+    """The tools of an attempt: with the skill tool where there are skills."""
+    if not skills:
+        return TOOLS
+    names = "\n".join(f"- {skill.name}: {skill.description}" for skill in skills)
+    tool = {
+        "name": SKILL,
+        "description": (
+            "Open or run a skill: a ready-made script that runs in the repository. `open` says "
+            f"what it takes and prints; `run` runs it with `args`. There are:\n{names}"
+        ),
+        "input_schema": {
+            "type": "object",
+            "properties": {
+                "command": {"type": "string", "enum": ["open", "run"]},
+                "skill": {"type": "string", "enum": [skill.name for skill in skills]},
+                "args": {"type": "array", "items": _TEXT},
+            },
+            "required": ["command", "skill"],
+        },
+    }
+    *others, submit = TOOLS
+    return (*others, tool, submit)
+
+
 class ToolInputError(ValueError):
     """The call cannot be carried out as it was written; the message is for the model."""
 
@@ -80,6 +108,7 @@ class Toolbox:
     sandbox: Sandbox
     observer: Observer
     clock: Clock
+    skills: tuple[Skill, ...] = ()
 
     async def run(self, call: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """One `tool_use` block in, its `tool_result` block out; `seconds` are left in all.
@@ -100,7 +129,9 @@ class Toolbox:
         if name == SUBMIT:
             fields(given, {"summary": str}, SUBMIT)
             return "submitted"
-        names = ", ".join(str(tool["name"]) for tool in TOOLS)
+        if name == SKILL and self.skills:
+            return await self._skill(given, seconds)
+        names = ", ".join(str(tool["name"]) for tool in offered(self.skills))
         raise ToolInputError(f"there is no tool {name!r}; the tools are {names}")
 
     async def _bash(self, given: Any, seconds: float) -> str:
@@ -110,6 +141,31 @@ class Toolbox:
         # One stream: an error message means most beside the output it came with.
         done = await self.sandbox.exec(f"exec 2>&1; {command}", timeout=timeout, limit=OUTPUT_LIMIT)
         self.observer.command(command, done.exit, self.clock.monotonic() - began)
+        return describe(done, timeout)
+
+    async def _skill(self, given: Any, seconds: float) -> str:
+        values = fields(given, {"command": str, "skill": str, "args?": list}, SKILL)
+        skill = next((s for s in self.skills if s.name == values["skill"]), None)
+        if skill is None or values["command"] not in ("open", "run"):
+            names = ", ".join(s.name for s in self.skills)
+            raise ToolInputError(f"skill: `command` is open or run, `skill` one of {names}")
+        if values["command"] == "open":
+            return bounded(skill.body)
+        args = values.get("args", [])
+        for value in args:
+            fields({"args": value}, {"args": str}, SKILL)
+        return await self._run_skill(skill, args, seconds)
+
+    async def _run_skill(self, skill: Skill, args: list[str], seconds: float) -> str:
+        """Inside, like all that an agent chooses to run; the script comes by standard input, so
+        that no file of it is left in the workspace."""
+        script = await asyncio.to_thread(skill.script.read_bytes)
+        timeout = max(1.0, min(COMMAND_SECONDS, seconds))
+        began = self.clock.monotonic()
+        argv = ["python3", *skill.flags, "-", *args]
+        done = await self.sandbox.exec(argv, stdin=script, timeout=timeout, limit=OUTPUT_LIMIT)
+        what = f"skill {skill.name} {' '.join(args)}".rstrip()
+        self.observer.command(what, done.exit, self.clock.monotonic() - began)
         return describe(done, timeout)
 
     async def _edit(self, given: Any) -> str:
@@ -227,7 +283,9 @@ def fields(given: Any, wanted: Mapping[str, type], tool: str) -> dict[str, Any]:
 
 def _check(tool: str, name: str, value: Any, kind: type) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ToolInputError(f"{tool}: `{name}` must be {'text' if kind is str else 'a number'}")
+        words: dict[type, str] = {str: "text", list: "a list"}
+        wanted = words.get(kind, "a number")
+        raise ToolInputError(f"{tool}: `{name}` must be {wanted}")
     if isinstance(value, str) and ("\0" in value or any("\ud800" <= c <= "\udfff" for c in value)):
         raise ToolInputError(f"{tool}: `{name}` holds characters that are not valid text")
 

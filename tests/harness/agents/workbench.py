@@ -52,6 +52,7 @@ class FolderSandbox:
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=self.workdir,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
