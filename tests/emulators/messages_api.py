@@ -149,7 +149,10 @@ class MessagesServer:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        begin = await reader.readexactly(1)
+        if begin == b"\x16":  # a TLS handshake; servers without TLS close at once, as we do
+            return None
+        head = (begin + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (h.partition(":") for h in head[1:] if h)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if not head[0].startswith("POST /v1/messages"):
