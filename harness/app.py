@@ -85,13 +85,26 @@ async def _start(
             )
         if now.idle:
             as_json = options.screen == "json"
-            return play.nothing_to_do(given, workspace, now, target, as_json=as_json)
+            code = play.nothing_to_do(given, workspace, now, target, as_json=as_json)
+            return await _deployed(given, workspace, options, code)
         model = model or choose_model(given, workspace, options)
         run, file = _run_of(workspace, options, target, now)
         workers = inputs.workers(options, live=model.source == "live")
         settings = settings_of(run, given, options, workers=workers)
         opened = Opened(given, workspace, options, target, model, settings)
-        return await _play(opened, file, resumed=now.unfinished is not None)
+        code = await _play(opened, file, resumed=now.unfinished is not None)
+        return await _deployed(given, workspace, options, code)
+
+
+async def _deployed(
+    given: FeatureList, workspace: Workspace, options: RunOptions, code: int
+) -> int:
+    """An unattended run goes on to the deployment, where the project has one."""
+    if not options.autopilot or given.project.deploy is None or code not in {0, 1, 3}:
+        return code
+    from harness.deploy import driving  # noqa: PLC0415 - most runs do without
+
+    return await driving.after_run(given, workspace, options, code)
 
 
 def _run_of(

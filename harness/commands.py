@@ -183,6 +183,18 @@ def skill(command: Command) -> int:
     return 0
 
 
+def deploy(command: Command) -> int:
+    from harness import deploy_commands  # noqa: PLC0415 - as above
+
+    return deploy_commands.deploy(command)
+
+
+def approvals(command: Command) -> int:
+    from harness import deploy_commands  # noqa: PLC0415 - as above
+
+    return deploy_commands.approvals(command)
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -194,4 +206,6 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "sla": sla,
     "costs": costs,
     "skill": skill,
+    "deploy": deploy,
+    "approvals": approvals,
 }

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from harness import __version__
+from harness import __version__, deploy_flags
 from harness.cost_flags import CostOptions, add_costs, cost_options
+from harness.deploy_flags import DeployOptions
 from harness.skill_flags import SkillOptions, add_skill, skill_options
 from orchestrator.errors import InputError
 from orchestrator.slas_gate import POLICIES, Policy
@@ -25,6 +26,8 @@ COMMANDS = (
     "sla",
     "costs",
     "skill",
+    "deploy",
+    "approvals",
 )
 _EXIT_CODES = """\
 exit codes:
@@ -58,6 +61,7 @@ class RunOptions:
     sla_policy: Policy = "hold"
     sla_wait_minutes: float = 60.0
     sla_override: str = ""
+    wait: bool = False
     screen: Literal["live", "plain", "json", "quiet"] | None = None
 
 
@@ -104,6 +108,7 @@ class Command:
     sla: SlaOptions | None = None
     costs: CostOptions | None = None
     skill: SkillOptions | None = None
+    deploy: DeployOptions | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -131,6 +136,7 @@ def parse(argv: list[str]) -> Command:
         sla=_sla_options(args) if args.command == "sla" else None,
         costs=cost_options(args) if args.command == "costs" else None,
         skill=skill_options(args) if args.command == "skill" else None,
+        deploy=deploy_flags.options(args) if args.command in {"deploy", "approvals"} else None,
     )
 
 
@@ -172,6 +178,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         sla_policy=args.sla_policy,
         sla_wait_minutes=args.sla_wait,
         sla_override=args.sla_override or "",
+        wait=args.wait,
         screen="json" if args.json else "plain" if args.plain else None,
     )
 
@@ -219,6 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
     add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
     add_skill(_command(commands, "skill", "scripts that do a job without any model"), _Parser)
+    deploy_flags.add_deploy(_command(commands, "deploy", "deploy what is merged, or go on with it"))
+    deploy_flags.add_approvals(
+        _command(commands, "approvals", "what waits for a person; approve or reject")
+    )
     _command(commands, "doctor", "what this machine can isolate and limit, and what it lacks")
     return parser
 
@@ -288,6 +299,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         metavar="REASON",
         help="begin although data is stale; the reason is kept in the report",
     )
+    add("--wait", action="store_true", help="stay until the approvals it needs are given")
     screens = sub.add_mutually_exclusive_group()
     screens.add_argument(
         "--json", action="store_true", help="events as JSON lines, the report last"

@@ -87,7 +87,9 @@ def refusal(
 def _no_approver(request: Request, answer: Answer, people: People, *, rejecting: bool) -> str:
     who = people.person(answer.by)
     if not people.approvers:
-        return "" if answer.way == "cli" else f"{answer.by} is no approver; none are configured"
+        # Whoever reads this workspace's files is its owner, or has a link that the owner made.
+        owns = answer.way in {"cli", "web"}
+        return "" if owns else f"{answer.by} is no approver; none are configured"
     if who not in people.approvers:
         return f"{answer.by} is no approver"
     if rejecting:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from orchestrator import feature_rules as rules
+from orchestrator.deploy_models import DeployEntry
 from orchestrator.values import Defaults, Feature, Profile, Project, Tier, Workspaces
 
 _DEFAULTS = Defaults()
@@ -107,14 +108,13 @@ class ProjectEntry(_Strict):
     workspaces: Workspaces = Field(
         default=_PROJECT.workspaces, description="one of auto, overlay, copy"
     )
-    deploy: dict[str, Any] | None = Field(
-        default=None, description="an object; read by deployment, not yet in use"
+    deploy: DeployEntry | None = Field(
+        default=None, description="an object with adapter, staging and production"
     )
 
     def value(self) -> Project:
-        fields = {**_frozen(self), "name": self.name or ""}
-        del fields["deploy"]
-        return Project(**fields)
+        deploy = self.deploy.value() if self.deploy is not None else None
+        return Project(**{**_frozen(self), "name": self.name or "", "deploy": deploy})
 
 
 class DefaultsEntry(_Strict):

@@ -11,11 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator import feature_models as models
+from orchestrator.deploy_models import DeployEntry
 from orchestrator.feature_rules import bounded, shown
 from orchestrator.graph import cycles, drawn
 from orchestrator.json_lines import Lines, Member, Node, encodable, find, walk
@@ -264,9 +266,22 @@ def _place(document: Document, path: Path) -> tuple[type[BaseModel], str, Path]:
         return models.BareEntry, document.name(head) if isinstance(head, int) else "", path[1:]
     if head == "features" and len(path) > 1 and isinstance(path[1], int):
         return models.FeatureEntry, document.name(path[1]), path[2:]
+    if head == "project" and path[1:2] == ("deploy",) and len(path) > 2:
+        return _below(DeployEntry, "project.deploy", path[2:])
     if head in _SECTIONS and len(path) > 1:
         return _SECTIONS[str(head)], str(head), path[1:]
     return models.FullForm, "", path
+
+
+def _below(model: type[BaseModel], owner: str, path: Path) -> tuple[type[BaseModel], str, Path]:
+    """As deep as objects lie in objects, and in lists of them."""
+    field = model.model_fields.get(str(path[0]))
+    kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+    inner = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+    depth = 2 if len(path) > 1 and isinstance(path[1], int) else 1
+    if inner is None or len(path) <= depth:
+        return model, owner, path
+    return _below(inner, f"{owner}.{_label(path[:depth])}", path[depth:])
 
 
 def _label(rest: Path) -> str:

@@ -71,8 +71,10 @@ def parse(text: str, source: str) -> FeatureList:
 
 
 def digest(feature_list: FeatureList) -> str:
-    """SHA-256 (hex) of all that the list asks for: everything in it but `passes`."""
+    """SHA-256 (hex) of all that the list asks to be built: everything in it but `passes`, and
+    how it is deployed."""
     content = asdict(feature_list)
+    del content["project"]["deploy"]
     for feature in content["features"]:
         del feature["passes"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

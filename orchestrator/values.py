@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.deploy_values import Deploy
+
 Tier = Literal["haiku", "sonnet", "opus"]
 #: A set of limits of harness/sandboxes/profiles.yaml.
 Profile = Literal["quick", "standard", "heavy", "install"]
@@ -63,6 +65,7 @@ class Project:
     recording: str | None = None
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
+    deploy: Deploy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "[sandboxes.md](sandboxes.md#limits).",
             "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
             "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
-            "deploy": "Reserved; not read yet.",
+            "deploy": "How the project is deployed: see [deploy.md](deploy.md).",
         },
     ),
     (
@@ -156,7 +156,7 @@ def _type(facts: Mapping[str, Any]) -> str:
     (one,) = options
     if "enum" in one:
         return ", ".join(f"`{value}`" for value in one["enum"])
-    name = str(one["type"])
+    name = str(one.get("type", "object"))
     if name == "array":
         return f"list of {one['items']['type']}s"
     low, high = one.get("minimum", one.get("exclusiveMinimum")), one.get("maximum")

@@ -64,7 +64,7 @@ LISTS: dict[str, tuple[str, ...]] = {
     "dependency_number": ('feature "api"', "depends_on[0]: 3", "a list of ids"),
     "dependency_text": ('feature "api"', 'depends_on: "api"', "a list of ids"),
     "dependency_twice": ('feature "ui"', 'depends on "api" twice', "remove one"),
-    "deploy_nan": ("line 2", "finite number"),
+    "deploy_nan": ("line 2", "seconds above 0"),
     "deploy_text": ('project, deploy: "staging"', "an object"),
     "description_list": ('feature "api"', "description: a list", "a non-empty string"),
     "description_null": ('feature "api"', "description: null", "a non-empty string"),

@@ -45,7 +45,7 @@ REJECTED = Answer("rejected", "bob", "not yet", 150.0, "cli")
         (REQUEST, NOBODY, APPROVED, ""),
         (REQUEST, NOBODY, replace(APPROVED, by="alice"), ""),
         (REQUEST, NOBODY, replace(APPROVED, way="slack"), "none are configured"),
-        (REQUEST, NOBODY, replace(APPROVED, way="web"), "none are configured"),
+        (REQUEST, NOBODY, replace(APPROVED, way="web"), ""),
         (REQUEST, NOBODY, REJECTED, ""),
     ],
 )

@@ -1,0 +1,138 @@
+"""Begins and continues deployments of a workspace, for runs and for people's commands alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import inputs
+from harness.approvals.store import ApprovalStore
+from harness.commands import user
+from harness.deploy import workflow
+from harness.deploy.records import Records
+from harness.deploy.workflow import Wiring, Workflow
+from harness.flags import RunOptions
+from harness.inputs import Target
+from harness.record.clock import SystemClock
+from harness.record.workspace import Workspace
+from orchestrator import deployment as course
+from orchestrator.deploy_values import Deploy
+from orchestrator.deployment import EXIT_CODES, Deployment
+from orchestrator.errors import InputError, WorkspaceLockedError
+from orchestrator.values import FeatureList
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`anew`: also what was deployed, refused or failed before. `wait`: for people and data."""
+
+    wait: bool = False
+    anew: bool = False
+    override: str = ""
+
+
+def store(workspace: Workspace) -> ApprovalStore:
+    return ApprovalStore(workspace.logs / "approvals.sqlite", SystemClock())
+
+
+def read(workspace: Workspace, features: Path | None = None) -> tuple[FeatureList, Deploy]:
+    """Raises `InputError` when the project says nothing about deployment."""
+    path = features or workspace.feature_list
+    given = inputs.read_features(RunOptions(workspace=workspace.root, features=path))
+    if given.project.deploy is None:
+        raise InputError(f"{path}: there is no project.deploy; see docs/deploy.md")
+    return given, given.project.deploy
+
+
+async def after_run(
+    given: FeatureList, workspace: Workspace, options: RunOptions, code: int
+) -> int:
+    """What an unattended run does when it has merged: deploy. The exit code of both. The caller
+    holds the workspace."""
+    settings = given.project.deploy
+    target = await inputs.find_target(given, workspace.root)
+    whole = all(f.id in target.integrated for f in given.features)
+    if settings is None or not target.integrated or not (whole or settings.on == "partial"):
+        return code
+    asked = Asked(wait=options.wait, override=options.sla_override)
+    run = next((r.id for r in workspace.runs()), "")
+    done = await drive(_wiring(workspace, given, target, asked), asked, run)
+    if options.screen != "json":
+        print(told(workspace, done))  # noqa: T201 - the last words of a run
+    return max(code, EXIT_CODES[course.status(done)]) if code in {0, 3} else code
+
+
+async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
+    """The open deployment, else one of the branch as it is, as far as it goes."""
+    records = Records(wiring.workspace)
+    found = records.open()
+    if found is None and not asked.anew:
+        found = next((d for d in records.all() if d.commit == wiring.target.head), None)
+    if found is None:
+        found = await workflow.begin(wiring, run, user())
+    if course.is_over(found):
+        return found
+    going = Workflow(wiring, found)
+    return await (workflow.wait_for_answer(wiring, going) if asked.wait else going.go_on())
+
+
+async def go_on(workspace: Workspace, asked: Asked) -> Deployment | None:
+    """Continue the open deployment; None when there is none, or when another process has the
+    workspace, which then goes on by itself if it waits."""
+    if Records(workspace).open() is None:
+        return None
+    given, _ = read(workspace)
+    try:
+        with workspace.lock():
+            target = await inputs.find_target(given, workspace.root)
+            return await drive(_wiring(workspace, given, target, asked), asked, "")
+    except WorkspaceLockedError:
+        return None
+
+
+async def deploy(workspace: Workspace, asked: Asked) -> Deployment:
+    given, _ = read(workspace)
+    with workspace.lock():
+        target = await inputs.find_target(given, workspace.root)
+        if not target.integrated:
+            raise InputError(f"nothing is merged on branch {target.branch} yet")
+        run = next((r.id for r in workspace.runs()), "")
+        return await drive(_wiring(workspace, given, target, asked), asked, run)
+
+
+def _wiring(workspace: Workspace, given: FeatureList, target: Target, asked: Asked) -> Wiring:
+    assert given.project.deploy is not None
+    return Wiring(
+        workspace, given, target, given.project.deploy, store(workspace), SystemClock(),
+        override=asked.override,
+    )  # fmt: skip
+
+
+def stop(workspace: Workspace) -> list[str]:
+    """End the services of both environments; the names of those that were up."""
+    _, settings = read(workspace)
+    names = ("staging", "production")
+    return [n for n in names if workflow.process_adapter(workspace, n, settings).stop()]  # type: ignore[arg-type]
+
+
+def told(workspace: Workspace, deployment: Deployment) -> str:
+    """Where it stands, for a person, and what to type."""
+    status, lines = course.status(deployment), []
+    urls = dict(deployment.urls)
+    if urls.get("staging"):
+        lines.append(f"staging     {urls['staging']}")
+    if status == "live":
+        where = urls.get("production") or "production"
+        lines.append(f"production  {where} has {deployment.commit[:12]}")
+    elif deployment.waits and status == "waiting":
+        lines.append(f"waits for {deployment.waits}; `{workspace.hint('deploy')}` goes on")
+    elif status in {"waiting", "going"}:
+        look = workspace.hint("approvals", "show", deployment.request)
+        take = workspace.hint("approvals", "approve", deployment.request)
+        lines.append(f"approval    {deployment.strategy} is pending: `{look}`, then `{take}`")
+    elif status in {"rejected", "expired"}:
+        lines.append(f"promotion   {status} {deployment.reason}".rstrip())
+    else:
+        failed = deployment.failure
+        lines.append(
+            f"{status.replace('_', ' ')}: {failed.step}: {failed.detail}" if failed else ""
+        )
+    return "\n".join(lines)

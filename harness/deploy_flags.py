@@ -1,0 +1,67 @@
+"""The command line of deployments and approvals: its words, and nothing of what they do."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOptions:
+    """`fibreflow deploy WORD` and `fibreflow approvals WORD`. `id`: of an approval."""
+
+    word: str
+    id: str = ""
+    reason: str = ""
+    wait: bool = False
+    anew: bool = False
+    json: bool = False
+
+
+def options(args: argparse.Namespace) -> DeployOptions:
+    names = ("id", "reason", "wait", "anew", "json")
+    kept = {name: getattr(args, name) for name in names if getattr(args, name, None)}
+    return DeployOptions(word=args.word or "go", **kept)
+
+
+def _words(
+    sub: argparse.ArgumentParser, *, required: bool
+) -> Callable[..., argparse.ArgumentParser]:
+    words = sub.add_subparsers(
+        dest="word", metavar="WORD", required=required, parser_class=argparse.ArgumentParser
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--workspace", type=Path, metavar="DIR", default=argparse.SUPPRESS)
+
+    def add(name: str, what: str) -> argparse.ArgumentParser:
+        return words.add_parser(name, parents=[shared], help=what, allow_abbrev=False)
+
+    return add
+
+
+def add_deploy(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--wait", action="store_true", help="stay until it is approved and live")
+    sub.add_argument("--anew", action="store_true", help="also a commit that was refused before")
+    sub.add_argument("--sla-override", dest="reason", type=_reason, metavar="REASON")
+    sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    add = _words(sub, required=False)
+    add("status", "the deployments of this workspace").add_argument("--json", action="store_true")
+    add("down", "end the services of staging and production")
+
+
+def add_approvals(sub: argparse.ArgumentParser) -> None:
+    add = _words(sub, required=True)
+    add("list", "all that were asked for").add_argument("--json", action="store_true")
+    show = add("show", "what is to be approved, and why it needs a person")
+    show.add_argument("--json", action="store_true")
+    approve = add("approve", "promote it to production")
+    reject = add("reject", "do not; the reason is told to the next round")
+    for word in (show, approve, reject):
+        word.add_argument("id", metavar="ID")
+    reject.add_argument("--reason", required=True, type=_reason, help="why; the work knows it")
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give a reason; it is kept")
+    return text.strip()

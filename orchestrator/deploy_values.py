@@ -1,0 +1,59 @@
+"""The nouns of a deployment's configuration as frozen values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator.approval import Risk
+from orchestrator.approval_requests import People
+
+EnvironmentName = Literal["staging", "production"]
+
+
+@dataclass(frozen=True, slots=True)
+class Smoke:
+    """One smoke test: a GET (`path`, expected `status`, a text the body must contain), or a
+    shell command that must exit 0; it knows the address as $FIBREFLOW_URL."""
+
+    get: str = ""
+    status: int = 200
+    contains: str = ""
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One place to deploy to. `listen`: the port of a `process` on loopback, 0 for any free one.
+    `deploy`, `current` (prints the commit that is live) and `roll_back` are shell lines of the
+    adapter `command`, `switch` too, for what is deployed beside the live one first."""
+
+    smoke: tuple[Smoke, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    listen: int = 0
+    url: str = ""
+    deploy: str = ""
+    switch: str = ""
+    current: str = ""
+    roll_back: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """How the project is deployed. `on` all: only when every feature is merged. `command` and
+    `port`: of the service that `process` supervises; `health`: the path that answers 200 when it
+    is ready. Durations in seconds."""
+
+    adapter: Literal["process", "command"]
+    staging: Environment
+    production: Environment
+    on: Literal["all", "partial"] = "all"
+    command: tuple[str, ...] = ()
+    port: int = 8080
+    health: str = "/"
+    timeout: float = 60.0
+    expires: float = 24 * 3600.0
+    risk: Risk = field(default_factory=Risk)
+    people: People = field(default_factory=People)
+
+    def environment(self, name: EnvironmentName) -> Environment:
+        return self.staging if name == "staging" else self.production
