@@ -51,7 +51,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.SlaFileError: Failure("wrong SLA file", "user", stops_run=True),
     e.SlaViolatedError: Failure("data is not as fresh as promised", "user", stops_run=True),
     e.ProbeError: Failure("a probe could not measure", "provider"),
-    e.DeployError: Failure("a deployment failed", "user"),
+    e.DeployError: Failure("a deployment failed", "provider"),
     e.DeliveryError: Failure("a message was not delivered", "provider"),
     e.MachineError: Failure("this machine lacks something", "user", stops_run=True),
     e.SandboxUnavailableError: Failure("no isolation on this machine", "user", stops_run=True),

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.approval import Risk
+from orchestrator.approval_requests import People
+from orchestrator.deploy_values import Deploy, Environment, Smoke
 from orchestrator.errors import FeatureListError
 from orchestrator.features import decode, digest, parse, with_passes
 from orchestrator.json_lines import plain, scan
@@ -31,7 +34,11 @@ FULL = """{
   "project": {"name": "demo", "repo": "build/demo", "base": "main", "branch": "auto/pilot",
               "setup": "pip install -e .", "test": "pytest -q", "protected": ["tests/**"],
               "env": {"TZ": "UTC"}, "seed": "examples/demo", "recording": "examples/rec",
-              "deploy": {"staging": {"anything": [1, 2]}}},
+              "deploy": {"adapter": "process", "command": ["./serve"], "health": "/up",
+                         "staging": {"smoke": [{"get": "/x", "contains": "ok"}]},
+                         "production": {"listen": 8080, "smoke": [{"run": "true"}]},
+                         "approval": {"approvers": {"a": ["slack:U1"], "b": []}, "experts": ["b"],
+                                      "at_least": "REQUIRED", "expires_hours": 2}}},
   "defaults": {"attempts": 4, "rounds": 2, "quorum": 1, "timeout_minutes": 5, "turns": 9,
                "budget_usd": 3, "agent": "builtin", "tier": "haiku"},
   "features": [
@@ -44,6 +51,18 @@ FULL = """{
   ]
 }
 """
+
+
+DEPLOY = Deploy(
+    adapter="process",
+    command=("./serve",),
+    health="/up",
+    staging=Environment(smoke=(Smoke(get="/x", contains="ok"),)),
+    production=Environment(smoke=(Smoke(run="true"),), listen=8080),
+    expires=7200.0,
+    risk=Risk(at_least="REQUIRED"),
+    people=People({"a": ("slack:U1",), "b": ()}, ("b",)),
+)
 
 
 def test_bare_form_gets_ids_order_and_nothing_else() -> None:
@@ -63,7 +82,7 @@ def test_full_form_reads_every_key() -> None:
     assert got.project == Project(
         name="demo", repo="build/demo", base="main", branch="auto/pilot",
         setup="pip install -e .", test="pytest -q", protected=("tests/**",), env={"TZ": "UTC"},
-        seed="examples/demo", recording="examples/rec",
+        seed="examples/demo", recording="examples/rec", deploy=DEPLOY,
     )  # fmt: skip
     assert got.defaults == Defaults(4, 2, 1, 5.0, 9, 3.0, "builtin", "haiku")
     assert got.features == (
@@ -246,7 +265,8 @@ def test_schema_describes_both_forms_and_forbids_other_keys() -> None:
     schema = json.loads(rendered())
     assert len(schema["anyOf"]) == 2
     models = schema["$defs"]
-    assert set(models) == {"BareEntry", "FeatureEntry", "ProjectEntry", "DefaultsEntry", "FullForm"}
+    lists = {"BareEntry", "FeatureEntry", "ProjectEntry", "DefaultsEntry", "FullForm"}
+    assert set(models) == lists | {"DeployEntry", "EnvironmentEntry", "SmokeEntry", "ApprovalEntry"}
     assert all(m["additionalProperties"] is False for m in models.values())
     for model in models.values():
         assert all(p.get("description") for p in model["properties"].values())
