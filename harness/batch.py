@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from harness import attempt, context
+from harness import across, attempt, context
 from harness.engine import Engine, Workflow
 from harness.integrate import Winner
 from harness.learn import brief
@@ -264,7 +264,8 @@ class Batch:
             lessons += plan.lessons_of(result, verification)
         if not self._services.feature(id_).acceptance:
             evidence = plan.for_a_person(evidence)
-        selection = plan.in_its_words(select(evidence), ends, problems)
+        evidence, tests = await across.compared(self._services, keys, evidence, opened["commit"])
+        selection = plan.in_its_words(select(evidence, cross_tests=tests), ends, problems)
         if selection.winner is not None and self._services.project.setup is not None:
             manifests = await self._manifests(keys[selection.winner], opened["commit"])
             selection = plan.reviewed_setup(selection, manifests)

@@ -1,6 +1,6 @@
 """Verification as a run needs it: a patch on its base, and the tree that a merge would make."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from harness.git import Repository
@@ -10,6 +10,7 @@ from harness.record.workspace import Workspace
 from harness.services import Bases
 from harness.verify import facts
 from harness.verify.bench import Bench
+from harness.verify.cross import Crossed, CrossJob, Rival, compare
 from harness.verify.facts import Baseline
 from harness.verify.run import LOG, TreeJob, VerifyJob, verify, verify_tree
 from orchestrator.errors import InputError
@@ -17,6 +18,8 @@ from orchestrator.values import AttemptKey, Feature, FeatureList, Verification
 
 #: What a shell says of a command that is there but cannot be run, and of one that is not there.
 _NO_COMMAND = (126, 127)
+#: Seconds that comparing a round's attempts may take.
+_ACROSS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,23 @@ class PatchChecker:
                 key=f"{key.feature}.{key.name}.verify",
                 pending=await self._pending(base.commit, feature),
                 timeout=self._seconds(feature),
+            )
+        )
+
+    async def across(
+        self, key: AttemptKey, feature: Feature, base: Base, rivals: Sequence[Rival]
+    ) -> Crossed:
+        folder = self.workspace.run_folder(self.run) / feature.id
+        return await compare(
+            CrossJob(
+                provider=self.provider,
+                base=base,
+                rivals=tuple(rivals),
+                project=self.given.project,
+                protected=self.protected(feature),
+                log=folder / f"round-{key.round}.across.log",
+                key=f"{feature.id}.r{key.round}.across",
+                seconds=min(_ACROSS, self._seconds(feature)),
             )
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -17,6 +17,7 @@ from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
 from harness.routing import Router
 from harness.stop import Stop
+from harness.verify.cross import Crossed, Rival
 from orchestrator import events
 from orchestrator.errors import (
     FibreFlowError,
@@ -123,6 +124,13 @@ class Checker(Protocol):
         self, key: AttemptKey, feature: Feature, base: Base, patch: bytes
     ) -> Verification:
         """One attempt's patch on its base; the evidence is left in the attempt's folder."""
+        ...
+
+    async def across(
+        self, key: AttemptKey, feature: Feature, base: Base, rivals: Sequence[Rival]
+    ) -> Crossed:
+        """The usable attempts of the round of `key`, on each other's tests and shared probes.
+        Raises `SandboxError`."""
         ...
 
     async def tree(self, winner: Winner, commit: str, parent: str) -> Verification:

@@ -74,13 +74,15 @@ class Opinion:
     """What is believed of one attempt: `score` is the log posterior up to a constant, from
     `alike` attempts that behave like it (itself included), their mean `agreement` beyond chance
     with the distinct behaviours, and `failed`, how much of what is believed right it fails.
-    `agreement` here is the mean kappa with every other attempt, 0 without one.
+    `agreement` here is the mean kappa with every other attempt, 0 without one. `executed`: it was
+    seen to do something on the probes.
     """
 
     score: float
     alike: int
     agreement: float
     failed: float
+    executed: bool = True
 
 
 def believe(
@@ -101,7 +103,7 @@ def believe(
         for e in voter.members:
             failed = failing.get(e.attempt, 0.0)
             score = round(shared - model.tests * failed, PRECISION)
-            opinions[e.attempt] = Opinion(score, alike, agreement, failed)
+            opinions[e.attempt] = Opinion(score, alike, agreement, failed, bool(voter.row))
     return opinions
 
 

@@ -55,11 +55,11 @@ def _sum(r: Ranked, policy: Policy) -> str:
 
 
 def _told(opinion: Opinion) -> str:
+    failed = f"fails {opinion.failed:.2f} of what is believed right"
+    if not opinion.executed:
+        return failed
     alone = "behaves like no other" if opinion.alike == 1 else f"behaves like {opinion.alike - 1}"
-    return (
-        f"{alone}, agrees with all behaviours {opinion.agreement:.2f} beyond chance, "
-        f"fails {opinion.failed:.2f} of what is believed right"
-    )
+    return f"{alone}, agrees with all behaviours {opinion.agreement:.2f} beyond chance, {failed}"
 
 
 def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> str:
@@ -67,17 +67,24 @@ def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> s
     if not second.usable or second.passed != winner.passed:
         return ""
     if winner.belief is not None and second.belief is not None and winner.belief != second.belief:
-        ahead = winner.belief - second.belief
-        return f"believed before {second.attempt} by {ahead:.2f} log odds: that one " + _told(
-            opinions[second.attempt]
+        return (
+            f"believed before {second.attempt} by {winner.belief - second.belief:.2f} log odds: "
+            f"that one {_told(opinions[second.attempt])}"
         )
+    return _by_score(winner, second)
+
+
+def _by_score(winner: Ranked, second: Ranked) -> str:
     if winner.off_middle != second.off_middle:
         return (
             f"the most usual of those believed alike: {winner.off_middle:.2f} from their median "
             f"score, {second.attempt} {second.off_middle:.2f}"
         )
     if winner.score != second.score:
-        return f"ahead of {second.attempt} at {second.score:.2f}"
+        at = f"at {second.score:.2f}"
+        return f"ahead of {second.attempt} " + (
+            at if winner.score > second.score else f"{at}, the tests of neither counted"
+        )
     if winner.cost_usd != second.cost_usd:
         return (
             f"tie with {second.attempt} broken by cost "

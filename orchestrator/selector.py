@@ -55,7 +55,8 @@ def select(
     winner = ranking[0] if ranking and by_name[ranking[0].attempt].passed_all else None
     consensus = _consensus([by_name[r.attempt] for r in ranking if r.usable])
     opinion = opinions.get(winner.attempt) if winner and len(evidence) >= TOP else None
-    sure = confidence(opinion, winner.checks) if winner and opinion else None
+    known = winner is not None and opinion is not None and opinion.executed
+    sure = confidence(opinion, winner.checks) if known and winner and opinion else None
     asks, reasons = why(ranking, opinions, consensus, sure, policy)
     return Selection(
         winner=winner.attempt if winner else None,

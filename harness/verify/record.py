@@ -1,14 +1,17 @@
 """Keeps a verification beside its attempt and turns it into evidence for the selector."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from harness.record import files
 from orchestrator.selector import Evidence
 from orchestrator.values import CheckResult, Verification
 
 EVIDENCE = "evidence.json"
+_FIELDS = frozenset(f.name for f in fields(Verification))
 
 
 def store(folder: Path, verification: Verification) -> None:
@@ -22,14 +25,21 @@ def load(folder: Path) -> Verification | None:
         data = json.loads((folder / EVIDENCE).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
+    data = {name: value for name, value in data.items() if name in _FIELDS}
     data["acceptance"] = tuple(CheckResult(**check) for check in data["acceptance"])
     for name in ("regressions", "problems"):
         data[name] = tuple(data[name])
     return Verification(**data)
 
 
+def add(folder: Path, name: str, told: Mapping[str, Any]) -> None:
+    """Put what was found out later beside what `store` wrote; `load` passes it over."""
+    data = json.loads((folder / EVIDENCE).read_bytes())
+    files.replace_json(folder / EVIDENCE, {**data, name: told}, sync=False)
+
+
 def evidence(attempt: str, verification: Verification, cost_usd: float | None) -> Evidence:
-    """The selector's view. `cross` and `behaviour` stay empty: nothing is run across yet."""
+    """The selector's view. `cross` and `behaviour` are of a round: see `harness.across`."""
     return Evidence(
         attempt=attempt,
         usable=verification.usable,

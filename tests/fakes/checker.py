@@ -14,3 +14,6 @@ class Unasked:
 
     async def tree(self, winner: object, commit: str, parent: str) -> NoReturn:
         raise AssertionError("nothing is merged here")
+
+    async def across(self, key: object, feature: object, base: object, rivals: object) -> NoReturn:
+        raise AssertionError("nothing is compared here")
