@@ -99,9 +99,11 @@ def _of_tests(text: str, product: frozenset[str]) -> tuple[Probe, ...]:
 def _imports(module: ast.Module, product: frozenset[str]) -> Iterator[tuple[str, tuple[str, bool]]]:
     """Name -> (statement, whether it is the product's). Private names are an attempt's own."""
     for node in module.body:
-        if not isinstance(node, ast.Import | ast.ImportFrom) or getattr(node, "level", 0):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
             continue
-        outer = node.module if isinstance(node, ast.ImportFrom) else ""
+        outer: str | None = ""
+        if isinstance(node, ast.ImportFrom):
+            outer = None if node.level else node.module
         for a in node.names:
             parts = f"{outer}.{a.name}".strip(".").split(".") if outer is not None else ["_"]
             allowed = parts[0] in product or parts[0] in _PLAIN
@@ -234,7 +236,7 @@ def _arguments(given: ast.arguments) -> list[str]:
     # Not every combination: each argument goes through its values at its own pace.
     sets = [
         ", ".join(c[(turn + place * (turn > 0)) % len(c)] for place, c in enumerate(choices))
-        for turn in range(max(_SETS, len(choices)))
+        for turn in range(3 * _SETS)  # some come twice
     ]
     return list(dict.fromkeys(sets))[:_SETS]
 
