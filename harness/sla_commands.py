@@ -56,12 +56,13 @@ async def _checked(options: SlaOptions, path: Path, workspace: Path) -> int:
     else:
         for one, sample in zip(slas, samples, strict=True):
             print(f"{_MARK[sample.state]:8} {described(one, sample)}")
-    broken = [s for o, s in zip(slas, samples, strict=True) if o.probe and _is_broken(s)]
+    broken = [s for o, s in zip(slas, samples, strict=True) if o.probe and _is_broken(o, s)]
     return 1 if broken else 0
 
 
-def _is_broken(sample: Sample) -> bool:
-    return sample.state in {"error", "no_data"}
+def _is_broken(sla: Sla, sample: Sample) -> bool:
+    missing = sample.state == "no_data" and sla.no_data != "good"
+    return sample.state == "error" or missing
 
 
 def _watch(options: SlaOptions, path: Path, workspace: Path) -> int:

@@ -181,7 +181,8 @@ def _own_rules(sla: Sla, form: "FileForm", *, named: bool) -> Iterator[Rule]:
         owner=sla.owner,
         runbook=sla.runbook,
     )
-    yield first
+    if sla.no_data != "good":
+        yield first
     # A rule of the file that names this SLA is announced in its place. The silencers of others
     # must exist all the same: with nobody to tell, a rule is only watched.
     silent = () if named else routes

@@ -157,6 +157,8 @@ def test_the_shipped_file_is_read_and_gates_the_demo() -> None:
     (sla,) = file.slas.values()
     assert sla.gates.runs
     assert sla.no_data == "good"  # a fresh clone has no such file
+    # and nobody is told of what was declared to be good
+    assert [rule.key.partition("/")[2] for rule in file.rules] == ["error", "warn"]
 
 
 def test_the_commented_example_has_the_twelve_and_is_read() -> None:
