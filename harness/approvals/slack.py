@@ -54,7 +54,7 @@ class SlackDesk:
         """A `slack_bolt.App` with the handlers; `settings` are its own."""
         from slack_bolt import App  # noqa: PLC0415 - who has no Slack needs none
 
-        app = App(client=self._client, token=self._client.token, **settings)
+        app = App(client=self._client, **settings)
         app.action("fibreflow_approve")(self._approve)
         app.action("fibreflow_reject")(self._open_reason)
         app.action("fibreflow_details")(self._details)

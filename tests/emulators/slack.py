@@ -343,6 +343,8 @@ class _Dropped(Response):
 
 async def _body(request: Request) -> dict[str, Any]:
     data = await request.body()
+    if not data:
+        return dict(request.query_params)
     if "json" in request.headers.get("content-type", "") or data[:1] == b"{":
         body: dict[str, Any] = json.loads(data)
         return body
