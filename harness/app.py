@@ -8,12 +8,14 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import inputs, play, routing, run_file, sandboxes, skills
+from harness import forewarning, inputs, play, routing, run_file, sandboxes, skills
 from harness.flags import RunOptions
 from harness.git import Repository
+from harness.hand import Hand
 from harness.inputs import Target
 from harness.ports import Connection, Metered, Model, SandboxProvider, SandboxUse
 from harness.progress import Progress
@@ -24,11 +26,12 @@ from harness.record.workspace import Workspace, new_run_id
 from harness.routing import Router
 from harness.run_file import RunFile, Standing
 from harness.services import Bases, NoGate, Services, Settings
-from orchestrator import events, forecast, model_router, report, routing_odds, state
+from harness.stop import Stop
+from orchestrator import events, hours, model_router, report, routing_odds, state
 from orchestrator.acceptance import protected_globs
 from orchestrator.errors import InputError
+from orchestrator.hours import Hours
 from orchestrator.values import TIERS, Feature, FeatureList, Tier
-from orchestrator.wording import counted
 
 if TYPE_CHECKING:
     from harness.learn.knowledge import Knowledge
@@ -155,13 +158,24 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
         try:
             async with open_services(opened, journal, lambda: screen.state) as services:
                 await _announce(opened, file, journal, resumed=resumed)
-                code = await play.play(services, file, opened.target.head)
+                code = await play.play(services, file, opened.target.head, _hours(opened.options))
         finally:
             journal.close()
             built = report.build(screen.state)
             store_report(workspace.run_folder(run), built)
         screen.finish(built)
     return code
+
+
+def _hours(options: RunOptions) -> Hours:
+    """The moments named, counted from now."""
+    now = datetime.now()
+    until, before = options.until, options.not_before
+    return Hours(
+        not_before=hours.moment(before, now) if before else None,
+        until=hours.moment(until, now) if until else None,
+        quiet=hours.span(options.quiet_hours) if options.quiet_hours else None,
+    )
 
 
 def store_report(folder: Path, built: report.Report) -> None:
@@ -196,7 +210,7 @@ async def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed:
             workspace=str(opened.workspace.root),
         )
     )
-    for text in [*_warnings(opened), *await _unseen(opened)]:
+    for text in [*forewarning.warnings(opened), *await forewarning.unseen(opened)]:
         journal.write(events.WarningGiven(message=text))
     for id_, end in file.held.items():
         if end == "review":
@@ -207,54 +221,6 @@ async def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed:
                     feature=id_, attempt=attempt or None, reasons=(why,), since=since
                 )
             )
-
-
-def _warnings(opened: Opened) -> list[str]:
-    """What a person should have known before going to bed."""
-    given, target = opened.given, opened.target
-    found = [] if not target.behind else [behind(target, given)]
-    if opened.model.source == "live" and given.defaults.budget_usd is None:
-        found.append("no budget is set: `--budget USD` says the most that this run may cost")
-    plan = forecast.forecast(
-        given,
-        worst_case_attempt_usd=None,
-        workers=opened.settings.workers,
-        existing_files=target.files,
-        done=frozenset(target.integrated),
-        only=opened.options.only or None,
-    )
-    return [*found, *plan.warnings]
-
-
-async def _unseen(opened: Opened) -> list[str]:
-    """What lies in the working tree, and not in the commit that the run starts from."""
-    target, workspace = opened.target, opened.workspace
-    repository = target.repository
-    if await repository.commit_of("HEAD") != target.base:
-        return []
-    ours = (workspace.logs, workspace.progress, opened.options.features.resolve())
-    root = repository.path.resolve()
-    found = [
-        name
-        for name in await repository.uncommitted()
-        if not any((root / name) in (path, *path.parents) for path in ours)
-    ]
-    if not found:
-        return []
-    shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-    return [
-        f"{root} has changes that are not committed, which no attempt will see: {shown}; commit "
-        "what they need and start again"
-    ]
-
-
-def behind(target: Target, given: FeatureList) -> str:
-    """The branch lacks commits of the base, and cannot simply be brought forward."""
-    base = given.project.base or "what is checked out"
-    return (
-        f"branch {target.branch} lacks {counted(target.behind, 'commit')} of {base}: files that "
-        f"are new there, exams too, are not seen; merge {base} into {target.branch} first"
-    )
 
 
 @contextlib.asynccontextmanager
@@ -299,14 +265,16 @@ async def open_services(
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         book = BudgetBook(workspace.logs / "budget.sqlite")
         stack.callback(book.close)
+        tuned = current().retuned_usd if opened.options.budget_usd is None else None
         purse = RunPurse(
             book,
             clock,
             run=settings.run,
-            run_usd=settings.budget_usd,
+            run_usd=tuned or settings.budget_usd,
             month_usd=opened.options.month_usd,
             note=journal.write,
         )
+        stop = Stop()
         book.abandon(purse.scope)
         provider = sandboxes.provider(settings.sandbox, settings.run, observe=connected)
         _account_for(provider, purse, journal)
@@ -346,6 +314,8 @@ async def open_services(
             router=router,
             write_passes=refresh_passes,
             gate=gate or NoGate(),
+            stop=stop,
+            hand=Hand(journal, stop, current, purse.retune),
             knowledge=knowledge,
         )
 

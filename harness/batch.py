@@ -1,31 +1,19 @@
-"""The workflows: a run starts features, a feature plays rounds of attempts and merges a winner.
+"""The workflow of a run: it starts features as their dependencies are merged, and sees them end.
 
-run -> feature -> attempt, each durable by its id. What a decision saw is recorded by the engine
-as a step; the decisions themselves are in `orchestrator.plan` and `orchestrator.selector`.
+run -> feature -> attempt, each durable by its id; features are played by `harness.rounds`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
 
-from harness import across, attempt, context
-from harness.engine import Engine, Workflow
-from harness.integrate import Winner
-from harness.learn import brief
-from harness.learn.knowledge import Tried
-from harness.services import RUN_ENDING, Services
-from harness.verify import record as verification_record
-from orchestrator import events, plan
-from orchestrator.errors import MachineError, MergeRefusedError
+from harness import attempt
+from harness.engine import Engine
+from harness.rounds import Outcome, Rounds, held, out
+from harness.services import Services
+from orchestrator import events
 from orchestrator.graph import Frontier, Graph
-from orchestrator.manifests import is_manifest
-from orchestrator.plan import FinalState, GiveUp, RoundPlan
-from orchestrator.routing_odds import RoundOutcome, outcome_of
-from orchestrator.selector import Evidence, Selection, select
+from orchestrator.plan import FinalState
 from orchestrator.values import AttemptKey
-
-Outcome = dict[str, Any]
 
 
 class Batch:
@@ -34,9 +22,15 @@ class Batch:
     def __init__(self, services: Services, engine: Engine) -> None:
         self._services = services
         self._engine = engine
-        self._graph = Graph(services.features.features)
-        engine.register("run", self._held(self._run))
-        engine.register("feature", self._held(self._feature))
+        # What a person allows a feature tells how long it may take beside the others.
+        usual = services.defaults.timeout_minutes
+        self._graph = Graph(services.features.features, lambda f: f.timeout_minutes or usual)
+        assert services.hand is not None  # only what runs no workflow does without
+        self._hand = services.hand
+        self._again_of: dict[str, int] = {}
+        rounds = Rounds(services, engine, self._graph, self._hand)
+        engine.register("run", held(services, self._run))
+        engine.register("feature", held(services, rounds.play))
         engine.register("attempt", self._attempt)
 
     async def run(self, done: Sequence[str], held: Mapping[str, FinalState]) -> dict[str, Any]:
@@ -48,29 +42,11 @@ class Batch:
         result: dict[str, Any] = await self._engine.run("run", run, list(done), dict(held))
         return result
 
-    def _held(self, body: Workflow) -> Workflow:
-        """`body`, for the next start to go on with after an error that concerns the run: an
-        error that left it would be its recorded end."""
-
-        async def run(*args: Any) -> Any:
-            try:
-                return await body(*args)
-            except Exception as error:
-                for id_ in args[:1]:  # its feature, of all but the run itself
-                    self._services.stop.settle(str(id_))
-                if not isinstance(error, RUN_ENDING):
-                    raise
-                await self._services.stop_for(error)
-
-        return run
-
-    async def _step(self, name: str, body: Workflow, *args: Any) -> Any:
-        return await self._engine.step(name, self._held(body), *args)
-
     # ------------------------------------------------------------------ a run
 
     async def _run(self, done: list[str], held: dict[str, FinalState]) -> Outcome:
         """Start each feature as soon as all its dependencies are integrated."""
+        self._again_of.clear()
         frontier = Frontier(self._graph, done=done)
         ended: Outcome = {id_: {"state": "merged"} for id_ in done}
         ended |= {id_: {"state": state} for id_, state in held.items()}
@@ -78,12 +54,13 @@ class Batch:
             self._block(id_, ended)
         live: dict[str, str] = {}
         while True:
-            while (ready := frontier.take()) is not None:
-                if ready not in ended:
-                    live[await self._start_feature(ready)] = ready
+            await self._start_ready(frontier, live, ended)
             if not live:
                 return ended
-            for workflow, outcome in (await self._engine.finished(sorted(live))).items():
+            finished = await self._engine.finished(sorted(live), or_else=self._hand.asked)
+            if not finished:
+                await self._asked(await self._engine.step("asked", self._take_asked), live, ended)
+            for workflow, outcome in finished.items():
                 id_ = live.pop(workflow)
                 ended[id_] = self._end_of(id_, outcome)
                 if ended[id_]["state"] == "merged":
@@ -91,277 +68,76 @@ class Batch:
                 else:
                     self._block(id_, ended)
 
-    async def _start_feature(self, id_: str) -> str:
-        workflow = f"{self._services.settings.run}/{id_}"
-        await self._engine.start_child("feature", workflow, id_)
+    async def _start_ready(self, frontier: Frontier, live: dict[str, str], ended: Outcome) -> None:
+        while (ready := frontier.take()) is not None:
+            if ready not in ended:
+                live[await self._start_feature(ready)] = ready
+
+    async def _start_feature(self, id_: str, again: int = 0, rounds: int = 0) -> str:
+        workflow = f"{self._services.settings.run}/{id_}" + (f"#{again}" if again else "")
+        await self._engine.start_child("feature", workflow, id_, again, rounds)
         return workflow
+
+    async def _take_asked(self) -> list[Any]:
+        """What was asked of features since, each with what the run needs to know to do it."""
+        known = self._hand.state().features
+        return [
+            [kind, id_, by, known[id_].again + 1, known[id_].round]
+            for kind, id_, by in self._hand.take()
+        ]
+
+    async def _asked(self, asked: list[Any], live: dict[str, str], ended: Outcome) -> None:
+        """Take features out that have not begun, and work on some again that had ended."""
+        for kind, id_, by, again, rounds in asked:
+            if kind == "skip" and id_ not in live.values() and id_ not in ended:
+                self._services.journal.write(
+                    events.FeatureSkipped(
+                        feature=id_, reason=out(by), again=self._again_of.get(id_, 0)
+                    )
+                )
+                ended[id_] = {"state": "skipped"}
+                self._block(id_, ended)
+            elif kind == "requeue" and ended.get(id_, {}).get("state") not in (None, "merged"):
+                await self._again(id_, by, again, ended)
+                if ended.get(id_) is None:
+                    live[await self._start_feature(id_, again, rounds)] = id_
+
+    async def _again(self, id_: str, by: str, again: int, ended: Outcome) -> None:
+        """Open an ended feature, and what only it had blocked."""
+        journal = self._services.journal
+        freed = [
+            i for i in self._graph.dependents(id_) if ended.get(i, {}).get("state") == "blocked"
+        ]
+        for one in (id_, *freed):
+            ended.pop(one)
+            self._again_of[one] = again
+            journal.write(events.FeatureRequeued(feature=one, by=by, again=again))
+        for other in [i for i, end in ended.items() if end["state"] != "merged"]:
+            self._block(other, ended)
 
     def _end_of(self, id_: str, outcome: Outcome) -> Outcome:
         if "value" in outcome:
             value: Outcome = outcome["value"]
             return value
         reason = f"the harness failed: {outcome.get('error', 'cancelled')}"
-        self._services.journal.write(events.FeatureFailed(feature=id_, reason=reason))
+        self._services.journal.write(
+            events.FeatureFailed(feature=id_, reason=reason, again=self._again_of.get(id_, 0))
+        )
         return {"state": "failed", "reason": reason}
 
     def _block(self, id_: str, ended: Outcome) -> None:
         """A feature that will not be integrated blocks its dependents and nothing else."""
         for dependent in self._graph.dependents(id_):
             if dependent not in ended:
-                ended[dependent] = {"state": "blocked", "reason": f"{id_} is not integrated"}
-                self._services.journal.write(events.FeatureBlocked(feature=dependent, on=id_))
-
-    # -------------------------------------------------------------- a feature
-
-    async def _feature(self, id_: str) -> Outcome:
-        """Rounds until a winner is merged, a person is needed, or it is not worth another."""
-        services = self._services
-        feature = services.feature(id_)
-        started = events.FeatureStarted(feature=id_)
-        # Not a recorded step: what has begun is known by its event, and goes on whatever the data.
-        if not services.journal.has(started.key or ""):
-            stale = await services.gate.admit(feature)
-            if stale:
-                on = f"fresh data: {stale}"
-                services.journal.write(events.FeatureBlocked(feature=id_, on=on))
-                return {"state": "blocked", "reason": on}
-        services.journal.write(started)
-        round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults)
-        why = ""
-        played: list[Outcome] = []
-        while isinstance(round_, RoundPlan):
-            opened = await self._step("open", self._open_round, id_, round_, why, played)
-            if opened["give_up"]:
-                round_ = GiveUp(opened["give_up"])
-                break
-            # No more attempts than the money left can finish; a later round may have it again.
-            now = replace(round_, attempts=opened["attempts"])
-            names = await self._play(id_, now, opened)
-            chosen = await self._step("select", self._select, id_, now, opened, names)
-            end = await self._take(id_, opened["commit"], chosen)
-            await self._cancel_rest(id_, now, names)
-            services.stop.settle(id_)
-            if end["state"] != "again":
-                return end
-            why = end["reason"]
-            played.append(chosen["played"])
-            round_ = plan.next_round(round_, services.defaults, chosen["lessons"] + [why], why)
-        services.journal.write(events.FeatureFailed(feature=id_, reason=round_.reason))
-        return {"state": "failed", "reason": round_.reason}
-
-    async def _open_round(
-        self, id_: str, round_: RoundPlan, why: str, played: list[Outcome]
-    ) -> Outcome:
-        """The commit that the round starts from, its tier and its attempts, or why it is not
-        played; what its attempts are told is on file."""
-        services = self._services
-        commit = await services.repository.head_name(services.project.branch)
-        if commit is None:
-            raise MachineError(
-                f"branch {services.project.branch} of {services.repository.path} was deleted "
-                "during the run; create it again where it was, then give the same command"
-            )
-        text = await context.describe(services, commit)
-        feature = services.feature(id_)
-        route = await services.router.route(
-            feature, [RoundOutcome(**one) for one in played], len(text)
-        )
-        if isinstance(route, GiveUp):
-            return {"give_up": route.reason}
-        attempts = min(round_.attempts, route.attempts or round_.attempts)
-        patterns = await services.knowledge.recall(feature)
-        lessons = brief.without_the_covered(round_.lessons, patterns)
-        told = brief.Brief(text, lessons, tuple(patterns), attempts)
-        brief.store(services.run_folder, AttemptKey(id_, round_.number, 1), told)
-        services.journal.write(
-            events.RoundStarted(
-                feature=id_,
-                round=round_.number,
-                attempts=attempts,
-                commit=commit,
-                why=why,
-                tier=route.tier,
-                reasons=route.reasons,
-                category=feature.category,
-            )
-        )
-        return {"give_up": "", "commit": commit, "tier": route.tier, "attempts": attempts}
-
-    def _workflows(self, id_: str, round_: RoundPlan) -> dict[str, AttemptKey]:
-        keys = [AttemptKey(id_, round_.number, n) for n in range(1, round_.attempts + 1)]
-        return {f"{self._services.settings.run}/{key}": key for key in keys}
-
-    async def _play(self, id_: str, round_: RoundPlan, opened: Outcome) -> list[str]:
-        """Queue the round's attempts and wait until it is decided; who has finished by then.
-
-        When the money is used up and some have passed, the choice is among those: to choose and
-        to merge costs nothing. With none, the round waits for more money.
-        """
-        services = self._services
-        open_ = self._workflows(id_, round_)
-        for workflow, key in open_.items():
-            await self._engine.enqueue(
-                "attempt",
-                workflow,
-                [key.feature, key.round, key.number],
-                opened["commit"],
-                opened["tier"],
-                priority=self._graph.urgency(id_) + 1,
-            )
-        finished: list[str] = []
-        passed = 0
-        while not plan.is_decided(round_, passed, len(finished)):
-            services.stop.settle(id_)
-            spent = partial(services.stop.spent, id_) if passed else None
-            ended = await self._engine.finished(list(open_), or_else=spent)
-            if not ended:
-                break
-            for workflow, outcome in ended.items():
-                key = open_.pop(workflow)
-                finished.append(key.name)
-                passed += bool(outcome.get("value", {}).get("passed"))
-                if "error" in outcome:
-                    self._report_defect(key, outcome["error"])
-        services.decide(id_, round_.number)
-        return finished
-
-    def _report_defect(self, key: AttemptKey, error: str) -> None:
-        """An attempt that died of a mistake of ours has lost, and that must be seen."""
-        reason = f"the harness failed: {error}"
-        folder = self._services.attempt_folder(key)
-        spoilt = attempt.spoilt(key, folder, reason)
-        if attempt.load_result(folder) is None:
-            attempt.store_result(folder, spoilt)
-        self._services.journal.write(attempt.finished(spoilt))
-        self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
-
-    async def _select(
-        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
-    ) -> Outcome:
-        """The choice among what was verified, from the evidence on file, in words."""
-        async with self._services.stop.work(begun=True):
-            return await self._choose(id_, round_, opened, names)
-
-    async def _choose(
-        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
-    ) -> Outcome:
-        keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
-        evidence: list[Evidence] = []
-        lessons: list[str] = []
-        ends: dict[str, str] = {}
-        problems: dict[str, Sequence[str]] = {}
-        for name, key in sorted(keys.items()):
-            folder = self._services.attempt_folder(key)
-            result = attempt.load_result(folder)
-            if result is None:
-                ends[name] = "it never ran"
-                continue
-            verification = verification_record.load(folder)
-            if verification is not None:
-                evidence.append(verification_record.evidence(name, verification, result.cost_usd))
-                problems[name] = verification.problems
-            ends[name] = result.reason if result.patch is None else "it could not be verified"
-            lessons += plan.lessons_of(result, verification)
-        if not self._services.feature(id_).acceptance:
-            evidence = plan.for_a_person(evidence)
-        evidence, tests = await across.compared(self._services, keys, evidence, opened["commit"])
-        selection = plan.in_its_words(select(evidence, cross_tests=tests), ends, problems)
-        if selection.winner is not None and self._services.project.setup is not None:
-            manifests = await self._manifests(keys[selection.winner], opened["commit"])
-            selection = plan.reviewed_setup(selection, manifests)
-        self._services.journal.write(self._selected(id_, round_, selection))
-        await self._services.knowledge.learn(
-            self._services.feature(id_), [self._tried(key) for key in keys.values()]
-        )
-        return {
-            "winner": selection.winner,
-            "needs_review": selection.needs_review,
-            "reasons": list(selection.reasons),
-            "lessons": lessons,
-            "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
-        }
-
-    def _tried(self, key: AttemptKey) -> Tried:
-        folder = self._services.attempt_folder(key)
-        return Tried(key, folder, attempt.load_result(folder), verification_record.load(folder))
-
-    async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:
-        """What the setup command would run anew, with a network, once this attempt is merged."""
-        repository = self._services.repository
-        patch = (self._services.attempt_folder(key) / attempt.PATCH).read_bytes()
-        tree = await repository.tree_with(commit, patch)
-        return tuple(p for p in await repository.changed(commit, tree) if is_manifest(p))
-
-    def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
-        score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)
-        return events.AttemptSelected(
-            feature=id_,
-            attempt=selection.winner,
-            round=round_.number,
-            score=score,
-            consensus=selection.consensus,
-            confidence=selection.confidence,
-            needs_review=selection.needs_review,
-            reasons=selection.reasons,
-        )
-
-    async def _take(self, id_: str, commit: str, chosen: Outcome) -> Outcome:
-        """Merge the winner, or say why there is another round to play (`again`)."""
-        name: str | None = chosen["winner"]
-        if name is None:
-            return {"state": "again", "reason": chosen["reasons"][0]}
-        journal = self._services.journal
-        if chosen["needs_review"]:
-            journal.write(
-                events.ReviewRequested(feature=id_, attempt=name, reasons=tuple(chosen["reasons"]))
-            )
-            return {"state": "review", "attempt": name, "reason": chosen["reasons"][-1]}
-        merge = await self._step("merge", self._merge, id_, name, commit)
-        if merge["commit"] is None:
-            return {"state": "again", "reason": f"{name} was refused: {merge['reason']}"}
-        journal.write(
-            events.FeatureMerged(
-                feature=id_,
-                attempt=name,
-                commit=merge["commit"],
-                reasons=tuple(chosen["reasons"]),
-            )
-        )
-        return {"state": "merged", "attempt": name, "commit": merge["commit"]}
-
-    async def _merge(self, id_: str, name: str, commit: str) -> Outcome:
-        services = self._services
-        async with services.stop.work(begun=True):
-            key = key_of(id_, name)
-            patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
-            winner = Winner(key, services.feature(id_), patch, commit)
-            try:
-                merged = await services.integrator.merge(winner, services.checker.tree)
-            except MergeRefusedError as error:
-                tried = self._tried(key)
-                await services.knowledge.learn_refusal(winner.feature, tried, str(error))
-                return {"commit": None, "reason": str(error)}
-            await services.write_passes()
-            return {"commit": merged, "reason": ""}
-
-    async def _cancel_rest(self, id_: str, round_: RoundPlan, names: list[str]) -> None:
-        rest = {w: key for w, key in self._workflows(id_, round_).items() if key.name not in names}
-        await self._engine.cancel(list(rest))
-        for key in rest.values():
-            # Those that run in this process said so themselves; a crash in between says nothing.
-            attempt.note_cancelled(self._services, key)
+                why = f"{id_} is not integrated"
+                ended[dependent] = {"state": "blocked", "reason": why, "on": id_}
+                again = self._again_of.get(dependent, 0)
+                self._services.journal.write(
+                    events.FeatureBlocked(feature=dependent, on=id_, again=again)
+                )
 
     # ------------------------------------------------------------- an attempt
 
     async def _attempt(self, parts: list[Any], commit: str, tier: str) -> Outcome:
         key = AttemptKey(parts[0], parts[1], parts[2])
         return await attempt.run_attempt(self._services, key, commit, tier)  # type: ignore[arg-type]
-
-
-def key_of(feature: str, name: str) -> AttemptKey:
-    """The key that an attempt's name, such as `r1-a02`, stands for. Raises `ValueError`."""
-    round_, _, number = name.removeprefix("r").partition("-a")
-    key = AttemptKey(feature, int(round_), int(number))
-    if key.name != name:
-        raise ValueError(name)
-    return key

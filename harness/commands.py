@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from harness import control_flags
 from harness.flags import Command
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
@@ -47,6 +48,10 @@ def status(command: Command) -> int:
     if command.json:
         print(json.dumps(report.to_json(report.build(_state(info)))))
         return 0
+    if command.watch:
+        from harness import looking  # noqa: PLC0415
+
+        return looking.watch(workspace, info)
     print(render_status(_state(info), alive=_is_alive(workspace, info)))
     return 0
 
@@ -97,6 +102,11 @@ def resume(command: Command) -> int:
             f"`{workspace.hint('report', info.id)}` shows it"
         )
         return info.exit_code or 0
+    if _is_alive(workspace, info):
+        from harness import control_commands  # noqa: PLC0415
+        from orchestrator.controls import Control  # noqa: PLC0415
+
+        return control_commands.ask(workspace, info, Control("", "resume", user()))
     options = RunFile.load(workspace.run_file(info.id)).run_options()
     # How it is shown depends on who looks now, not on who began it.
     screen: Literal["json"] | None = "json" if command.json else None
@@ -195,6 +205,22 @@ def approvals(command: Command) -> int:
     return deploy_commands.approvals(command)
 
 
+def steer(command: Command) -> int:
+    from harness import control_commands  # noqa: PLC0415 - the others do without its imports
+
+    workspace = _workspace(command)
+    info = find_run(workspace, command.run_id)
+    return control_commands.steer(command, workspace, info, user())
+
+
+def look(command: Command) -> int:
+    from harness import looking  # noqa: PLC0415 - the others do without its imports
+
+    workspace = _workspace(command)
+    shows = {"logs": looking.logs, "attempt": looking.show_attempt, "diff": looking.diff}
+    return shows[command.name](command, workspace, find_run(workspace, command.run_id))
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -208,4 +234,6 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "skill": skill,
     "deploy": deploy,
     "approvals": approvals,
+    **dict.fromkeys(control_flags.ASKING, steer),
+    **dict.fromkeys(("logs", "attempt", "diff"), look),
 }

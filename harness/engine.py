@@ -25,7 +25,7 @@ from orchestrator import errors
 from orchestrator.errors import FibreFlowError
 
 #: Set by hand: raise it when the recorded shape of a workflow changes.
-APPLICATION_VERSION = "1"
+APPLICATION_VERSION = "2"
 #: Older versions whose records this one can continue: the shape of what they recorded is the same.
 #: Runs of any other are refused with what finishes them; see `docs/operations.md`.
 CONTINUES: frozenset[str] = frozenset()
@@ -54,6 +54,11 @@ class Engine:
         self._cancelled: set[str] = set()
         self._ended: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
+
+    @property
+    def store(self) -> Path:
+        """Where the records are kept, and the requests of people."""
+        return self._path
 
     def register(self, name: str, body: Workflow) -> None:
         """Call before `start`. Arguments and result of `body` must be JSON values."""
@@ -119,6 +124,14 @@ class Engine:
             polling_interval_sec=_POLL_SECONDS,
             on_conflict="always_update",
         )
+
+    async def set_workers(self, workers: int) -> None:
+        """From now on so many queued workflows run at once in each process."""
+        from dbos import DBOS  # noqa: PLC0415
+
+        queue = await DBOS.retrieve_queue_async(_QUEUE)
+        if queue is not None:
+            await queue.set_worker_concurrency_async(workers)
 
     def _open_store(self) -> Any:
         store = engine_store.open_sqlite(self._path)

@@ -23,6 +23,27 @@ _ADOPTION = (
 )
 
 
+def open_store(store: str | Path) -> "Store":
+    """A store by its file, or by the URL of a Postgres database. Raises `MachineError`."""
+    if isinstance(store, Path):
+        return open_sqlite(store)
+    import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up
+
+    return sqlalchemy.create_engine(driver_url(store), pool_pre_ping=True, pool_size=5)
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver that is installed."""
+    return "postgresql+psycopg://" + url.partition("://")[2]
+
+
+def shown(store: str | Path) -> str:
+    """A store's name for people, without a password."""
+    if isinstance(store, Path):
+        return str(store)
+    return "postgresql://" + store.partition("://")[2].rpartition("@")[2].partition("?")[0]
+
+
 def open_sqlite(path: Path) -> "Store":
     """The store in a file. Raises `MachineError` when it cannot be opened."""
     import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up

@@ -1,12 +1,12 @@
 """The command line: its words, their meaning, and nothing of what they do."""
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
-from harness import __version__, deploy_flags
+from harness import __version__, control_flags, deploy_flags
 from harness.cost_flags import CostOptions, add_costs, cost_options
 from harness.deploy_flags import DeployOptions
 from harness.skill_flags import SkillOptions, add_skill, skill_options
@@ -28,6 +28,7 @@ COMMANDS = (
     "skill",
     "deploy",
     "approvals",
+    *control_flags.COMMANDS,
 )
 _EXIT_CODES = """\
 exit codes:
@@ -63,6 +64,10 @@ class RunOptions:
     sla_override: str = ""
     wait: bool = False
     screen: Literal["live", "plain", "json", "quiet"] | None = None
+    detach: bool = False
+    until: str | None = None
+    not_before: str | None = None
+    quiet_hours: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +109,13 @@ class Command:
     feature: str | None = None
     attempt: str | None = None
     json: bool = False
+    watch: bool = False
     sandbox: SandboxOptions | None = None
     sla: SlaOptions | None = None
     costs: CostOptions | None = None
     skill: SkillOptions | None = None
     deploy: DeployOptions | None = None
+    words: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,11 +139,13 @@ def parse(argv: list[str]) -> Command:
         feature=getattr(args, "feature", None),
         attempt=getattr(args, "attempt", None),
         json=getattr(args, "json", False),
+        watch=getattr(args, "watch", False),
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
         sla=_sla_options(args) if args.command == "sla" else None,
         costs=cost_options(args) if args.command == "costs" else None,
         skill=skill_options(args) if args.command == "skill" else None,
         deploy=deploy_flags.options(args) if args.command in {"deploy", "approvals"} else None,
+        words=vars(args) if args.command in control_flags.COMMANDS else {},
     )
 
 
@@ -180,6 +189,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         sla_override=args.sla_override or "",
         wait=args.wait,
         screen="json" if args.json else "plain" if args.plain else None,
+        **control_flags.of_run(args),
     )
 
 
@@ -215,6 +225,8 @@ def _parser() -> argparse.ArgumentParser:
         sub = _command(commands, name, what)
         sub.add_argument("run_id", nargs="?", metavar="RUN", help="default: the newest")
         sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
+        if name == "status":
+            sub.add_argument("--watch", action="store_true", help="again and again, until its end")
     _command(commands, "list", "the runs of this workspace").add_argument(
         "--json", action="store_true", help="one JSON array instead of text"
     )
@@ -222,6 +234,8 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("feature", metavar="FEATURE")
     accept.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
     accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+    for name, what in control_flags.COMMANDS.items():
+        control_flags.add(_command(commands, name, what), name)
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
     add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
@@ -279,6 +293,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         help="local, e2b (cloud), or process (NO isolation)",
     )
     add("--live", action="store_true", help="ask real models even where a recording is given")
+    control_flags.add_to_run(sub)
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
     add(
         "--sla-policy",

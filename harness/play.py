@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from harness.batch import Batch
+from harness.control_book import ControlBook
 from harness.engine import Engine
+from harness.hand import INTERRUPTED
 from harness.inputs import Target
 from harness.ports import Base
 from harness.record.workspace import Workspace
@@ -16,17 +18,17 @@ from harness.run_file import RunFile, Standing
 from harness.services import Services
 from orchestrator import events, plan
 from orchestrator.errors import FibreFlowError, InputError, SandboxError, SlaViolatedError
+from orchestrator.hours import Hours
 from orchestrator.values import FeatureList
 from orchestrator.wording import counted
 
 #: How long a start waits to hear that the project's tests can be run.
 _TESTS_SECONDS = 30.0
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 #: How long work that is let go may take to notice.
 _LET_GO_SECONDS = 5.0
 
 
-async def play(services: Services, file: RunFile, head: str) -> int:
+async def play(services: Services, file: RunFile, head: str, when: Hours) -> int:
     """The exit code. Raises `InputError` when the project's setup fails on `head`, or its tests
     cannot be run there; `SlaViolatedError` when the data it needs is not fresh."""
     try:
@@ -38,8 +40,14 @@ async def play(services: Services, file: RunFile, head: str) -> int:
     batch = Batch(services, engine)
     await engine.start()
     leave = asyncio.Event()
+    book = ControlBook(engine.store, services.settings.run)
+    hand = services.hand
+    assert hand is not None
     try:
-        with _signals(services, leave):
+        async with (
+            _signals(services, leave),
+            hand.at_work(book, when, set_workers=engine.set_workers, leave=leave.set),
+        ):
             playing = asyncio.ensure_future(batch.run(file.done, file.held))
             stopping = asyncio.ensure_future(services.stop.drained())
             leaving = asyncio.ensure_future(leave.wait())
@@ -47,6 +55,7 @@ async def play(services: Services, file: RunFile, head: str) -> int:
             code = await _end(services, playing)
     finally:
         await _let_go()
+        book.close()
         await engine.close()
     if playing.done() and not playing.cancelled():
         # Nothing will be reopened: what a crash or a cancelled attempt left goes too.
@@ -118,8 +127,8 @@ async def _let_go() -> None:
         await asyncio.wait(tasks, timeout=_LET_GO_SECONDS)
 
 
-@contextlib.contextmanager
-def _signals(services: Services, leave: asyncio.Event) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _signals(services: Services, leave: asyncio.Event) -> AsyncIterator[None]:
     """Ctrl-C once lets running attempts end, twice leaves at once; nothing is lost either way."""
     loop = asyncio.get_running_loop()
 

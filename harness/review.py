@@ -4,13 +4,13 @@ from typing import Literal
 
 from harness import app, inputs
 from harness.attempt import PATCH, load_result
-from harness.batch import key_of
 from harness.inputs import Target
 from harness.integrate import Winner
 from harness.ports import ModelReply, ModelRequest
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
+from harness.rounds import key_of
 from harness.run_file import RunFile
 from harness.services import Services
 from orchestrator import events, plan, report, state

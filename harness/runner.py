@@ -18,8 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """The exit code; see `fibreflow --help`. A mistake of the user is one message, no traceback."""
     _open_closed()
     try:
-        command = flags.parse(sys.argv[1:] if argv is None else argv)
-        code = _dispatch(command)
+        words = sys.argv[1:] if argv is None else argv
+        code = _dispatch(flags.parse(words), words)
         sys.stdout.flush()  # what cannot be written is found out here, not after the exit code
         return code
     except FibreFlowError as error:
@@ -62,7 +62,12 @@ def _discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _dispatch(command: flags.Command) -> int:
+def _dispatch(command: flags.Command, words: list[str]) -> int:
+    if command.run is not None and command.run.detach:
+        from harness import control_commands  # noqa: PLC0415
+        from harness.record.workspace import Workspace  # noqa: PLC0415
+
+        return control_commands.detach(words, Workspace(command.workspace.resolve()))
     if command.run is not None:
         from harness import app  # noqa: PLC0415 - each command pays for its own imports only
 

@@ -120,6 +120,9 @@ _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     e.DrainRequested: lambda event, _: (
         f"draining: {one_line(event.reason)}; Ctrl-C again stops at once"
     ),
+    e.ControlTaken: lambda event, _: f"{one_line(event.by, 80)}: {one_line(event.answer)}",
+    e.HoursKept: lambda event, _: f"waits: {event.reason}" if event.reason else "may begin work",
+    e.FeatureSkipped: lambda event, _: f"skipped: {one_line(event.reason)}",
     e.WarningGiven: lambda event, _: f"warning: {one_line(event.message)}",
     e.LimitHit: lambda event, _: f"limit: {one_line(event.what)}",
     e.BudgetLow: lambda event, _: (

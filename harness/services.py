@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol
 
 from harness.agents.task import Agent
 from harness.git import Repository
+from harness.hand import Hand
 from harness.integrate import Integrator, Winner
 from harness.learn.knowledge import Knowledge
 from harness.ports import Base, BaseSpec, Clock, Model, SandboxProvider
@@ -186,6 +187,7 @@ class Services:
     knowledge: Knowledge
     gate: Gate = field(default_factory=NoGate)
     stop: Stop = field(default_factory=Stop)
+    hand: Hand | None = None
     #: (feature, round) that is decided: its attempts that have not begun need not begin.
     decided: set[tuple[str, int]] = field(default_factory=set)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.record.workspace import RunInfo
+from orchestrator import waiting
 from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
 from orchestrator.wording import command, duration, model_source, money, one_line, unisolated
 
@@ -26,6 +27,7 @@ def render_status(run: RunState, *, alive: bool = False) -> str:
         for feature in run.features.values()
         if feature.state in {"failed", "review", "blocked"} and feature.reasons
     ]
+    lines += [f"{one_line(id_, 64)}: waits: {one_line(why)}" for id_, why in waiting.reasons(run)]
     lines += [f"warning: {one_line(warning)}" for warning in run.warnings]
     lines += [f"limit: {one_line(limit)}" for limit in run.limits]
     return "\n".join(lines) + "\n"
@@ -57,7 +59,9 @@ def _standing(run: RunState, alive: bool) -> str:
     if run.stopped is not None:
         return f"stopped: {one_line(run.stopped)}; `{command(run.workspace, 'resume')}` goes on"
     if alive:
-        why = f" (draining: {one_line(run.draining)})" if run.draining is not None else ""
+        why = f", paused by {one_line(run.paused)}" if run.paused is not None else ""
+        why += f", {one_line(run.held)}" if run.held is not None else ""
+        why += f" (draining: {one_line(run.draining)})" if run.draining is not None else ""
         return f"running, process {run.pid}{why}"
     return (
         f"killed: its process {run.pid} is gone; `{command(run.workspace, 'resume')}` goes on, "

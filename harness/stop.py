@@ -23,6 +23,9 @@ class Stop:
         self._asked = asyncio.Event()
         self._active = 0
         self._owed: set[str] = set()
+        self._paused: set[str] = set()
+        self._running = asyncio.Event()
+        self._running.set()
         self._changed = asyncio.Event()
 
     def request(self, reason: str, exit_code: int, *, spent: bool = False) -> bool:
@@ -37,10 +40,22 @@ class Stop:
         self._changed.set()
         return True
 
+    def pause(self, why: str) -> None:
+        """No new work begins until `go_on` was called for every reason to wait."""
+        self._paused.add(why)
+        self._running.clear()
+
+    def go_on(self, why: str) -> None:
+        self._paused.discard(why)
+        if not self._paused:
+            self._running.set()
+
     @contextlib.asynccontextmanager
     async def work(self, *, begun: bool = False) -> AsyncIterator[None]:
-        """Around one piece of work. While draining, new work waits here for ever; work that
-        completes what had `begun` before goes on."""
+        """Around one piece of work. While draining, new work waits here for ever, and while paused
+        until it goes on; work that completes what had `begun` before is let through."""
+        if not begun:
+            await self._running.wait()
         if self.reason is not None and not begun:
             await self.hold()
         self._active += 1

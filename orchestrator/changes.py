@@ -1,134 +1,13 @@
-"""What each event changes: the values a run's state is made of, and one function per event."""
+"""What each event changes in the state of a run: one function per event."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from orchestrator import events as e
-from orchestrator.transitions import AttemptPhase, FeaturePhase
-from orchestrator.values import Usage
-
-#: Warnings and anomalies are for people; a fault that repeats must not fill the memory.
-KEPT = 200
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-NO_USAGE = Usage()
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptState:
-    """One attempt. `cost_usd` is what is known; `unknown_cost` says that there is more.
-
-    Times are seconds since the epoch; `seconds` is the agent's wall time once it is over.
-    `reason` says why it ended as it did, in the words of whatever ended it.
-    """
-
-    name: str
-    state: AttemptPhase = "running"
-    ending: str | None = None
-    reason: str = ""
-    model: str = ""
-    agent: str = ""
-    source: str = ""
-    turns: int = 0
-    calls: int = 0
-    retries: int = 0
-    resumed: int = 0
-    usage: Usage = NO_USAGE
-    cost_usd: float = 0.0
-    unknown_cost: bool = False
-    seconds: float | None = None
-    started: float | None = None
-    usable: bool | None = None
-    checks_passed: int = 0
-    checks: int = 0
-    problems: tuple[str, ...] = ()
-    coverage: float | None = None
-    quality: float | None = None
-    signatures: tuple[str, ...] = ()  # how it failed: keys of `orchestrator.signatures`
-    patterns: Mapping[str, bool] = field(default_factory=lambda: NOTHING)  # compared ones -> shown
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureState:
-    """One feature. `reasons` say why its state is what it is, `selection` why its winner won.
-
-    `attempts` has every attempt of every round by name, in the order they started.
-    `wanted` is how many attempts the present round may have, `why` what made it necessary.
-    """
-
-    id: str
-    depends_on: tuple[str, ...] = ()
-    state: FeaturePhase = "waiting"
-    round: int = 0
-    rounds: int = 0
-    wanted: int = 0
-    why: str = ""
-    attempts: Mapping[str, AttemptState] = field(default_factory=lambda: NOTHING)
-    winner: str | None = None
-    commit: str | None = None
-    reasons: tuple[str, ...] = ()
-    selection: tuple[str, ...] = ()
-    score: float | None = None
-    consensus: float | None = None
-    confidence: float | None = None
-    review_run: str = ""  # the run that made the attempt in review, where it was not this one
-    accepted_by: str = ""
-    refusals: tuple[str, ...] = ()  # merges that were refused, and why
-    blocked_on: str | None = None
-    started: float | None = None
-    finished: float | None = None
-    cost_usd: float = 0.0
-    unknown_cost: bool = False
-
-    @property
-    def seconds(self) -> float | None:
-        if self.started is None or self.finished is None:
-            return None
-        return max(0.0, self.finished - self.started)
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """A whole run. `finished` is when every feature had reached its end, `stopped` why a process
-    left before that; both are None while one is at work, and after one was killed.
-
-    `draining` is the reason why nothing new is started, None when work goes on. `limits` are
-    the budgets and quotas that were hit; `anomalies` are events that cannot have happened.
-    """
-
-    run: str = ""
-    repo: str = ""
-    branch: str = ""
-    base: str = ""
-    workspace: str = ""  # absolute; empty where the run does not say
-    model: str = ""
-    sandbox: str = ""
-    budget_usd: float | None = None
-    pid: int = 0
-    rounds: int = 0
-    started: float | None = None
-    finished: float | None = None
-    latest: float | None = None  # time of the last event
-    exit_code: int | None = None
-    stopped: str | None = None
-    resumed: int = 0
-    features: Mapping[str, FeatureState] = field(default_factory=lambda: NOTHING)
-    cost_usd: float = 0.0
-    unknown_cost: bool = False
-    usage: Usage = NO_USAGE
-    calls: int = 0
-    retries: int = 0
-    sources: tuple[str, ...] = ()  # live, recorded, scripted: what attempts said they used
-    models: tuple[str, ...] = ()  # ids of the models they asked, or would have
-    draining: str | None = None
-    limits: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    anomalies: tuple[str, ...] = ()
-    patterns: Mapping[str, str] = field(default_factory=lambda: NOTHING)  # id -> title
-    learned: tuple[str, ...] = ()  # ids of the patterns that this run was the first to meet
-    judged: tuple[str, ...] = ()  # verdicts on patterns, in words
+from orchestrator.course import KEPT, NO_USAGE, NOTHING, Asked, AttemptState, FeatureState, RunState
+from orchestrator.transitions import FeaturePhase
 
 
 def _run_started(run: RunState, event: e.RunStarted) -> RunState:
@@ -329,12 +208,30 @@ def _merged(feature: FeatureState, event: e.FeatureMerged) -> FeatureState:
     )
 
 
+def _controlled(run: RunState, event: e.ControlTaken) -> RunState:
+    if event.kind in {"pause", "resume"}:
+        return replace(run, paused=event.by if event.kind == "pause" else None)
+    if event.feature is not None:
+        asked = Asked(event.kind, event.by, event.again)
+        return replace(run, asked=MappingProxyType({**run.asked, event.feature: asked}))
+    usd = event.budget_usd
+    return replace(
+        run,
+        attempts=run.attempts if event.attempts is None else event.attempts,
+        workers=run.workers if event.workers is None else event.workers,
+        retuned_usd=run.retuned_usd if usd is None else usd,
+        budget_usd=run.budget_usd if usd is None else usd,
+    )
+
+
 RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
     e.RunStarted: _run_started,
     e.RunResumed: _run_resumed,
     e.RunFinished: _run_finished,
     e.RunStopped: _run_stopped,
     e.DrainRequested: lambda run, event: replace(run, draining=event.reason),
+    e.ControlTaken: _controlled,
+    e.HoursKept: lambda run, event: replace(run, held=event.reason or None),
     e.LimitHit: _limited,
     e.WarningGiven: _warned,
     e.DataHeld: lambda run, event: _about_data(run, event, f"held: {event.reason}"),
@@ -389,6 +286,10 @@ FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureSta
     e.MergeRejected: _refused,
     e.FeatureMerged: _merged,
     e.FeatureFailed: lambda feature, event: replace(feature, reasons=(event.reason,)),
+    e.FeatureSkipped: lambda feature, event: replace(feature, reasons=(event.reason,)),
+    e.FeatureRequeued: lambda feature, event: replace(
+        feature, again=event.again, reasons=(), blocked_on=None, winner=None, accepted_by=""
+    ),
     e.FeatureBlocked: lambda feature, event: replace(
         feature, blocked_on=event.on, reasons=(f"depends on {event.on}",)
     ),

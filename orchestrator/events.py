@@ -9,6 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
+from orchestrator.feature_events import (
+    ControlTaken,
+    FeatureBlocked,
+    FeatureFailed,
+    FeatureRequeued,
+    FeatureSkipped,
+    FeatureStarted,
+    HoursKept,
+)
 from orchestrator.learning_events import (
     FailureSigned,
     PatternJudged,
@@ -20,13 +29,10 @@ from orchestrator.occurrence import Event
 from orchestrator.values import Usage
 
 __all__ = [
-    "Event",
-    "FailureSigned",
-    "PatternJudged",
-    "PatternLearned",
-    "PatternUsed",
-    "ReflectionFinished",
-]
+    "ControlTaken", "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed",
+    "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept", "PatternJudged",
+    "PatternLearned", "PatternUsed", "ReflectionFinished",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +127,6 @@ class SandboxUsed(Event):
     sandbox: str
     seconds: float
     cost_usd: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureStarted(Event):
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,18 +288,6 @@ class MergeRejected(Event):
 class FeatureMerged(Event):
     commit: str
     reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureFailed(Event):
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureBlocked(Event):
-    """A dependency failed, waits for a person, or was skipped. `on` names it."""
-
-    on: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,16 +47,21 @@ class Graph:
     """The DAG of some features; never changes once built.
 
     Urgency, wherever an order is given: longest remaining path first, then `priority`, then the
-    order of the list. Raises `InputError` for an unknown dependency, a cycle or an id used twice.
+    order of the list. `expected` says how long a feature may take beside the others, in any unit;
+    without it all are alike. Raises `InputError` for an unknown dependency, a cycle or an id used
+    twice.
     """
 
-    def __init__(self, features: Sequence[Feature]) -> None:
+    def __init__(
+        self, features: Sequence[Feature], expected: Callable[[Feature], float] = lambda _: 1.0
+    ) -> None:
         self._features = {f.id: f for f in features}
         if len(self._features) != len(features):
             raise InputError("two features have the same id; rename one of them")
         self._graph = _digraph(features)
         self._place = {f.id: i for i, f in enumerate(features)}
         self._rank = self._longest(lambda _: 1.0)
+        self._path = self._longest(lambda i: expected(self._features[i]))
         ordered = sorted(self._features, key=self._key)
         self._urgency = {id_: i for i, id_ in enumerate(ordered)}
         self.ids: tuple[str, ...] = tuple(self._features)
@@ -138,7 +143,7 @@ class Graph:
         )
 
     def _key(self, id_: str) -> tuple[float, int, int]:
-        return (-self._rank[id_], self._features[id_].priority, self._place[id_])
+        return (-self._path[id_], self._features[id_].priority, self._place[id_])
 
     def _longest(self, weight: Callable[[str], float]) -> dict[str, float]:
         import networkx as nx  # noqa: PLC0415 - see `cycles`

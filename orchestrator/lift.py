@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.changes import RunState
+from orchestrator.course import RunState
 from orchestrator.values import AttemptKey
 
 Status = Literal["trial", "kept", "retired", "quarantined"]

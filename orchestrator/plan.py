@@ -37,16 +37,16 @@ class GiveUp:
     reason: str
 
 
-def first_round(feature: Feature, defaults: Defaults) -> RoundPlan:
+def first_round(feature: Feature, defaults: Defaults, before: int = 0) -> RoundPlan:
+    """`before`: the rounds that it has had already, when it is worked on again."""
     attempts = feature.attempts or defaults.attempts
-    return RoundPlan(1, attempts, min(defaults.quorum or QUORUM, attempts))
+    return RoundPlan(before + 1, attempts, min(defaults.quorum or QUORUM, attempts))
 
 
-def next_round(
-    last: RoundPlan, defaults: Defaults, lessons: Sequence[str], why: str
-) -> RoundPlan | GiveUp:
-    """The round after one in which nothing was merged. `rounds` times `attempts` is a hard cap."""
-    if last.number >= defaults.rounds:
+def next_round(last: RoundPlan, most: int, lessons: Sequence[str], why: str) -> RoundPlan | GiveUp:
+    """The round after one in which nothing was merged, up to number `most`: rounds times attempts
+    is a hard cap."""
+    if last.number >= most:
         rounds = "round" if last.number == 1 else "rounds"
         return GiveUp(f"nothing to merge after {last.number} {rounds}; the last: {why}")
     return RoundPlan(

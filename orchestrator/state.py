@@ -9,14 +9,11 @@ from orchestrator import events as e
 from orchestrator.changes import (
     ATTEMPT_CHANGES,
     FEATURE_CHANGES,
-    NOTHING,
     RUN_CHANGES,
-    AttemptState,
-    FeatureState,
-    RunState,
     counted,
     more,
 )
+from orchestrator.course import NOTHING, AttemptState, FeatureState, RunState
 from orchestrator.transitions import ATTEMPT_MOVES, FEATURE_MOVES, NEW, happening
 
 __all__ = [

@@ -44,6 +44,8 @@ FEATURE_MOVES: Mapping[str, Mapping[str, FeaturePhase]] = {
         "review": "failed",
     },
     "FeatureBlocked": {"waiting": "blocked", "blocked": "blocked"},
+    "FeatureSkipped": {"waiting": "skipped", "running": "skipped", "skipped": "skipped"},
+    "FeatureRequeued": dict.fromkeys(("failed", "blocked", "review", "skipped"), "waiting"),
 }
 
 #: What agents' late messages may find: the call that was in the air when its attempt ended.

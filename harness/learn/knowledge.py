@@ -18,7 +18,7 @@ from harness.record.clock import iso
 from harness.record.journal import Journal
 from harness.verify.patch import read_patch
 from orchestrator import events, learning, lift
-from orchestrator.changes import AttemptState, FeatureState
+from orchestrator.course import AttemptState, FeatureState
 from orchestrator.errors import InputError, MachineError
 from orchestrator.learning import Pattern, Recalled
 from orchestrator.masking import redact

@@ -211,6 +211,10 @@ class RunPurse:
         self._warned: set[str] = set()
         self._patience = patience
 
+    def retune(self, run_usd: float) -> None:
+        """Another cap for the run, from the next reservation on."""
+        self._run_usd = run_usd
+
     @property
     def scope(self) -> str:
         """The run's own scope in the book."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.batch import key_of
+from harness.rounds import key_of
 from orchestrator.values import AttemptKey
 
 

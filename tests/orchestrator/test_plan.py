@@ -27,7 +27,7 @@ def test_attempts_times_rounds_is_a_hard_cap(attempts: int, rounds: int, quorum:
     while isinstance(round_, RoundPlan):
         assert 1 <= round_.quorum <= round_.attempts
         total += round_.attempts
-        round_ = plan.next_round(round_, defaults, ["why"], "why")
+        round_ = plan.next_round(round_, defaults.rounds, ["why"], "why")
     assert total == attempts * rounds
     assert "why" in round_.reason
 

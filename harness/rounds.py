@@ -1,0 +1,347 @@
+"""The workflow of one feature: rounds of attempts, a choice, the merge of its winner.
+
+What a decision saw is recorded by the engine as a step; the decisions themselves are in
+`orchestrator.plan` and `orchestrator.selector`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from harness import across, attempt, context
+from harness.engine import Engine, Workflow
+from harness.hand import Hand
+from harness.integrate import Winner
+from harness.learn import brief
+from harness.learn.knowledge import Tried
+from harness.services import RUN_ENDING, Services
+from harness.verify import record as verification_record
+from orchestrator import events, plan
+from orchestrator.errors import MachineError, MergeRefusedError
+from orchestrator.graph import Graph
+from orchestrator.manifests import is_manifest
+from orchestrator.plan import GiveUp, RoundPlan
+from orchestrator.routing_odds import RoundOutcome, outcome_of
+from orchestrator.selector import Evidence, Selection, select
+from orchestrator.values import AttemptKey
+
+Outcome = dict[str, Any]
+
+
+def held(services: Services, body: Workflow) -> Workflow:
+    """`body`, for the next start to go on with after an error that concerns the run: an error
+    that left it would be its recorded end."""
+
+    async def run(*args: Any) -> Any:
+        try:
+            return await body(*args)
+        except Exception as error:
+            for id_ in args[:1]:  # its feature, of all but the run itself
+                services.stop.settle(str(id_))
+            if not isinstance(error, RUN_ENDING):
+                raise
+            await services.stop_for(error)
+
+    return run
+
+
+class Rounds:
+    """Plays the features of one run; `play` is the workflow's body."""
+
+    def __init__(self, services: Services, engine: Engine, graph: Graph, hand: Hand) -> None:
+        self._services = services
+        self._engine = engine
+        self._graph = graph
+        self._hand = hand
+
+    async def _step(self, name: str, body: Workflow, *args: Any) -> Any:
+        return await self._engine.step(name, held(self._services, body), *args)
+
+    async def play(self, id_: str, again: int = 0, before: int = 0) -> Outcome:
+        """Rounds until a winner is merged, a person is needed, or it is not worth another.
+
+        `again`: how often it was queued again; `before`: the rounds it has had by then.
+        """
+        services = self._services
+        feature = services.feature(id_)
+        started = events.FeatureStarted(feature=id_, again=again)
+        # Not a recorded step: what has begun is known by its event, and goes on whatever the data.
+        if not services.journal.has(started.key or ""):
+            stale = await services.gate.admit(feature)
+            if stale:
+                on = f"fresh data: {stale}"
+                services.journal.write(events.FeatureBlocked(feature=id_, on=on, again=again))
+                return {"state": "blocked", "reason": on}
+        services.journal.write(started)
+        round_: RoundPlan | GiveUp = plan.first_round(feature, services.defaults, before)
+        last = before + services.defaults.rounds
+        why = ""
+        played: list[Outcome] = []
+        while isinstance(round_, RoundPlan):
+            opened = await self._step("open", self._open_round, id_, round_, why, played)
+            if opened.get("skipped"):
+                return self._skipped(id_, opened["skipped"], again)
+            if opened["give_up"]:
+                round_ = GiveUp(opened["give_up"])
+                break
+            # No more attempts than the money left can finish; a later round may have it again.
+            now = replace(round_, attempts=opened["attempts"])
+            names = await self._play(id_, now, opened)
+            chosen = await self._step("select", self._select, id_, now, opened, names)
+            if chosen.get("skipped"):
+                end = self._skipped(id_, chosen["skipped"], again)
+            else:
+                end = await self._take(id_, opened["commit"], chosen)
+            await self._cancel_rest(id_, now, names)
+            services.stop.settle(id_)
+            if end["state"] != "again":
+                return end
+            why = end["reason"]
+            played.append(chosen["played"])
+            round_ = plan.next_round(round_, last, chosen["lessons"] + [why], why)
+        services.journal.write(events.FeatureFailed(feature=id_, reason=round_.reason, again=again))
+        return {"state": "failed", "reason": round_.reason}
+
+    async def _open_round(
+        self, id_: str, round_: RoundPlan, why: str, played: list[Outcome]
+    ) -> Outcome:
+        """The commit that the round starts from, its tier and its attempts, or why it is not
+        played; what its attempts are told is on file."""
+        services = self._services
+        if (by := self._hand.skipped_by(id_)) is not None:
+            return {"skipped": by}
+        commit = await services.repository.head_name(services.project.branch)
+        if commit is None:
+            raise MachineError(
+                f"branch {services.project.branch} of {services.repository.path} was deleted "
+                "during the run; create it again where it was, then give the same command"
+            )
+        text = await context.describe(services, commit)
+        feature = services.feature(id_)
+        route = await services.router.route(
+            feature, [RoundOutcome(**one) for one in played], len(text)
+        )
+        if isinstance(route, GiveUp):
+            return {"give_up": route.reason}
+        wanted = self._hand.attempts or round_.attempts
+        attempts = min(wanted, route.attempts or wanted)
+        patterns = await services.knowledge.recall(feature)
+        lessons = brief.without_the_covered(round_.lessons, patterns)
+        told = brief.Brief(text, lessons, tuple(patterns), attempts)
+        brief.store(services.run_folder, AttemptKey(id_, round_.number, 1), told)
+        services.journal.write(
+            events.RoundStarted(
+                feature=id_,
+                round=round_.number,
+                attempts=attempts,
+                commit=commit,
+                why=why,
+                tier=route.tier,
+                reasons=route.reasons,
+                category=feature.category,
+            )
+        )
+        return {"give_up": "", "commit": commit, "tier": route.tier, "attempts": attempts}
+
+    def _workflows(self, id_: str, round_: RoundPlan) -> dict[str, AttemptKey]:
+        keys = [AttemptKey(id_, round_.number, n) for n in range(1, round_.attempts + 1)]
+        return {f"{self._services.settings.run}/{key}": key for key in keys}
+
+    async def _play(self, id_: str, round_: RoundPlan, opened: Outcome) -> list[str]:
+        """Queue the round's attempts and wait until it is decided; who has finished by then.
+
+        When the money is used up and some have passed, the choice is among those: to choose and
+        to merge costs nothing. With none, the round waits for more money.
+        """
+        services = self._services
+        open_ = self._workflows(id_, round_)
+        for workflow, key in open_.items():
+            await self._engine.enqueue(
+                "attempt",
+                workflow,
+                [key.feature, key.round, key.number],
+                opened["commit"],
+                opened["tier"],
+                priority=self._graph.urgency(id_) + 1,
+            )
+        finished: list[str] = []
+        passed = 0
+        while not plan.is_decided(round_, passed, len(finished)):
+            services.stop.settle(id_)
+            enough = self._cut_short(id_, paid=passed > 0)
+            ended = await self._engine.finished(list(open_), or_else=enough)
+            if not ended:
+                break
+            for workflow, outcome in ended.items():
+                key = open_.pop(workflow)
+                finished.append(key.name)
+                passed += bool(outcome.get("value", {}).get("passed"))
+                if "error" in outcome:
+                    self._report_defect(key, outcome["error"])
+        services.decide(id_, round_.number)
+        return finished
+
+    def _cut_short(self, id_: str, *, paid: bool) -> Callable[[], Awaitable[None]]:
+        """Returns when the round need not go on: the feature is taken out or, when some attempt
+        has passed (`paid`), the money is used up."""
+
+        async def wait() -> None:
+            waits = [asyncio.ensure_future(self._hand.skip_asked(id_))]
+            if paid:
+                waits.append(asyncio.ensure_future(self._services.stop.spent(id_)))
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waits:
+                    one.cancel()
+
+        return wait
+
+    def _skipped(self, id_: str, by: str, again: int) -> Outcome:
+        self._services.journal.write(
+            events.FeatureSkipped(feature=id_, reason=out(by), again=again)
+        )
+        return {"state": "skipped", "reason": out(by)}
+
+    def _report_defect(self, key: AttemptKey, error: str) -> None:
+        """An attempt that died of a mistake of ours has lost, and that must be seen."""
+        reason = f"the harness failed: {error}"
+        folder = self._services.attempt_folder(key)
+        spoilt = attempt.spoilt(key, folder, reason)
+        if attempt.load_result(folder) is None:
+            attempt.store_result(folder, spoilt)
+        self._services.journal.write(attempt.finished(spoilt))
+        self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
+
+    async def _select(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
+    ) -> Outcome:
+        """The choice among what was verified, from the evidence on file, in words."""
+        if (by := self._hand.skipped_by(id_)) is not None:
+            return {"skipped": by}
+        async with self._services.stop.work(begun=True):
+            return await self._choose(id_, round_, opened, names)
+
+    async def _choose(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
+    ) -> Outcome:
+        keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
+        evidence: list[Evidence] = []
+        lessons: list[str] = []
+        ends: dict[str, str] = {}
+        problems: dict[str, Sequence[str]] = {}
+        for name, key in sorted(keys.items()):
+            folder = self._services.attempt_folder(key)
+            result = attempt.load_result(folder)
+            if result is None:
+                ends[name] = "it never ran"
+                continue
+            verification = verification_record.load(folder)
+            if verification is not None:
+                evidence.append(verification_record.evidence(name, verification, result.cost_usd))
+                problems[name] = verification.problems
+            ends[name] = result.reason if result.patch is None else "it could not be verified"
+            lessons += plan.lessons_of(result, verification)
+        if not self._services.feature(id_).acceptance:
+            evidence = plan.for_a_person(evidence)
+        evidence, tests = await across.compared(self._services, keys, evidence, opened["commit"])
+        selection = plan.in_its_words(select(evidence, cross_tests=tests), ends, problems)
+        if selection.winner is not None and self._services.project.setup is not None:
+            manifests = await self._manifests(keys[selection.winner], opened["commit"])
+            selection = plan.reviewed_setup(selection, manifests)
+        self._services.journal.write(self._selected(id_, round_, selection))
+        await self._services.knowledge.learn(
+            self._services.feature(id_), [self._tried(key) for key in keys.values()]
+        )
+        return {
+            "winner": selection.winner,
+            "needs_review": selection.needs_review,
+            "reasons": list(selection.reasons),
+            "lessons": lessons,
+            "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
+        }
+
+    def _tried(self, key: AttemptKey) -> Tried:
+        folder = self._services.attempt_folder(key)
+        return Tried(key, folder, attempt.load_result(folder), verification_record.load(folder))
+
+    async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:
+        """What the setup command would run anew, with a network, once this attempt is merged."""
+        repository = self._services.repository
+        patch = (self._services.attempt_folder(key) / attempt.PATCH).read_bytes()
+        tree = await repository.tree_with(commit, patch)
+        return tuple(p for p in await repository.changed(commit, tree) if is_manifest(p))
+
+    def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
+        score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)
+        return events.AttemptSelected(
+            feature=id_,
+            attempt=selection.winner,
+            round=round_.number,
+            score=score,
+            consensus=selection.consensus,
+            confidence=selection.confidence,
+            needs_review=selection.needs_review,
+            reasons=selection.reasons,
+        )
+
+    async def _take(self, id_: str, commit: str, chosen: Outcome) -> Outcome:
+        """Merge the winner, or say why there is another round to play (`again`)."""
+        name: str | None = chosen["winner"]
+        if name is None:
+            return {"state": "again", "reason": chosen["reasons"][0]}
+        journal = self._services.journal
+        if chosen["needs_review"]:
+            journal.write(
+                events.ReviewRequested(feature=id_, attempt=name, reasons=tuple(chosen["reasons"]))
+            )
+            return {"state": "review", "attempt": name, "reason": chosen["reasons"][-1]}
+        merge = await self._step("merge", self._merge, id_, name, commit)
+        if merge["commit"] is None:
+            return {"state": "again", "reason": f"{name} was refused: {merge['reason']}"}
+        journal.write(
+            events.FeatureMerged(
+                feature=id_,
+                attempt=name,
+                commit=merge["commit"],
+                reasons=tuple(chosen["reasons"]),
+            )
+        )
+        return {"state": "merged", "attempt": name, "commit": merge["commit"]}
+
+    async def _merge(self, id_: str, name: str, commit: str) -> Outcome:
+        services = self._services
+        async with services.stop.work(begun=True):
+            key = key_of(id_, name)
+            patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
+            winner = Winner(key, services.feature(id_), patch, commit)
+            try:
+                merged = await services.integrator.merge(winner, services.checker.tree)
+            except MergeRefusedError as error:
+                tried = self._tried(key)
+                await services.knowledge.learn_refusal(winner.feature, tried, str(error))
+                return {"commit": None, "reason": str(error)}
+            await services.write_passes()
+            return {"commit": merged, "reason": ""}
+
+    async def _cancel_rest(self, id_: str, round_: RoundPlan, names: list[str]) -> None:
+        rest = {w: key for w, key in self._workflows(id_, round_).items() if key.name not in names}
+        await self._engine.cancel(list(rest))
+        for key in rest.values():
+            # Those that run in this process said so themselves; a crash in between says nothing.
+            attempt.note_cancelled(self._services, key)
+
+
+def out(by: str) -> str:
+    """Why a feature that somebody took out has ended."""
+    return f"taken out by {by}"
+
+
+def key_of(feature: str, name: str) -> AttemptKey:
+    """The key that an attempt's name, such as `r1-a02`, stands for. Raises `ValueError`."""
+    round_, _, number = name.removeprefix("r").partition("-a")
+    key = AttemptKey(feature, int(round_), int(number))
+    if key.name != name:
+        raise ValueError(name)
+    return key
