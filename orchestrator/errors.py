@@ -28,6 +28,7 @@
     │   └── RecordingMismatchError         a recording was asked something it was not made for
     ├── PatchRejectedError                 a patch that must not be applied
     ├── MergeRefusedError                  a conflict, or a merged tree that is red
+    ├── TicketError                        the code host refused, or a ticket cannot be worked on
     └── GitError                           git failed where it should not have
 
 A command that exits 1 is a value, never an error: see `ExecResult` in `harness.ports`.
@@ -198,6 +199,15 @@ class PatchRejectedError(FibreFlowError):
 
 class MergeRefusedError(FibreFlowError):
     """The winner conflicts with the branch, or the merged tree is red."""
+
+
+class TicketError(FibreFlowError):
+    """The code host refused or did not answer, or a ticket's work may not begin or be handed
+    over. `status`: its HTTP status, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class GitError(FibreFlowError):

@@ -1,0 +1,1 @@
+"""Turns an issue of a code host into a verified draft pull request."""

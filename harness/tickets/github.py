@@ -1,0 +1,159 @@
+"""The parts of GitHub's API that tickets need, with its limits respected and its errors ours."""
+
+import asyncio
+import contextlib
+import email.utils
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import gidgethub
+import httpx2
+from gidgethub import abc as gidget
+
+from orchestrator.errors import TicketError
+
+API = "https://api.github.com"
+#: The longest that a limit is waited out; a job's own time is money too.
+_PATIENCE = 120.0
+_TRIES = 4
+_WAITS = (403, 429, 500, 502, 503, 504)
+_SECONDS = 30.0
+
+
+class _Api(gidget.GitHubAPI):
+    """gidgethub over httpx2; waits where GitHub says how long, and where it is broken."""
+
+    def __init__(self, client: httpx2.AsyncClient, token: str | None, url: str) -> None:
+        super().__init__("fibreflow", oauth_token=token, base_url=url)
+        self._client = client
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        answer = await self._client.request(method, url, headers=dict(headers), content=body)
+        return answer.status_code, answer.headers, answer.content
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def handle_rate_limit_error(
+        self,
+        *,
+        method: str,
+        url: str,  # noqa: ARG002 - the library's signature
+        exception: gidgethub.HTTPException,
+        attempt: int,
+    ) -> bool:
+        wait = _wait(exception, method, attempt)
+        if wait is None or wait > _PATIENCE or attempt >= _TRIES:
+            return False
+        await self.sleep(wait)
+        return True
+
+
+def _wait(error: gidgethub.HTTPException, method: str, attempt: int) -> float | None:
+    """Seconds until the request may be repeated, None when it may not.
+
+    A 5xx of a request that writes is not repeated here: it may have been done, and who asked
+    looks at the world first.
+    """
+    headers = error.headers or {}
+    status = int(error.status_code)
+    if status not in _WAITS:
+        return None
+    if "retry-after" in headers:
+        return _seconds(headers["retry-after"])
+    if isinstance(error, gidgethub.RateLimitExceeded):
+        return max(0.0, float(headers.get("x-ratelimit-reset", "0")) - time.time()) + 1.0
+    if status >= 500 and method == "GET":
+        return float(2**attempt) / 4
+    return None
+
+
+def _seconds(text: str) -> float:
+    """Of a Retry-After header: a number, or a date."""
+    if text.strip().isdigit():
+        return float(text)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    return 60.0  # GitHub's advice where nothing is said
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except gidgethub.HTTPException as error:
+        status = int(error.status_code)
+        remedy = {
+            401: "; the token is missing or expired",
+            403: "; give the job's token the permission that docs/tickets.md names for it",
+            404: "; it does not exist, or the token may not see it",
+        }.get(status, "")
+        raise TicketError(
+            f"GitHub refused to {what} ({status}): {error}{remedy}", status
+        ) from error
+    except (gidgethub.GitHubException, httpx2.HTTPError, ValueError) as error:
+        raise TicketError(f"GitHub did not answer when asked to {what}: {error}") from error
+
+
+class GitHub:
+    """One repository (`owner/name`), seen with one token. Raises `TicketError`."""
+
+    def __init__(self, api: _Api, repo: str) -> None:
+        self._api = api
+        self.repo = repo
+        self._root = f"/repos/{repo}"
+
+    async def get(self, path: str, what: str) -> Any:
+        with _translated(what):
+            return await self._api.getitem(f"{self._root}{path}")
+
+    async def all(self, path: str, what: str, most: int = 300) -> list[Any]:
+        """Every item of a list, page by page, at most `most`."""
+        found: list[Any] = []
+        with _translated(what):
+            async for item in self._api.getiter(f"{self._root}{path}"):
+                found.append(item)
+                if len(found) >= most:
+                    break
+        return found
+
+    async def post(self, path: str, data: Mapping[str, Any], what: str) -> Any:
+        with _translated(what):
+            return await self._api.post(f"{self._root}{path}", data=data)
+
+    async def patch(self, path: str, data: Mapping[str, Any], what: str) -> Any:
+        with _translated(what):
+            return await self._api.patch(f"{self._root}{path}", data=data)
+
+    async def delete(self, path: str, what: str) -> None:
+        with _translated(what):
+            await self._api.delete(f"{self._root}{path}")
+
+    async def permission(self, login: str) -> str:
+        """What the person may do here: admin, maintain, write, triage, read or none."""
+        try:
+            said = await self.get(f"/collaborators/{_name(login)}/permission", "ask who may write")
+        except TicketError as error:
+            if error.status == 404:
+                return "none"
+            raise
+        return str(said.get("role_name") or said.get("permission") or "none")
+
+
+def _name(login: str) -> str:
+    """A login as part of a path; nothing else is one, whatever an event says."""
+    if not login or not all(c.isalnum() or c in "-_" for c in login.removesuffix("[bot]")):
+        raise TicketError(f"{login!r} is not a login")
+    return login
+
+
+@contextlib.asynccontextmanager
+async def opened(repo: str, token: str | None, url: str = API) -> AsyncIterator[GitHub]:
+    owner, _, name = repo.partition("/")
+    if not owner or not name or not all(c.isalnum() or c in "-_./" for c in repo) or ".." in repo:
+        raise TicketError(f"{repo!r} is not a repository; write OWNER/NAME")
+    async with httpx2.AsyncClient(timeout=_SECONDS) as client:
+        yield GitHub(_Api(client, token, url.rstrip("/")), repo)

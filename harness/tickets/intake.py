@@ -1,0 +1,142 @@
+"""Reads what began the work, and the ticket itself, from an event and GitHub's API."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.tickets.github import GitHub
+from orchestrator import tickets
+from orchestrator.errors import InputError, TicketError
+from orchestrator.tickets import LABEL, Kind, Orders, Said, Ticket, Trigger
+
+_BRANCH = tickets.branch(0)[:-1]
+
+
+def read_event(path: Path, name: str) -> dict[str, Any]:
+    """The event's JSON with its name under `name`. Raises `InputError`."""
+    try:
+        body = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"event {path}: cannot be read as JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise InputError(f"event {path}: is not an object")
+    return {**body, "name": name}
+
+
+def trigger(event: dict[str, Any]) -> Trigger | None:
+    """What the event asks for; None when it does not concern us. Raises `TicketError` for a
+    command that cannot be followed."""
+    try:
+        return _trigger(event)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, tickets.OrdersError):
+            raise TicketError(f"the command cannot be followed: {error}") from error
+        raise TicketError(f"the event lacks what it should have: {error!r}") from error
+
+
+def _trigger(event: dict[str, Any]) -> Trigger | None:
+    name, action = event["name"], event.get("action", "")
+    if name == "issues" and action == "labeled" and event["label"]["name"] == LABEL:
+        return _made(event, "label", int(event["issue"]["number"]), Orders())
+    if name == "issue_comment" and action == "created":
+        orders = tickets.orders(event["comment"]["body"])
+        kind: Kind = "review" if "pull_request" in event["issue"] else "comment"
+        return _made(event, kind, int(event["issue"]["number"]), orders) if orders else None
+    if name in ("pull_request_review", "pull_request_review_comment"):
+        return _of_review(event)
+    if name == "workflow_dispatch":
+        given = event.get("inputs") or {}
+        orders = tickets.orders(f"{tickets.COMMAND} {given.get('instructions') or ''}")
+        return _made(event, "dispatch", int(given["issue"]), orders or Orders())
+    return None
+
+
+def _of_review(event: dict[str, Any]) -> Trigger | None:
+    """A review of a pull request of ours, with a command in it."""
+    head = event["pull_request"]["head"]
+    said = (event.get("review") or event.get("comment") or {}).get("body") or ""
+    orders = tickets.orders(said)
+    same = (head.get("repo") or {}).get("full_name") == event["repository"]["full_name"]
+    number = head["ref"].removeprefix(_BRANCH)
+    if orders is None or not same or not head["ref"].startswith(_BRANCH) or not number.isdigit():
+        return None
+    return _made(event, "comment", int(number), orders)
+
+
+def _made(event: dict[str, Any], kind: Kind, number: int, orders: Orders) -> Trigger:
+    actor = str(event["sender"]["login"])
+    return Trigger(str(event["repository"]["full_name"]), number, actor, kind, orders)
+
+
+async def settle(github: GitHub, given: Trigger) -> Trigger | None:
+    """The trigger by its ticket's number: a comment on a pull request of ours means its issue."""
+    if given.kind != "review":
+        return given
+    pull = await github.get(f"/pulls/{given.number}", "read the pull request")
+    ref = str(pull["head"]["ref"])
+    ours = ref.startswith(_BRANCH) and (pull["head"].get("repo") or {}).get("full_name") == (
+        github.repo
+    )
+    number = ref.removeprefix(_BRANCH)
+    if not ours or not number.isdigit():
+        return None
+    return Trigger(given.repo, int(number), given.actor, "comment", given.orders)
+
+
+async def fetch(github: GitHub, number: int) -> Ticket:
+    """The ticket, with the comments of those who may write. Raises `TicketError`."""
+    issue = await github.get(f"/issues/{number}", f"read issue {number}")
+    if "pull_request" in issue:
+        raise TicketError(f"#{number} is a pull request, not an issue")
+    trusted: dict[str, bool] = {}
+    said = []
+    for comment in await github.all(f"/issues/{number}/comments", "read its comments"):
+        author = _login(comment)
+        if _our_own(comment) or not await _writes(github, author, trusted):
+            continue
+        said.append(Said(author, _body(comment)))
+    for comment in await _reviews(github, number):
+        author = _login(comment)
+        if await _writes(github, author, trusted):
+            line = comment.get("line") or comment.get("original_line") or ""
+            where = f"{comment['path']}:{line}" if comment.get("path") else "the pull request"
+            said.append(Said(author, _body(comment), where))
+    labels = tuple(str(label["name"]) for label in issue.get("labels") or ())
+    return Ticket(
+        github.repo, number, str(issue.get("title") or ""), _body(issue), _login(issue),
+        str(issue.get("html_url") or ""),
+        tuple(name for name in labels if not name.startswith(LABEL)),
+        tuple(s for s in said if s.text.strip()), issue.get("state") != "closed",
+    )  # fmt: skip
+
+
+async def _reviews(github: GitHub, number: int) -> list[dict[str, Any]]:
+    owner = github.repo.partition("/")[0]
+    pulls = await github.all(
+        f"/pulls?state=open&head={owner}:{tickets.branch(number)}", "look for its pull request"
+    )
+    found: list[dict[str, Any]] = []
+    for pull in pulls[:1]:
+        for part in (f"/pulls/{pull['number']}/comments", f"/issues/{pull['number']}/comments"):
+            found += await github.all(part, "read its reviews")
+    return found
+
+
+async def _writes(github: GitHub, login: str, known: dict[str, bool]) -> bool:
+    """Whether the author may write: asked of the API, once for each, and never of a bot."""
+    if login not in known:
+        bot = login.endswith("[bot]") or not login
+        known[login] = not bot and await github.permission(login) in tickets.WRITERS
+    return known[login]
+
+
+def _login(item: dict[str, Any]) -> str:
+    return str((item.get("user") or {}).get("login") or "")
+
+
+def _body(item: dict[str, Any]) -> str:
+    return str(item.get("body") or "")
+
+
+def _our_own(comment: dict[str, Any]) -> bool:
+    return tickets.MARKER in _body(comment)

@@ -1,0 +1,225 @@
+"""From a ticket to an artifact: triage, the feature list, the run, and what came of it.
+
+It holds no token that can write and asks GitHub for nothing but to read.
+"""
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.flags import RunOptions
+from harness.git import Repository, open_repository
+from harness.record import files
+from harness.tickets import artifact, intake
+from harness.tickets.artifact import HandOver
+from harness.tickets.github import GitHub, opened
+from harness.tickets.settings import TicketSettings, read_settings
+from orchestrator import tickets
+from orchestrator.errors import InputError, TicketError
+from orchestrator.ticket_comments import Outcome
+from orchestrator.tickets import Ticket, Trigger
+from orchestrator.triage import Triage, triage
+
+#: Runs a feature list and gives the exit code of `fibreflow run`; `harness.app.start` for real.
+Start = Callable[[RunOptions], int]
+
+_ENDS: dict[int, Outcome] = {1: "failed", 2: "unable", 4: "limit", 5: "unable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it happens. `checkout`: the repository; `workspace`: kept between runs; `out`: the
+    artifact's folder. `trusted`: who asked has been asked about already, at the keyboard."""
+
+    checkout: Path
+    workspace: Path
+    out: Path
+    url: str
+    token: str | None = None
+    base: str = "HEAD"
+    sandbox: str = "local"
+    live: bool = True
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    ticket: Ticket
+    trigger: Trigger
+    triage: Triage
+    settings: TicketSettings
+    base: str
+
+    @property
+    def digest(self) -> str:
+        return tickets.digest(self.ticket, self.trigger.orders, self.base)
+
+    @property
+    def branch(self) -> str:
+        return f"fibreflow-work/{self.digest}"
+
+
+def work(trigger: Trigger, place: Place, start: Start) -> HandOver:
+    """Leaves the artifact in `place.out`. Raises `TicketError` when nothing may be done, and
+    whatever cannot begin."""
+    began = time.monotonic()
+    case = asyncio.run(_look(trigger, place))
+    place.out.mkdir(parents=True, exist_ok=True)
+    made, patch = _not_begun(case), b""
+    if made is None:
+        options = _options(case, place)
+        code = start(options)
+        made, patch = asyncio.run(_outcome(case, place, code))
+    made = made.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+    artifact.store(place.out, made, patch)
+    return made
+
+
+async def _look(trigger: Trigger, place: Place) -> _Case:
+    repository = await open_repository(place.checkout)
+    base = await repository.commit_of(place.base)
+    if base is None:
+        raise InputError(f"{place.checkout} has no commit {place.base}")
+    settings = await read_settings(repository, base)
+    async with opened(trigger.repo, place.token, place.url) as github:
+        settled = await intake.settle(github, trigger)
+        if settled is None:
+            raise TicketError(f"#{trigger.number} is no pull request of ours")
+        if not place.trusted:
+            await _permit(github, settled, settings)
+        ticket = await intake.fetch(github, settled.number)
+    if not ticket.open:
+        raise TicketError(f"#{ticket.number} is closed; reopen it first")
+    return _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
+
+
+async def _permit(github: GitHub, trigger: Trigger, settings: TicketSettings) -> None:
+    permission = await github.permission(trigger.actor)
+    why = tickets.refusal(trigger, permission, frozenset(settings.bots))
+    if why:
+        raise TicketError(f"work on #{trigger.number} does not begin: {why}", 403)
+
+
+def _hand_over(case: _Case, outcome: Outcome, **more: Any) -> HandOver:
+    return HandOver(
+        repo=case.ticket.repo, number=case.ticket.number, title=case.ticket.title[:500],
+        base=case.base, digest=case.digest, outcome=outcome, **more,
+    )  # fmt: skip
+
+
+def _not_begun(case: _Case) -> HandOver | None:
+    if case.triage.begins:
+        return None
+    outcome: Outcome = "asks" if case.triage.questions else "declined"
+    return _hand_over(case, outcome, reasons=(case.triage.why,), questions=case.triage.questions)
+
+
+def _options(case: _Case, place: Place) -> RunOptions:
+    """The ticket as a feature list of its own, and the flags to run it with."""
+    orders, settings = case.trigger.orders, case.settings
+    workspace = place.workspace / case.digest
+    project = {
+        "name": case.ticket.repo, "repo": str(place.checkout.resolve()), "base": case.base,
+        "branch": case.branch, "setup": settings.setup, "test": settings.test,
+        "protected": settings.protected or None,
+    }  # fmt: skip
+    body = {
+        "version": 1,
+        "project": {k: v for k, v in project.items() if v is not None},
+        "defaults": {
+            "attempts": orders.attempts or settings.attempts, "rounds": settings.rounds,
+            "budget_usd": orders.budget_usd or settings.budget_usd,
+            "timeout_minutes": settings.timeout_minutes,
+        },
+        "features": [{
+            "id": _feature(case.ticket), "category": case.triage.sort,
+            "description": tickets.description(case.ticket, orders, case.triage.sort),
+        }],
+    }  # fmt: skip
+    path = workspace / "feature_list.json"
+    files.replace_json(path, body)
+    return RunOptions(
+        workspace, path, autopilot=True, tier=orders.tier, sandbox=place.sandbox,
+        live=place.live, screen="plain",
+    )  # fmt: skip
+
+
+def _feature(ticket: Ticket) -> str:
+    return f"issue-{ticket.number}"
+
+
+async def _outcome(case: _Case, place: Place, code: int) -> tuple[HandOver, bytes]:
+    workspace = place.workspace / case.digest
+    runs = sorted((workspace / "logs").glob("*/report.json"))
+    if not runs:
+        return _hand_over(case, _ENDS.get(code, "failed"), reasons=(f"exit code {code}",)), b""
+    # The newest that worked on it: a later one may have found it merged already.
+    reports = [json.loads(path.read_bytes()) for path in reversed(runs)]
+    report = next((r for r in reports if r["features"]), reports[0])
+    for name in ("report.md", "report.json"):
+        await asyncio.to_thread(shutil.copy, runs[-1].parent / name, place.out / name)
+    feature = next((f for f in report["features"] if f["id"] == _feature(case.ticket)), None)
+    if feature is None:
+        return _hand_over(case, _ENDS.get(code, "failed"), reasons=(f"exit code {code}",)), b""
+    repository = await open_repository(place.checkout)
+    patch = await _patch(case, repository, runs[-1].parent, feature)
+    outcome: Outcome = _ENDS.get(code, "failed")
+    if feature["state"] == "merged":
+        outcome = "patch" if patch else "nothing"
+    elif feature["state"] == "review":
+        outcome = "review" if patch else "nothing"
+    return _told(case, outcome, report, feature), patch
+
+
+async def _patch(case: _Case, repository: Repository, run: Path, feature: dict[str, Any]) -> bytes:
+    """What was merged, or the attempt that a person should look at first."""
+    if feature["state"] == "merged" and feature["commit"]:
+        # By a file: the bytes of a patch need not be text.
+        whole = run / "merged.diff"
+        await repository.git(
+            "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv",
+            "--no-renames", f"--output={whole.resolve()}", case.base, feature["commit"], "--",
+        )  # fmt: skip
+        return await asyncio.to_thread(whole.read_bytes)
+    if feature["state"] == "review" and feature["attempt"]:
+        path = run / feature["id"] / feature["attempt"] / "patch.diff"
+        return await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
+    return b""
+
+
+def _told(
+    case: _Case, outcome: Outcome, report: dict[str, Any], feature: dict[str, Any]
+) -> HandOver:
+    chosen = next((a for a in feature["attempts"] if a["name"] == feature["attempt"]), None)
+    evidence, unverified = _evidence(case, chosen)
+    reasons = [*feature["reasons"], *feature["refusals"], *report["limits"]]
+    return _hand_over(
+        case, outcome,
+        reasons=tuple(str(r)[:500] for r in reasons[:10]), evidence=evidence,
+        unverified=unverified, attempt=str(feature["attempt"] or ""),
+        cost_usd=report["cost_usd"],
+    )  # fmt: skip
+
+
+def _evidence(
+    case: _Case, chosen: dict[str, Any] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if chosen is None:
+        return (), ()
+    seen, open_ = [], [*chosen["problems"]]
+    if chosen["checks"]:
+        seen.append(f"{chosen['checks_passed']} of {chosen['checks']} trusted checks passed")
+    if case.settings.test:
+        seen.append(f"no test of the project ({case.settings.test}) that passed before fails now")
+    else:
+        open_.append("no test command is set (.github/fibreflow.yaml), so no test was run")
+    if chosen["coverage"] is not None:
+        seen.append(f"{chosen['coverage']:.0%} of the changed lines are run by tests")
+    if case.triage.sort == "bug":
+        open_.append("that the new test fails without the fix: see it for yourself")
+    return tuple(seen), tuple(str(o)[:500] for o in open_)

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Resolves one issue: a verified draft pull request, or a comment that says why not.
+
+    resolve_ticket.py --repo OWNER/NAME --issue N             by hand: work, then hand over
+    resolve_ticket.py --repo OWNER/NAME --issue N --out DIR   work only; DIR is the artifact
+    resolve_ticket.py --event FILE --out DIR                  the same, in a workflow's first job
+    resolve_ticket.py --event FILE --write DIR                hand DIR over, in its second job
+
+The token is read from GITHUB_TOKEN (work: to read; handing over: to write). Exit codes are those
+of `fibreflow`; an event that asks for nothing ends in 0 and leaves no artifact.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # so that it runs from a fresh checkout, not installed
+
+from harness.tickets import intake  # noqa: E402
+from harness.tickets.github import API, opened  # noqa: E402
+from orchestrator.errors import FibreFlowError, InputError, TicketError  # noqa: E402
+from orchestrator.ticket_comments import Account  # noqa: E402
+from orchestrator.tickets import COMMAND, Trigger, orders  # noqa: E402
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _options(argv)
+    try:
+        trigger = _trigger(options)
+        if trigger is None:
+            print("nothing to do: the event asks for no work on a ticket")
+            return 0
+        return _resolve(options, trigger)
+    except FibreFlowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        # Someone without the right to ask is no failure of the workflow.
+        return 0 if isinstance(error, TicketError) and error.status == 403 else error.exit_code
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument("--repo", metavar="OWNER/NAME")
+    words.add_argument("--issue", type=int, metavar="N")
+    words.add_argument("--event", type=Path, metavar="FILE", help="an event of GitHub, as JSON")
+    words.add_argument("--event-name", default=os.environ.get("GITHUB_EVENT_NAME", ""))
+    words.add_argument("--ask", default="", help="instructions and flags, as after /fibreflow")
+    words.add_argument("--out", type=Path, metavar="DIR", help="work only, and leave this artifact")
+    words.add_argument("--write", type=Path, metavar="DIR", help="only hand this artifact over")
+    words.add_argument("--checkout", type=Path, default=Path(), metavar="DIR", help="default: .")
+    words.add_argument("--workspace", type=Path, metavar="DIR", help="what runs leave, and reuse")
+    words.add_argument("--base", default="HEAD", help="the commit to start at (default: HEAD)")
+    words.add_argument("--target", default="main", help="the branch that pull requests go to")
+    words.add_argument("--remote", help="what git pushes to (default: the repository on GitHub)")
+    words.add_argument("--author", default="github-actions[bot]", help="who the token writes as")
+    words.add_argument("--sandbox", default="local")
+    words.add_argument("--run-url", default="", help="where the job's log is")
+    words.add_argument("--api", default=os.environ.get("GITHUB_API_URL", API))
+    return words.parse_args(argv)
+
+
+def _trigger(options: argparse.Namespace) -> Trigger | None:
+    if options.event is not None:
+        return intake.trigger(intake.read_event(options.event, options.event_name))
+    if not options.repo or not options.issue:
+        raise InputError("give --repo OWNER/NAME and --issue N, or --event FILE")
+    asked = orders(f"{COMMAND} {options.ask}")
+    assert asked is not None  # it begins with the command
+    return Trigger(options.repo, options.issue, "", "dispatch", asked)
+
+
+def _resolve(options: argparse.Namespace, trigger: Trigger) -> int:
+    folder: Path = options.write or options.out
+    if options.write is None:
+        workspace = options.workspace or Path(".fibreflow") / "tickets"
+        folder = folder or workspace / f"issue-{trigger.number}"
+        outcome = _work(options, trigger, workspace, folder)
+        print(f"{outcome}: see {folder}")
+        if options.out is not None:
+            return 0
+    account = asyncio.run(_write(options, trigger, folder))
+    print(f"issue {trigger.number}: {account.outcome}")
+    return 0
+
+
+def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder: Path) -> str:
+    from harness import app  # noqa: PLC0415 - only this half needs all of it
+    from harness.tickets.work import Place, work  # noqa: PLC0415
+
+    place = Place(
+        options.checkout, workspace, folder, options.api, os.environ.get("GITHUB_TOKEN"),
+        options.base, options.sandbox, trusted=options.event is None,
+    )  # fmt: skip
+    return work(trigger, place, app.start).outcome
+
+
+async def _write(options: argparse.Namespace, trigger: Trigger, folder: Path) -> Account:
+    from harness.tickets.writing import Desk, write  # noqa: PLC0415 - the other half
+
+    token = os.environ.get("GITHUB_TOKEN")
+    async with opened(trigger.repo, token, options.api) as github:
+        settled = await intake.settle(github, trigger)
+    if settled is None:
+        raise TicketError(f"#{trigger.number} is no pull request of ours")
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    desk = Desk(
+        trigger.repo, settled.number, options.checkout, options.api, token,
+        options.remote or f"{server}/{trigger.repo}.git", options.target, options.author,
+        options.run_url,
+    )  # fmt: skip
+    return await write(folder, desk)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

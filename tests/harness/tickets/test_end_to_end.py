@@ -1,0 +1,39 @@
+"""From an event to a draft pull request: both jobs, the real spine, git, and an emulated GitHub."""
+
+import json
+
+import pytest
+
+from tests.emulators.messages_api import MessagesServer
+from tests.harness.tickets.shop import BOT, Shop, mends
+
+pytestmark = pytest.mark.isolation
+
+
+async def test_a_label_becomes_one_draft_pull_request(shop: Shop) -> None:
+    async with MessagesServer(mends) as model:
+        keys = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "any"}
+        code, said = await shop.work(shop.labelled(), **keys)
+        assert code == 0, said
+        asked = json.dumps(model.requests[0])
+        code, said = await shop.work(shop.labelled(), **keys)  # the same event again
+        assert code == 0, said
+        assert len(model.requests) == 2
+    assert "| `total([])` raises an exception" in asked
+    assert shop.reader not in asked
+    assert json.loads((shop.out / "handover.json").read_text())["outcome"] == "review"
+    for _ in range(2):
+        code, said = await shop.write(shop.labelled())
+        assert code == 0, said
+    (pull,) = shop.github.pulls.values()
+    assert (pull["draft"], pull["head"]["ref"], pull["base"]["ref"]) == (
+        True, "fibreflow/issue-7", "main",
+    )  # fmt: skip
+    assert "Resolves #7" in pull["body"]
+    assert "return sum(cart)" in shop.shown("shop.py")
+    (status,) = shop.status()
+    assert f"#{pull['number']}" in status
+    assert shop.github.labels(7) == {"fibreflow:review"}
+    writes = [line for line in shop.github.log if not line.startswith("GET")]
+    assert len(writes) == 3  # the pull request, the comment, the label
+    assert pull["user"]["login"] == BOT
