@@ -150,9 +150,39 @@ def _answer(workspace: Workspace, options: DeployOptions, verdict: Verdict) -> i
     return 0 if verdict == "rejected" else EXIT_CODES[course.status(done)]
 
 
+def _link(workspace: Workspace, options: DeployOptions) -> int:
+    from harness.approvals.links import Link  # noqa: PLC0415
+
+    asked, store = _find(workspace, options), driving.store(workspace)
+    known = asked.people.approvers
+    if known and asked.people.person(options.person) not in known:
+        raise InputError(f"{options.person} is no approver; there are: {', '.join(known)}")
+    expires = min(SystemClock().now() + options.hours * 3600, asked.request.expires)
+    link = Link(asked.request.id, options.person, int(expires))
+    print(f"http://127.0.0.1:{options.port}{link.path(store.secret())}")
+    return 0
+
+
+def _serve(workspace: Workspace, options: DeployOptions) -> int:
+    from harness.approvals.serving import Service, slack_settings  # noqa: PLC0415
+
+    def go_on() -> None:
+        done = asyncio.run(driving.go_on(workspace, Asked()))
+        print(driving.told(workspace, done) if done else "another process goes on", flush=True)
+
+    def listening(port: int) -> None:
+        print(f"inbox http://127.0.0.1:{port}/", flush=True)
+
+    service = Service(driving.store(workspace), SystemClock(), slack_settings(), go_on)
+    asyncio.run(service.run(options.port, listening))
+    return 0
+
+
 _APPROVALS: Mapping[str, Callable[[Workspace, DeployOptions], int]] = {
     "list": _list,
     "show": _show,
     "approve": _approve,
     "reject": _reject,
+    "link": _link,
+    "serve": _serve,
 }

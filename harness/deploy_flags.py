@@ -16,11 +16,15 @@ class DeployOptions:
     wait: bool = False
     anew: bool = False
     json: bool = False
+    person: str = ""
+    hours: float = 24.0
+    port: int = 8890
 
 
 def options(args: argparse.Namespace) -> DeployOptions:
-    names = ("id", "reason", "wait", "anew", "json")
-    kept = {name: getattr(args, name) for name in names if getattr(args, name, None)}
+    names = ("id", "reason", "wait", "anew", "json", "person", "hours", "port")
+    given = ((name, getattr(args, name, None)) for name in names)
+    kept = {name: value for name, value in given if value is not None}
     return DeployOptions(word=args.word or "go", **kept)
 
 
@@ -56,7 +60,13 @@ def add_approvals(sub: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true")
     approve = add("approve", "promote it to production")
     reject = add("reject", "do not; the reason is told to the next round")
-    for word in (show, approve, reject):
+    link = add("link", "a signed link to the web inbox, for one person and one request")
+    link.add_argument("--as", dest="person", required=True, metavar="NAME", help="whose it is")
+    link.add_argument("--hours", type=float, default=24.0, help="how long it opens (default: 24)")
+    serve = add("serve", "the web inbox, and Slack where SLACK_BOT_TOKEN is set")
+    for word in (link, serve):
+        word.add_argument("--port", type=int, default=8890, help="on loopback (default: 8890)")
+    for word in (show, approve, reject, link):
         word.add_argument("id", metavar="ID")
     reject.add_argument("--reason", required=True, type=_reason, help="why; the work knows it")
 

@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import git, sandboxes
+from harness.deploy.records import Records
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.record import files
+from harness.record.workspace import Workspace
 from orchestrator import features as feature_lists
 from orchestrator.errors import InputError
+from orchestrator.rework import with_rework
 from orchestrator.values import Feature, FeatureList
 
 AGENTS = ("builtin",)
@@ -53,7 +56,11 @@ def read_features(options: RunOptions) -> FeatureList:
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return _with_flags(feature_lists.parse(text, str(path)), options)
+    given = feature_lists.parse(text, str(path))
+    if given.project.deploy is not None:
+        # What a person has rejected is work like any other, in every run from then on.
+        given = with_rework(given, Records(Workspace(options.workspace.resolve())).all())
+    return _with_flags(given, options)
 
 
 def _with_flags(given: FeatureList, options: RunOptions) -> FeatureList:

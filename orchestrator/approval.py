@@ -43,7 +43,8 @@ class Change:
     security scan, None when none was made. `paths`: files that differ from what is live, None
     when that cannot be told. `breaking`: words about interfaces that old callers lose.
     `by_hand`: features that a person has accepted. `left_out`: features that failed.
-    `stale_data`: work that was let begin on stale data.
+    `stale_data`: work that was let begin on stale data. `rejected`: a person has refused an
+    earlier one, and nobody but a person can say whether the reason is gone.
     """
 
     confidence: float | None = None
@@ -55,6 +56,7 @@ class Change:
     by_hand: int = 0
     left_out: int = 0
     stale_data: bool = False
+    rejected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +192,13 @@ def _stale(change: Change, _: Risk) -> tuple[Strategy, str] | None:
     return ("REQUIRED", "some work began on stale data") if change.stale_data else None
 
 
+def _rejected(change: Change, _: Risk) -> tuple[Strategy, str] | None:
+    return ("REQUIRED", "an earlier version was rejected") if change.rejected else None
+
+
 RULES: tuple[Rule, ...] = (
-    _findings, _migrations, _sensitive, _breaking, _left_out, _by_hand, _stale, _confidence,
-    _consensus, _build, _size, _cost,
+    _findings, _migrations, _sensitive, _breaking, _left_out, _by_hand, _stale, _rejected,
+    _confidence, _consensus, _build, _size, _cost,
 )  # fmt: skip
 
 

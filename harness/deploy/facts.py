@@ -8,7 +8,7 @@ from harness.git import Repository
 from harness.ports import Sandbox
 from harness.record.journal import read_events
 from harness.record.workspace import Workspace
-from orchestrator import events, report, state
+from orchestrator import events, report, rework, state
 from orchestrator.approval import Change, Level
 from orchestrator.report import FeatureReport
 
@@ -88,6 +88,7 @@ async def change(  # noqa: PLR0913 - each from another source
         cost_usd=_sum([a.cost_usd if a else None for a in known]),
         by_hand=sum(bool(a and a.accepted_by) for a in known),
         left_out=left_out,
+        rejected=any(i.startswith(rework.PREFIX) for i in integrated),
         stale_data=any(isinstance(e, events.DataOverridden) for run in runs for e in run),
     )
 

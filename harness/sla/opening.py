@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from harness.ports import Clock
 from harness.record.clock import SystemClock
@@ -21,6 +22,9 @@ from harness.sla.store import FileSamples, SampleStore
 from orchestrator.errors import MachineError
 from orchestrator.slas_models import Notify
 from orchestrator.slas_values import SlaFile
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +106,15 @@ async def _until(leave: asyncio.Event, monitor: Monitor) -> None:
 
 @contextlib.asynccontextmanager
 async def _served(monitor: Monitor, ports: Ports) -> AsyncIterator[Ports]:
-    import uvicorn  # noqa: PLC0415 - 50 ms that only the service needs
-
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # signals are the watch's
-
     application = Page(monitor).application()
-    servers: list[tuple[Server, asyncio.Task[None]]] = []
+    servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
     found: list[int] = []
     try:
         for port in (ports.page, ports.health):
-            config = uvicorn.Config(
-                application, host=ports.host, port=port, log_level="critical", lifespan="off"
-            )
             # Bound here: the server itself would leave the process on a port that is taken.
-            listener = _bound(ports.host, port)
+            listener = bound(ports.host, port)
             found.append(listener.getsockname()[1])
-            server = Server(config)
+            server = quiet_server(application)
             servers.append((server, asyncio.create_task(server.serve(sockets=[listener]))))
         yield Ports(found[0], found[1], ports.host)
     finally:
@@ -129,7 +123,20 @@ async def _served(monitor: Monitor, ports: Ports) -> AsyncIterator[Ports]:
         await asyncio.gather(*(task for _, task in servers), return_exceptions=True)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def quiet_server(application: Any) -> "uvicorn.Server":
+    """Serves an ASGI application, and leaves signals to whoever runs it."""
+    import uvicorn  # noqa: PLC0415 - 50 ms that only a service needs
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return Server(uvicorn.Config(application, log_level="critical", lifespan="off"))
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Listening. Raises `MachineError` when the port is taken."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -139,8 +146,8 @@ def _bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise MachineError(
-            f"port {port} cannot be had: {error.strerror}; give others in the file's monitoring: "
-            "dashboard_port and health_port"
+            f"port {port} cannot be had: {error.strerror}; give another by --port or --ports, or "
+            "in the SLA file's monitoring: dashboard_port and health_port"
         ) from None
     return listener
 

@@ -84,6 +84,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"by_hand": 1}, R),
     ({"left_out": 1}, R),
     ({"stale_data": True}, R),
+    ({"rejected": True}, R),
     # ------------------------------------------------------------------ several at once
     ({"confidence": 0.9, "breaking": ("x",)}, R),
     ({"confidence": 0.9, "paths": ("app/auth.py",)}, E),
@@ -149,6 +150,7 @@ CHANGES = st.builds(
     by_hand=st.integers(0, 2),
     left_out=st.integers(0, 2),
     stale_data=st.booleans(),
+    rejected=st.booleans(),
 )
 
 

@@ -133,6 +133,9 @@ def test_a_rejection_with_its_reason_ends_the_promotion_and_staging_stays(site: 
     assert end.code == 0 and "wrong colour" in end.out
     assert deployments(site)[0]["answer"] == "rejected"
     assert "production" not in urls(site)
+    # The next round knows it.
+    plan = site.run("--dry-run")
+    assert "rework-0001" in plan.out
     # Staging goes on; a service that is killed is started again.
     folder = site.workspace / "logs" / "deploy" / "staging"
     state = json.loads((folder / "state.json").read_text())
