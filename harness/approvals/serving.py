@@ -119,11 +119,11 @@ class Service:
             return
         opener = WebClient(token=own.app_token, base_url=own.api_url)
         handler = SocketModeHandler(self._app, own.app_token, web_client=opener)
-        handler.connect()
+        handler.connect()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            handler.close()
+            handler.close()  # type: ignore[no-untyped-call]
 
     async def _ask(self) -> None:
         """Ask in Slack about every request that is pending, again and again until it is there."""

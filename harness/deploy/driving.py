@@ -52,12 +52,20 @@ async def after_run(
     whole = all(f.id in target.integrated for f in given.features)
     if settings is None or not target.integrated or not (whole or settings.on == "partial"):
         return code
+    if settings.adapter == "process" and options.sandbox != "local":
+        say("not deployed: a supervised process needs the sandbox provider local", options)
+        return code
     asked = Asked(wait=options.wait, override=options.sla_override)
     run = next((r.id for r in workspace.runs()), "")
     done = await drive(_wiring(workspace, given, target, asked), asked, run)
-    if options.screen != "json":
-        print(told(workspace, done))  # noqa: T201 - the last words of a run
+    say(told(workspace, done), options)
     return max(code, EXIT_CODES[course.status(done)]) if code in {0, 3} else code
+
+
+def say(text: str, options: RunOptions) -> None:
+    """The last words of a run, for people."""
+    if options.screen != "json":
+        print(text)  # noqa: T201
 
 
 async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:

@@ -192,10 +192,11 @@ class Workflow:
     # ------------------------------------------------------------------ a person, and data
 
     async def _ask(self) -> str:
-        found = approval.assess(await self._change(), self._wiring.settings.risk)
+        change = await self._change()
+        found = approval.assess(change, self._wiring.settings.risk)
         self.deployment = replace(self.deployment, strategy=found.strategy)
         if found.needs_person:
-            request = self._request(found)
+            request = self._request(found, change.cost_usd)
             self._wiring.store.ask(request, self._wiring.settings.people)
             self.deployment = replace(self.deployment, request=request.id)
             self._tell("review_needed", f"{request.id} waits for approval: {found.strategy}")
@@ -215,13 +216,14 @@ class Workflow:
             left_out=len(wiring.given.features) - len(integrated),
         )
 
-    def _request(self, found: approval.Assessment) -> Request:
+    def _request(self, found: approval.Assessment, cost_usd: float | None) -> Request:
         wiring, own, now = self._wiring, self.deployment, self._wiring.clock.now()
         repo = wiring.target.repository.path
         shown = (
             ("what", ", ".join(wiring.target.integrated)),
             ("staging", self._url("staging")),
             ("evidence", "; ".join(f"{t.step}: {t.detail}" for t in own.taken)),
+            ("cost", "not known" if cost_usd is None else f"${cost_usd:.2f}"),
             ("diff", f"git -C {repo} diff --stat {wiring.target.base[:12]} {own.commit[:12]}"),
         )
         return Request(
