@@ -20,6 +20,7 @@ from harness.agents.transcript import Transcript
 from harness.learn import brief
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files
+from harness.repair import Repairs
 from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
 from orchestrator import events
@@ -167,8 +168,22 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
                 raise SandboxGoneError("its workspace was removed while the run was stopped")
             _note_patterns(services, key)
-            result = await _agents_work(services, key, tier, sandbox)
-            done = await _with_patch(result, sandbox, base, folder)
+            task = _task(services, key, tier)
+
+            async def work(limits: AttemptLimits) -> AttemptResult:
+                asked = replace(task, limits=limits)
+                result = await _agents_work(services, asked, sandbox)
+                return await _with_patch(result, sandbox, base, folder)
+
+            repairs = Repairs(
+                folder=folder,
+                most=brief.load(services.run_folder, key).repairs,
+                limits=task.limits,
+                journal=services.journal,
+                work=work,
+                verify=lambda patch: _verified(services, key, commit, patch),
+            )
+            done = await repairs.run(await work(task.limits))
             # Before the sandbox goes: a crash between the two would find neither.
             store_result(folder, done)
             return done
@@ -180,22 +195,18 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
     return done
 
 
-async def _agents_work(
-    services: Services, key: AttemptKey, tier: Tier, sandbox: Sandbox
-) -> AttemptResult:
+async def _agents_work(services: Services, task: Task, sandbox: Sandbox) -> AttemptResult:
     """An error of the provider's that this conversation alone may cause stops the run, for it
     looks like any outage; but not again at each start."""
     try:
-        return await services.agent.work(
-            _task(services, key, tier), sandbox, _observer(services, key)
-        )
+        return await services.agent.work(task, sandbox, _observer(services, task.key))
     except ModelOverloadedError as error:
-        folder = services.attempt_folder(key)
+        folder = task.folder
         stops = _stops_here(Transcript(folder / TRANSCRIPT))
         if stops <= _STOPS:
             raise
         why = f"stopped the run {_STOPS} times, and would again: {error.__cause__ or error}"
-        return spoilt(key, folder, why)
+        return spoilt(task.key, folder, why)
 
 
 def _stops_here(transcript: Transcript) -> int:

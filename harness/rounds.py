@@ -99,7 +99,8 @@ class Rounds:
                 return end
             why = end["reason"]
             played.append(chosen["played"])
-            round_ = plan.next_round(round_, last, chosen["lessons"] + [why], why)
+            lessons, repaired = chosen["lessons"] + [why], chosen.get("repaired", 0)
+            round_ = plan.next_round(round_, last, lessons, why, repaired)
         services.journal.write(events.FeatureFailed(feature=id_, reason=round_.reason, again=again))
         return {"state": "failed", "reason": round_.reason}
 
@@ -128,7 +129,7 @@ class Rounds:
         attempts = min(wanted, route.attempts or wanted)
         patterns = await services.knowledge.recall(feature)
         lessons = brief.without_the_covered(round_.lessons, patterns)
-        told = brief.Brief(text, lessons, tuple(patterns), attempts)
+        told = brief.Brief(text, lessons, tuple(patterns), attempts, round_.repairs)
         brief.store(services.run_folder, AttemptKey(id_, round_.number, 1), told)
         services.journal.write(
             events.RoundStarted(
@@ -231,12 +232,14 @@ class Rounds:
         lessons: list[str] = []
         ends: dict[str, str] = {}
         problems: dict[str, Sequence[str]] = {}
+        repaired = 0
         for name, key in sorted(keys.items()):
             folder = self._services.attempt_folder(key)
             result = attempt.load_result(folder)
             if result is None:
                 ends[name] = "it never ran"
                 continue
+            repaired += result.repairs
             verification = verification_record.load(folder)
             if verification is not None:
                 evidence.append(verification_record.evidence(name, verification, result.cost_usd))
@@ -259,6 +262,7 @@ class Rounds:
             "needs_review": selection.needs_review,
             "reasons": list(selection.reasons),
             "lessons": lessons,
+            "repaired": repaired,
             "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
         }
 

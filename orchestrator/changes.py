@@ -268,6 +268,7 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
     ),
     e.PatternUsed: _told,
     e.ReflectionFinished: _asked_about,
+    e.RepairStarted: lambda attempt, _event: attempt,
 }
 
 FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureState]] = {

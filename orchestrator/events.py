@@ -24,6 +24,7 @@ from orchestrator.learning_events import (
     PatternLearned,
     PatternUsed,
     ReflectionFinished,
+    RepairStarted,
 )
 from orchestrator.occurrence import Event
 from orchestrator.values import Usage
@@ -31,7 +32,7 @@ from orchestrator.values import Usage
 __all__ = [
     "ControlTaken", "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed",
     "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept", "PatternJudged",
-    "PatternLearned", "PatternUsed", "ReflectionFinished",
+    "PatternLearned", "PatternUsed", "ReflectionFinished", "RepairStarted",
 ]  # fmt: skip
 
 

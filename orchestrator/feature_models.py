@@ -124,6 +124,9 @@ class DefaultsEntry(_Strict):
     rounds: int = Field(
         default=_DEFAULTS.rounds, ge=1, le=20, description="a whole number from 1 to 20"
     )
+    repairs: int = Field(
+        default=_DEFAULTS.repairs, ge=0, le=5, description="a whole number from 0 to 5"
+    )
     quorum: Annotated[int | None, _ATTEMPTS] = _DEFAULTS.quorum
     timeout_minutes: Annotated[float, _MINUTES] = _DEFAULTS.timeout_minutes
     turns: int = Field(

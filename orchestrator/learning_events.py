@@ -65,6 +65,18 @@ class PatternJudged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepairStarted(Event):
+    """An attempt goes on in its sandbox with what its verification found, in its view."""
+
+    number: int
+    problems: tuple[str, ...]
+
+    @property
+    def part(self) -> str:
+        return str(self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReflectionFinished(Event):
     """A model was asked what a failure teaches. Unknown usage or cost is None, never zero."""
 

@@ -28,6 +28,8 @@ class RoundPlan:
     attempts: int
     quorum: int
     lessons: tuple[str, ...] = ()
+    left: int = 0  # tries of any sort that the feature has after this round's attempts
+    repairs: int = 0  # the most that each attempt may make
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,34 @@ class GiveUp:
 def first_round(feature: Feature, defaults: Defaults, before: int = 0) -> RoundPlan:
     """`before`: the rounds that it has had already, when it is worked on again."""
     attempts = feature.attempts or defaults.attempts
-    return RoundPlan(before + 1, attempts, min(defaults.quorum or QUORUM, attempts))
+    more = defaults.rounds - 1
+    return RoundPlan(
+        before + 1,
+        attempts,
+        min(defaults.quorum or QUORUM, attempts),
+        left=attempts * more,
+        repairs=min(defaults.repairs, more),
+    )
 
 
-def next_round(last: RoundPlan, most: int, lessons: Sequence[str], why: str) -> RoundPlan | GiveUp:
-    """The round after one in which nothing was merged, up to number `most`: rounds times attempts
-    is a hard cap."""
-    if last.number >= most:
+def next_round(
+    last: RoundPlan, most: int, lessons: Sequence[str], why: str, repaired: int = 0
+) -> RoundPlan | GiveUp:
+    """The round after one in which nothing was merged, up to number `most`, and which made
+    `repaired` repairs: rounds times attempts is a hard cap on attempts and repairs together."""
+    left = last.left - repaired
+    if last.number >= most or left <= 0:
         rounds = "round" if last.number == 1 else "rounds"
         return GiveUp(f"nothing to merge after {last.number} {rounds}; the last: {why}")
+    attempts = min(last.attempts, left)
+    left -= attempts
     return RoundPlan(
-        last.number + 1, last.attempts, last.quorum, condense([*last.lessons, *lessons])
+        last.number + 1,
+        attempts,
+        min(last.quorum, attempts),
+        condense([*last.lessons, *lessons]),
+        left=left,
+        repairs=min(last.repairs, left // attempts),
     )
 
 

@@ -60,6 +60,7 @@ ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
     "PatternUsed": {"": _STAYS},
     "FailureSigned": {"": _STAYS},
     "ReflectionFinished": {"": _STAYS},
+    "RepairStarted": {"": _STAYS},
     "AttemptFinished": {
         "patch": {"running": "verifying", "cancelled": "cancelled"},
         "nothing": {"running": "failed", "cancelled": "cancelled"},

@@ -72,12 +72,13 @@ class Project:
 class Defaults:
     """What a feature gets where it says nothing. `quorum`: a round is decided as soon as this
     many attempts have passed everything (None: see `orchestrator.plan.QUORUM`); the rest are
-    cancelled when the winner is merged.
+    cancelled when the winner is merged. `repairs`: the most that one attempt may make.
     `budget_usd` caps the whole run; a feature's own `budget_usd` caps that feature.
     """
 
     attempts: int = 15
     rounds: int = 3
+    repairs: int = 0
     quorum: int | None = None
     timeout_minutes: float = 30.0
     turns: int = 60
@@ -147,7 +148,8 @@ class AttemptLimits:
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
     """What came of one attempt's agent. `patch` is a file name in the attempt's log folder,
-    None when nothing was changed. `cost_usd` None is an unknown cost, never zero.
+    None when nothing was changed. `cost_usd` None is an unknown cost, never zero. `repairs`: how
+    often the agent was asked to mend what verification had found.
     """
 
     key: AttemptKey
@@ -158,6 +160,7 @@ class AttemptResult:
     cost_usd: float | None = None
     seconds: float = 0.0
     patch: str | None = None
+    repairs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

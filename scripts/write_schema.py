@@ -64,6 +64,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
         {
             "attempts": "Attempts in a round of a feature. Each is paid for.",
             "rounds": "How often a feature is tried. A further round is told why the last failed.",
+            "repairs": "How often an attempt may mend what its verification found, in its own "
+            "sandbox, before a new attempt is paid for; each only while it can be cheaper than "
+            "one. Repairs and attempts together are never more than rounds times attempts.",
             "quorum": "A round is decided as soon as so many attempts passed everything; the rest "
             "are cancelled. 1 is cheapest, more gives the choice more to choose from. "
             "Absent: 3, or all attempts where there are fewer.",

@@ -169,6 +169,8 @@ class _Work:
         if not replies:
             return None
         turn, calls = replies[-1]["turn"], calls_of(replies[-1]["content"])
+        if self.transcript.repaired_after(turn):
+            return None  # it was turned down
         lines = [line for line in self.transcript.of("results") if line["turn"] == turn]
         fine = {b["tool_use_id"] for ln in lines for b in ln["content"] if not b.get("is_error")}
         done = (c["input"]["summary"] for c in calls if c["name"] == SUBMIT and c["id"] in fine)

@@ -7,6 +7,7 @@
     results  turn, content (`tool_result` blocks; one line per finished call)
     note     kind and what the loop did besides: reminded, shortened, resumed, cut, failed
     end      ending, reason, turns, usage, cost_usd, seconds
+    repair   turn, number, text: what verification found; the conversation goes on after its end
 
 Every line has `time` (seconds since the epoch) and `elapsed` (seconds charged so far). A reply
 on disk is never asked for again. A last line that a crash cut off is removed and noted.
@@ -109,10 +110,11 @@ class Transcript:
         return int(notes[-1]["messages"]) if notes else 0
 
     def result(self, key: AttemptKey) -> AttemptResult | None:
-        """What the attempt came to, None while it has not ended."""
-        end = next(iter(self.of("end")), None)
-        if end is None:
+        """What the attempt came to, None while it has not ended, or when it is to be repaired."""
+        last = next((n for n in reversed(self.lines) if n["type"] in {"end", "repair"}), None)
+        if last is None or last["type"] == "repair":
             return None
+        end = last
         return AttemptResult(
             key=key,
             ending=end["ending"],
@@ -121,7 +123,12 @@ class Transcript:
             usage=Usage(**end["usage"]),
             cost_usd=end["cost_usd"],
             seconds=end["seconds"],
+            repairs=len(self.of("repair")),
         )
+
+    def repaired_after(self, turn: int) -> list[str]:
+        """What was asked when verification had turned down what this turn handed in."""
+        return [line["text"] for line in self.of("repair") if line["turn"] == turn]
 
     def open_calls(self) -> list[dict[str, Any]]:
         """The `tool_use` blocks of the last reply that have no result, in order."""
@@ -140,6 +147,8 @@ class Transcript:
             answer = self._results(reply["turn"])
             if not calls_of(reply["content"]):
                 answer = [{"type": "text", "text": self._reminder(reply["turn"])}]
+            asked = self.repaired_after(reply["turn"])
+            answer = [*answer, *({"type": "text", "text": text} for text in asked)]
             if answer:
                 found.append({"role": "user", "content": answer})
         return found

@@ -15,12 +15,13 @@ from orchestrator.values import AttemptKey
 @dataclass(frozen=True, slots=True)
 class Brief:
     """Of one round. `context` describes the repository; `lessons` are what no pattern stands for;
-    `attempts` is how many share the patterns."""
+    `attempts` is how many share the patterns, `repairs` how many each of them may make."""
 
     context: str
     lessons: tuple[str, ...] = ()
     patterns: tuple[Recalled, ...] = ()
     attempts: int = 1
+    repairs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def load(run_folder: Path, key: AttemptKey) -> Brief:
         lessons=tuple(data["lessons"]),
         patterns=tuple(_recalled(entry) for entry in data.get("patterns", ())),
         attempts=int(data.get("attempts", 1)),
+        repairs=int(data.get("repairs", 0)),
     )
 
 
