@@ -120,7 +120,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.RecordingMismatchError: Failure("a recording asked the wrong thing", "harness"),
     e.PatchRejectedError: Failure("a patch that must not be applied", "model"),
     e.MergeRefusedError: Failure("a merge that must not happen", "model"),
-    e.TicketError: Failure("the code host refused, or the ticket cannot be worked on", "user"),
+    e.TicketError: Failure("the code host refused, or the ticket cannot be worked on", "provider"),
     e.GitError: Failure("git failed", "harness"),
 }
 
