@@ -1,13 +1,14 @@
 """Sandbox providers by name."""
 
 import os
+import sys
 from pathlib import Path
 
 from harness.ports import Observe, SandboxProvider
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, SandboxUnavailableError
 
 #: Names that `provider` accepts.
-NAMES = ("local", "process", "e2b")
+NAMES = ("local", "process", "e2b", "docker", "podman")
 #: Where the repository lies inside of a sandbox, for reading what failed there: the local
 #: provider's folder, and E2B's. Others print relative paths, or are not recognised.
 WORKDIRS = ("/work", "/home/agent/work")
@@ -37,6 +38,10 @@ def provider(
     cannot be had here, such as `e2b` without its key.
     """
     if name == "local":
+        if sys.platform != "linux":
+            from harness.sandboxes.containers import refusal  # noqa: PLC0415 - elsewhere only
+
+            raise SandboxUnavailableError(refusal(sys.platform))
         from harness.sandboxes.local import LocalSandboxProvider  # noqa: PLC0415 - load only this one
 
         return LocalSandboxProvider(namespace, state, cache, observe)
@@ -48,4 +53,8 @@ def provider(
         from harness.sandboxes.e2b.provider import E2BSandboxProvider  # noqa: PLC0415 - load only this one
 
         return E2BSandboxProvider(namespace, state, cache)
+    if name in {"docker", "podman"}:
+        from harness.sandboxes.docker import ContainerSandboxProvider  # noqa: PLC0415 - load only this one
+
+        return ContainerSandboxProvider(name, namespace, state, cache)
     raise InputError(f"no sandbox provider is called {name!r}; choose one of {', '.join(NAMES)}")

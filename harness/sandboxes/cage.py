@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -166,9 +166,9 @@ class Cage:
             self._init = os.pidfd_open(init)
             self.init_pid = init
 
-    async def finish(self, kill_orphans: Callable[[], None]) -> int | None:
+    async def finish(self) -> int | None:
         """Kill what is still there and wait until all of it is gone; the command's exit status,
-        None when it was killed or never started. `kill_orphans` is the guard's."""
+        None when it was killed or never started."""
         if self._init < 0 and not self.child.exited.done():
             # Cancelled while being built: nothing to signal until the cage has a PID 1.
             await self._find_init()
@@ -181,7 +181,8 @@ class Cage:
         while not self.child.drained.done():
             await asyncio.wait([self.child.drained], timeout=_DRAIN_SECONDS)
             if not self.child.drained.done():
-                kill_orphans()
+                # Somebody killed the entrance while bwrap was building, which now waits for ever.
+                await asyncio.to_thread(_kill_holders, self.child.pipes)
         return self._exit_status()
 
     async def _kill_all(self) -> None:
@@ -219,6 +220,18 @@ class Cage:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _kill_holders(pipes: frozenset[int]) -> None:
+    """Kill the processes of other PID namespaces that hold one of these pipes (inodes)."""
+    names = {f"pipe:[{inode}]" for inode in pipes}
+    own = Path("/proc/self/ns/pid").readlink()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "ns" / "pid").readlink() != own:
+                held = {str(fd.readlink()) for fd in (entry / "fd").iterdir()}
+                if held & names:
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def _set_limits(pid: int, limits: SandboxLimits) -> None:

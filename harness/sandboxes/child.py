@@ -104,6 +104,11 @@ class Child:
         if not self._readers and not self.drained.done():
             self.drained.set_result(None)
 
+    @property
+    def pipes(self) -> frozenset[int]:
+        """Inodes of the output pipes that have not ended."""
+        return frozenset(os.fstat(fd).st_ino for fd in self._readers)
+
     def kill(self) -> None:
         """SIGKILL to this one process; a no-op once it has been waited for."""
         self._process.kill()

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -48,7 +47,6 @@ class Guard:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._namespaces: tuple[int, ...] = ()
-        self._init = 0
         self._prefix: tuple[str, ...] = ()
 
     @property
@@ -83,14 +81,6 @@ class Guard:
             "--preserve-credentials", "--",
         )  # fmt: skip
 
-    def kill_orphans(self) -> None:
-        """Kill what lost its parent: somebody killed the entrance of a cage while bwrap was
-        building it, and bwrap waits for ever. What runs as it should has another parent."""
-        if self.alive:
-            for pid in children_of(self._init):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-
     def _start(self) -> None:
         read, self._lifeline = os.pipe()
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.
@@ -115,7 +105,7 @@ class Guard:
         self._open_namespaces(self._process.pid)
 
     def _open_namespaces(self, pid: int) -> None:
-        self._init = init = children_of(pid)[0]
+        init = children_of(pid)[0]
         kinds = ("user", "pid", "mnt")
         self._namespaces = tuple(os.open(f"/proc/{init}/ns/{k}", os.O_RDONLY) for k in kinds)
         user, pids, mounts = (f"/proc/{os.getpid()}/fd/{fd}" for fd in self._namespaces)

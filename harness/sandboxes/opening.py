@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.ports import Observe, SandboxLimits
-from harness.sandboxes import cage, cgroup, folders, rlimits, rootfs
+from harness.sandboxes import cage, cgroup, containers, folders, rlimits, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.cgroup import Groups
@@ -72,7 +72,9 @@ async def open_provider(
     except SandboxUnavailableError as error:
         from harness.doctor import isolation_remedy  # noqa: PLC0415 - needed only to refuse
 
-        raise SandboxUnavailableError(f"{error}\n{isolation_remedy()}".rstrip()) from error
+        raise SandboxUnavailableError(
+            f"{error}\n{isolation_remedy()}\nOtherwise {containers.instead()}."
+        ) from error
     cache = await asyncio.to_thread(folders.cache_folder, given_cache)
     root = await asyncio.to_thread(rootfs.skeleton, cache)
     tools = await asyncio.to_thread(toolbox, cache)
@@ -150,7 +152,7 @@ class _Trial:
                     await running.open(SandboxLimits())
                     await running.child.exited
         finally:
-            status = await running.finish(self.shop.guard.kill_orphans)
+            status = await running.finish()
             running.close()
         if status == 0 and running.child.out.value() == b"new\n":
             return ""

@@ -58,9 +58,15 @@ def _processes_over(root: int, limits: SandboxLimits) -> str:
 
 
 def _files_over(root: int, folders: Iterable[Path], limits: SandboxLimits) -> str:
-    blocks, count = _usage(folders)
     # What was deleted while open takes space until it is closed, and no walk meets it.
-    used = (blocks + _deleted_blocks(tree(root))) * 512 >> 20
+    return files_over(folders, limits, _deleted_blocks(tree(root)))
+
+
+def files_over(folders: Iterable[Path], limits: SandboxLimits, more_blocks: int = 0) -> str:
+    """In words, the limit that the files below `folders` have passed, with so many blocks of 512
+    bytes besides; empty for none."""
+    blocks, count = _usage(folders)
+    used = (blocks + more_blocks) * 512 >> 20
     if limits.disk_mb is not None and used > limits.disk_mb:
         return f"over {limits.disk_mb} MB of files"
     if limits.inodes is not None and count > limits.inodes:

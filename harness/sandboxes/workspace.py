@@ -135,7 +135,7 @@ class LocalSandbox:
             except TimeoutError:
                 timed_out = True
         finally:
-            status = await undisturbed(running.finish(self._shop.guard.kill_orphans))
+            status = await undisturbed(running.finish())
             running.close()
         reason = reason or over_memory()
         seconds = time.monotonic() - started

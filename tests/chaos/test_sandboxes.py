@@ -20,6 +20,7 @@ import pytest
 import harness
 from harness.ports import BaseSpec, Sandbox
 from harness.sandboxes import cgroup
+from harness.sandboxes.guard import children_of
 from harness.sandboxes.local import LocalSandboxProvider
 from harness.sandboxes.watch import tree
 from orchestrator.errors import SandboxUnavailableError
@@ -85,6 +86,12 @@ class Runner:
             said = await asyncio.to_thread(self.process.stdout.read, count)
         assert len(said) == count, "the runner ended by itself"
 
+    def wait_for_orphans(self, ours: set[int]) -> None:
+        """As the machine's PID 1 would: a namespace ends only when its dead were waited for."""
+        for pid in set(children_of(os.getpid())) - ours - {self.process.pid}:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
     def below(self) -> list[int]:
         return [pid for pid in tree(self.process.pid) if pid != self.process.pid]
 
@@ -114,11 +121,16 @@ async def test_nothing_is_left(  # the fixtures are its world
     mounts, ours = mount_table(), set(tree(os.getpid())) | {os.getpid()}
     while killed.total < KILLS:
         runner = Runner(repo, state, cache)
-        await runner.rounds(1 + chance.randrange(3))
-        for _ in range(chance.randrange(5)):
-            killed.sandboxes += await kill_one_inside(runner, chance)
-            await runner.rounds(2)
-        await kill_or_end(runner, chance, killed)
+        try:
+            await runner.rounds(1 + chance.randrange(3))
+            for _ in range(chance.randrange(5)):
+                killed.sandboxes += await kill_one_inside(runner, chance)
+                await runner.rounds(1)
+                runner.wait_for_orphans(ours)
+                await runner.rounds(2)
+            await kill_or_end(runner, chance, killed)
+        finally:
+            runner.process.kill()
         await no_process_but(ours, at_work)
         assert mount_table() == mounts
         await provider.reap("chaos")

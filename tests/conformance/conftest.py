@@ -1,5 +1,6 @@
 """Every sandbox provider opened on one repository, for the tests of what all of them keep to."""
 
+import functools
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ import pytest
 
 from harness.ports import Base, BaseSpec, Sandbox, SandboxProvider
 from harness.sandboxes import provider as by_name
+from harness.sandboxes.containers import ENGINES, find
 from orchestrator.errors import (
     SandboxUnavailableError,
 )
@@ -55,6 +57,8 @@ async def open_provider(
     name = request.param
     if name == "e2b":
         request.getfixturevalue("e2b_cloud")
+    if name in ENGINES and (why := why_no_engine(name)):
+        pytest.skip(why)
     if name == "fake":
         return FakeSandboxProvider(tmp_path / "fake", FILES)
     made = by_name(name, "conformance", state=tmp_path / "state", cache=cache)
@@ -65,7 +69,17 @@ async def open_provider(
     return made
 
 
-ISOLATED = [pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b")]
+@functools.cache
+def why_no_engine(name: str) -> str:
+    """Why containers cannot be had of this machine; empty where they can."""
+    try:
+        find(name)
+    except SandboxUnavailableError as error:
+        return str(error)
+    return ""
+
+
+ISOLATED = [pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b", *ENGINES)]
 SHELLS = [*ISOLATED, "process"]
 
 

@@ -1,0 +1,227 @@
+"""One workspace whose commands run in containers: a new one for each, over a copied folder."""
+
+import asyncio
+import contextlib
+import posixpath
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.ports import Base, ExecResult, SandboxLimits
+from harness.sandboxes import containers, folders, transfer
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.capture import Capture
+from harness.sandboxes.containers import BASE_GIT, ENV, HOME, WORKDIR, Container, Engine
+from harness.sandboxes.holding import Holding
+from harness.sandboxes.undisturbed import undisturbed
+from harness.sandboxes.watch import files_over
+from orchestrator.errors import SandboxError
+
+#: Of a container, its workspace: whoever holds the folder holds the container.
+LABEL = "fibreflow.workspace"
+_CHUNK = 256 * 1024
+#: What the engine says when it, not the command, failed.
+_ENGINE_FAILED = 125
+_LOOK_SECONDS = 1.0
+
+
+class ContainerSandbox:
+    """A copy of a base in a host folder, at work in containers. See `harness.ports.Sandbox`."""
+
+    workdir = WORKDIR
+    base_git = BASE_GIT
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the provider alone makes these
+        self,
+        key: str,
+        engine: Engine,
+        folder: Path,
+        layers: Layers,
+        limits: SandboxLimits,
+        holding: Holding | None = None,
+    ) -> None:
+        self.id = key
+        self.reopened = False
+        self.base: Base | None = None
+        self.folder = folder
+        self.layers = layers
+        self.network = self.writable_env = False
+        self._engine = engine
+        self._limits = limits
+        self._holding = holding or Holding(key)
+
+    async def exec(  # noqa: PLR0913 - the port's signature
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        timeout: float = 120.0,
+        limit: int = 1_000_000,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> ExecResult:
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [*command]
+        name = f"fibreflow-{secrets.token_hex(8)}"
+        variables = {**environment(self.layers), **(env or {})}
+        where = posixpath.join(self.workdir, cwd or ".")
+        words = containers.arguments(self._engine, self._container(name), argv, variables, where)
+        async with self._holding.turn:
+            self._holding.check()
+            run = _Run(words, Capture(limit), Capture(limit), on_output)
+            return await self._run(run, name, stdin, self._holding.within(timeout))
+
+    def _container(self, name: str) -> Container:
+        work, layers = self.folder, self.layers
+        mounts = (
+            (work / "upper", WORKDIR, True), (work / "home", HOME, True),
+            (work / "tmp", "/tmp", True), (work / "tmp", "/var/tmp", True),  # noqa: S108 - inside
+            (layers.git, BASE_GIT, False), (layers.env, ENV, self.writable_env),
+        )  # fmt: skip
+        labels = {LABEL: str(self.folder)}
+        return Container(name, mounts, self._limits, labels, self.network)
+
+    async def _run(
+        self, run: "_Run", name: str, stdin: bytes | BinaryIO | None, timeout: float
+    ) -> ExecResult:
+        started = time.monotonic()
+        ended: asyncio.Future[int] = asyncio.ensure_future(run.until_end(stdin))
+        watching: asyncio.Future[str] = asyncio.ensure_future(self._watch(name))
+        both: set[asyncio.Future[int] | asyncio.Future[str]] = {ended, watching}
+        timed_out, reason = False, ""
+        try:
+            done, _ = await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            timed_out = not done
+            reason = watching.result() if watching in done and not ended.done() else ""
+        finally:
+            watching.cancel()
+            await undisturbed(self._end(ended, name))
+        seconds, err = time.monotonic() - started, run.err.value()
+        truncated = run.out.truncated or run.err.truncated
+        if timed_out:
+            return ExecResult(124, run.out.value(), err, True, truncated, seconds)
+        if reason:
+            err += f"\nkilled: {reason}\n".encode()
+            return ExecResult(137, run.out.value(), err, False, truncated, seconds)
+        return _result(ended.result(), run, truncated, seconds)
+
+    async def _end(self, ended: "asyncio.Future[int]", name: str) -> None:
+        # The client's end is not the container's: without this, one would run on for ever.
+        if not ended.done():
+            await asyncio.to_thread(containers.kill, self._engine, name)
+        await ended
+
+    async def _watch(self, name: str) -> str:
+        """In words, the limit that was passed of those the engine does not hold."""
+        written = [self.folder / part for part in ("upper", "tmp", "home")]
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            reason = await asyncio.to_thread(files_over, written, self._limits)
+            asked = self._limits.cpu_seconds
+            if not reason and asked is not None:
+                used = await asyncio.to_thread(containers.cpu_seconds, self._engine, name)
+                reason = f"over {asked:g} s of processor time" if used > asked else ""
+            if reason:
+                return reason
+
+    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
+        await transfer.upload(self, path, data)
+
+    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
+        return await transfer.download(self, path, limit)
+
+    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
+        return await transfer.download_to(self, path, file, limit)
+
+    async def extend(self, seconds: float) -> None:
+        self._holding.extend(seconds)
+
+    async def freeze(self) -> None:
+        """No command runs from here on."""
+        await self._holding.freeze()
+
+    async def destroy(self) -> None:
+        await self._holding.destroy(lambda: folders.remove(self.folder))
+
+    @property
+    def gone(self) -> bool:
+        return self._holding.gone
+
+    def release(self) -> None:
+        """Let go of the workspace and leave its files, for a later run to reopen."""
+        self._holding.release()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The engine's client at work; by asyncio's own means, which every platform has."""
+
+    words: Sequence[str]
+    out: Capture
+    err: Capture
+    on_output: Callable[[bytes], None] | None
+
+    async def until_end(self, stdin: bytes | BinaryIO | None) -> int:
+        """The client's exit status. Raises `SandboxError` when it cannot be started."""
+        pipe = asyncio.subprocess.PIPE
+        try:
+            client = await asyncio.create_subprocess_exec(
+                *self.words, stdin=pipe, stdout=pipe, stderr=pipe
+            )
+        except (OSError, ValueError) as error:
+            raise SandboxError(f"{self.words[0]} cannot be started: {error}") from error
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert client.stderr is not None
+        await asyncio.gather(
+            _feed(client.stdin, stdin),
+            self._hear(client.stdout, self.out),
+            self._hear(client.stderr, self.err),
+        )
+        return await client.wait()
+
+    async def _hear(self, stream: asyncio.StreamReader, kept: Capture) -> None:
+        while data := await stream.read(_CHUNK):
+            kept.feed(data)
+            if self.on_output is not None:
+                self.on_output(data)
+
+
+async def _feed(stream: asyncio.StreamWriter, data: bytes | BinaryIO | None) -> None:
+    # A command need not read what it is given.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if isinstance(data, bytes):
+            stream.write(data)
+            await stream.drain()
+        elif data is not None:
+            while chunk := data.read(_CHUNK):
+                stream.write(chunk)
+                await stream.drain()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.close()
+        await stream.wait_closed()
+
+
+def _result(status: int, run: _Run, truncated: bool, seconds: float) -> ExecResult:
+    said = run.err.value()
+    if status == _ENGINE_FAILED:
+        detail = said.decode("utf-8", "replace").strip()[-500:]
+        raise SandboxError(f"the container failed to start: {detail}")
+    code = status if status >= 0 else 128 - status
+    return ExecResult(code, run.out.value(), said, False, truncated, seconds)
+
+
+def environment(layers: Layers) -> dict[str, str]:
+    """The variables of a command."""
+    own = [f"{WORKDIR}/{folder}" for folder in layers.path]
+    path = [*own, f"{ENV}/bin", "/usr/local/bin", "/usr/bin", "/bin"]
+    return {
+        "PATH": ":".join(path), "HOME": HOME, "USER": "agent", "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside
+        "VIRTUAL_ENV": ENV, "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": f"{WORKDIR}/src:{WORKDIR}",
+        **layers.variables,
+    }  # fmt: skip
