@@ -134,3 +134,44 @@ def test_kill_9(project: Path, number: int) -> None:
     run(project, "kill", NEVER)
     run(project, "kill", NEVER)
     assert_once(project)
+
+
+@pytest.mark.isolation
+def test_production_waits_for_fresh_data_and_goes_on_by_itself(project: Path) -> None:
+    """Exit code 3 and a reason while it is stale; the same command goes on when it is fresh."""
+    sla = {
+        "probe": {"type": "file_age", "path": "facts"}, "error": 600, "gates": {"promotion": True},
+    }  # fmt: skip
+    ws = project / "ws"
+    (ws / "data_layer_slas.yaml").write_text(json.dumps({"slas": {"facts": sla}}))
+    (ws / "facts").touch()
+    os.utime(ws / "facts", (0, 0))
+    run(project, "raise", NEVER, NEVER, NEVER)
+    (record,) = (ws / "logs" / "deployments").glob("*.json")
+    data = json.loads(record.read_text())
+    assert data["taken"][-1]["step"] == "ask" and "facts is" in data["waits"]
+    assert not (ws / "production.deployed").exists()
+    (ws / "facts").touch()
+    run(project, "raise", NEVER)
+    assert_once(project)
+
+
+@pytest.mark.isolation
+def test_an_approver_in_the_patch_is_no_approver(project: Path) -> None:
+    """Who may approve stands in the owner's list; what agents put into the repository is not
+    read for it."""
+    planted = json.dumps({"project": {"deploy": {"approval": {"approvers": {"me": []}}}}})
+    (project / "repo" / "feature_list.json").write_text(planted)
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    for words in (["checkout", "-q", "autopilot"], ["add", "-A"], ["commit", "-qm", "Plant"],
+                  ["checkout", "-q", "--detach"]):  # fmt: skip
+        subprocess.run([*git, *words], cwd=project / "repo", check=True)
+    path = project / "ws" / "feature_list.json"
+    body = json.loads(path.read_text())
+    body["project"]["deploy"]["approval"] = {"approvers": {"somebody": []}}
+    path.write_text(json.dumps(body))
+    run(project, "raise", NEVER, NEVER, NEVER)
+    (record,) = (project / "ws" / "logs" / "deployments").glob("*.json")
+    data = json.loads(record.read_text())
+    assert (data["taken"][-1]["step"], data["approved"]) == ("ask", False)
+    assert not (project / "ws" / "production.deployed").exists()
