@@ -169,6 +169,14 @@ def sla(command: Command) -> int:
     return sla_commands.sla(command)
 
 
+def learn(command: Command) -> int:
+    from harness.learn.asking import show  # noqa: PLC0415 - the others do without its imports
+
+    assert command.learn is not None
+    print(show(_workspace(command), command.learn))
+    return 0
+
+
 def costs(command: Command) -> int:
     from harness.costs import show  # noqa: PLC0415 - the others do without its imports
 
@@ -231,6 +239,7 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "doctor": doctor,
     "sla": sla,
     "costs": costs,
+    "learn": learn,
     "skill": skill,
     "deploy": deploy,
     "approvals": approvals,

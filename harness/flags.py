@@ -9,6 +9,7 @@ from typing import Any, Literal, NoReturn
 from harness import __version__, control_flags, deploy_flags
 from harness.cost_flags import CostOptions, add_costs, cost_options
 from harness.deploy_flags import DeployOptions
+from harness.learn_flags import LearnOptions, add_learn, learn_options
 from harness.skill_flags import SkillOptions, add_skill, skill_options
 from orchestrator.errors import InputError
 from orchestrator.slas_gate import POLICIES, Policy
@@ -25,6 +26,7 @@ COMMANDS = (
     "doctor",
     "sla",
     "costs",
+    "learn",
     "skill",
     "deploy",
     "approvals",
@@ -113,6 +115,7 @@ class Command:
     sandbox: SandboxOptions | None = None
     sla: SlaOptions | None = None
     costs: CostOptions | None = None
+    learn: LearnOptions | None = None
     skill: SkillOptions | None = None
     deploy: DeployOptions | None = None
     words: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +146,7 @@ def parse(argv: list[str]) -> Command:
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
         sla=_sla_options(args) if args.command == "sla" else None,
         costs=cost_options(args) if args.command == "costs" else None,
+        learn=learn_options(args) if args.command == "learn" else None,
         skill=skill_options(args) if args.command == "skill" else None,
         deploy=deploy_flags.options(args) if args.command in {"deploy", "approvals"} else None,
         words=vars(args) if args.command in control_flags.COMMANDS else {},
@@ -239,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
     add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
+    add_learn(_command(commands, "learn", "what failures taught; a look back"), _Parser)
     add_skill(_command(commands, "skill", "scripts that do a job without any model"), _Parser)
     deploy_flags.add_deploy(_command(commands, "deploy", "deploy what is merged, or go on with it"))
     deploy_flags.add_approvals(

@@ -113,14 +113,15 @@ def read(path: Path) -> list[Pattern]:
 def text(patterns: Iterable[Pattern]) -> str:
     """The file's content: the oldest first, so that a diff shows what is new at its end."""
     ordered = sorted(patterns, key=lambda p: (p.learned, p.id))
-    body = {"version": VERSION, "patterns": [_entry(pattern) for pattern in ordered]}
+    body = {"version": VERSION, "patterns": [as_json(pattern) for pattern in ordered]}
     return json.dumps(body, indent=1, ensure_ascii=False) + "\n"
 
 
 # -------------------------------------------------------------------------------- one entry
 
 
-def _entry(pattern: Pattern) -> dict[str, Any]:
+def as_json(pattern: Pattern) -> dict[str, Any]:
+    """An entry of the file."""
     total = pattern.total
     return {
         "id": pattern.id,
