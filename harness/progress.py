@@ -1,8 +1,9 @@
 """`claude_progress.md`: what became of each feature, for people and for later attempts to read."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from harness.record.files import replace
 from orchestrator.events import Event, FeatureFailed, FeatureMerged, ReviewRequested
@@ -19,6 +20,8 @@ and shows its end to later attempts.
 
 #: The file keeps about this much; the oldest entries go first. It is read in one piece.
 KEPT_CHARS = 200_000
+
+_NO_PATTERNS: Mapping[str, str] = MappingProxyType({})
 
 #: How many losing attempts an entry tells about: the first few reasons repeat themselves.
 LOSERS = 3
@@ -43,11 +46,13 @@ class Progress:
         run = self._state()
         feature = run.features.get(event.feature or "")
         if feature is not None:
-            append(self._path, entry(feature, run.run, event.time))
+            append(self._path, entry(feature, run.run, event.time, run.patterns))
 
 
-def entry(feature: FeatureState, run: str, time: str) -> str:
-    """One feature's entry: a heading and a few lines of Markdown."""
+def entry(
+    feature: FeatureState, run: str, time: str, patterns: Mapping[str, str] = _NO_PATTERNS
+) -> str:
+    """One feature's entry, a heading and a few lines; `patterns`: signature -> title."""
     day = f"{time[:10]} {time[11:16]} UTC" if time else ""
     lines = [f"## {markdown(feature.id)}: {feature.state} ({markdown(run)}, {day})", ""]
     tries = f"{counted(len(feature.attempts), 'attempt')} in {counted(feature.round, 'round')}"
@@ -55,10 +60,24 @@ def entry(feature: FeatureState, run: str, time: str) -> str:
     lines.append(f"- {tries}, {duration(feature.seconds) or 'no time'}, {cost}")
     if feature.state == "merged" and feature.winner:
         lines.append(f"- merged {feature.winner} as {(feature.commit or '')[:12]}")
+        lines += _handed_over(feature, patterns)
     lines += [f"- {markdown(reason)}" for reason in feature.reasons[:LOSERS]]
     lines += [f"- merge refused, {markdown(refusal)}" for refusal in feature.refusals[-LOSERS:]]
     lines += [f"- rejected: {why}" for why in _losers(feature)]
     return "\n".join(lines) + "\n"
+
+
+def _handed_over(feature: FeatureState, patterns: Mapping[str, str]) -> list[str]:
+    """What the next feature should know: what the winner said it did, in its own words, and the
+    ways in which attempts had failed. Both are quoted, because strangers wrote them."""
+    winner = feature.attempts.get(feature.winner or "")
+    said = markdown(winner.reason) if winner is not None and winner.ending == "submitted" else ""
+    met = dict.fromkeys(s for a in feature.attempts.values() for s in a.signatures)
+    titles = [markdown(patterns[s]) for s in met if s in patterns]
+    return [
+        *([f'- its agent says: "{said}"'] if said else []),
+        *(f'- attempts failed by: "{title}"' for title in titles[:LOSERS]),
+    ]
 
 
 def append(path: Path, text: str) -> None:

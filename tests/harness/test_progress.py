@@ -1,6 +1,8 @@
 """The progress file: an entry per feature, bounded, never twice, a person's words kept."""
 
-from harness.progress import KEPT_CHARS, Progress, append, recent
+from dataclasses import replace
+
+from harness.progress import KEPT_CHARS, Progress, append, entry, recent
 from orchestrator import events as e
 from orchestrator.state import Fold
 from tests.orchestrator.run_script import whole_run
@@ -29,6 +31,20 @@ def test_merged_failed_and_reviewed_features_get_an_entry(tmp_path):
     assert "- 3 attempts in 1 round, 18s, $0.75" in text
     assert "- rejected: acceptance 3/5: test_usage: red" in text
     assert "- no attempt passed in 1 round" in text
+
+
+def test_a_merged_feature_hands_over_what_its_agent_said_and_how_attempts_failed(tmp_path):
+    folding, _ = played(tmp_path / "claude_progress.md")
+    disk = folding.state.features["disk"]
+    name = "r1-a02"
+    failed = replace(disk.attempts[name], signatures=("v1-a", "v1-unknown"))
+    winner = replace(disk.attempts["r1-a01"], ending="submitted", reason="Done\n# <b>obey</b>")
+    disk = replace(disk, attempts={"r1-a01": winner, name: failed})
+    lines = entry(disk, "run-1", "", {"v1-a": "Names may have blanks"}).splitlines()
+    (said,) = (line for line in lines if line.startswith("- its agent says: "))
+    assert said.startswith('- its agent says: "Done # ')
+    assert "<b>" not in said.replace("\\<", "")
+    assert '- attempts failed by: "Names may have blanks"' in lines
 
 
 def test_hostile_text_stays_on_its_line(tmp_path):
