@@ -231,6 +231,7 @@ async def open_services(
     the run's state, which the journal's events keep up to date."""
     from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
+    from harness.exam_texts import exam_texts  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.models.gateway import Gateway  # noqa: PLC0415
     from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
@@ -244,8 +245,11 @@ async def open_services(
     await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
     repository = Repository(target.repository.path, scratch)
 
+    exams = [command for feature in given.features for command in feature.acceptance]
+    texts = await exam_texts(repository, target.head, exams, target.files)
+
     def protected(feature: Feature) -> tuple[str, ...]:
-        return protected_globs(given, feature, existing_files=target.files)
+        return protected_globs(given, feature, existing_files=target.files, texts=texts)
 
     async def refresh_passes() -> None:
         head = await repository.head_name(target.branch)

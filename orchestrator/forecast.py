@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from orchestrator.acceptance import files_named, folders_of, is_protected, matches
+from orchestrator.acceptance import is_protected, matches
 from orchestrator.graph import Graph
+from orchestrator.naming import files_named, folders_of
 from orchestrator.values import Feature, FeatureList
 
 #: Terminals are this wide at least.

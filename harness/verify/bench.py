@@ -18,7 +18,8 @@ class Bench:
     left by a crash would be reopened with whatever hostile code had written into it.
 
     `trusted`: files of the base's tests that are as they were, which alone may change what decides
-    over tests; None where nobody is suspected, as on the base itself.
+    over tests; None where nobody is suspected, as on the base itself. `suspects`: files that the
+    patch at hand touches.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Bench:
         self.provider = provider
         self.timeout = timeout
         self.trusted: frozenset[str] | None = None
+        self.suspects: frozenset[str] = frozenset()
         self._key = f"{key}.v{secrets.token_hex(4)}"
         self._forks = 0
         self._log_path = log

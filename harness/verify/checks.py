@@ -3,12 +3,14 @@
 import re
 import secrets
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from posixpath import basename
 
 from harness.ports import Base, ExecResult
 from harness.verify.bench import Bench
-from harness.verify.commands import TestCommand, read_command
+from harness.verify.commands import TestCommand, hidden_command, read_command
+from harness.verify.judging import judge, tampered
 from harness.verify.junit import MAX_BYTES, Case, read_junit
 from harness.verify.patch import shown
 from harness.verify.suite import (
@@ -17,14 +19,13 @@ from harness.verify.suite import (
     Expected,
     TestRun,
     expected,
-    judge,
     run_tests,
     settled,
-    tampered,
 )
 from orchestrator.values import CheckResult
 
 DISHONEST = "the test run does not report what it ran"
+_NOT_AS_ENDED = "a failing test planted among its own was not reported as it ended"
 #: Of a check that passed: nothing but its word stands for it.
 BY_EXIT = "judged by its exit status alone"
 
@@ -51,7 +52,7 @@ class Checked:
 
 async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: str = "") -> Checked:
     """Run `command` in a fork of `tree`; what it must run is read from the base `known`."""
-    runs = read_command(command)
+    runs = read_command(command) or await _hidden(bench, known, command)
     if not runs:
         return await _plain(bench, tree, command, name or command)
     seconds, open_ = 0.0, []
@@ -66,20 +67,29 @@ async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: st
     return Checked(CheckResult(name or command, True, "", seconds), tuple(open_))
 
 
+async def _hidden(bench: Bench, known: Base, command: str) -> tuple[TestCommand, ...]:
+    """The command as one that runs tests somewhere within, if it does so on the base."""
+    hidden = hidden_command(command)
+    return (hidden,) if (await expected(bench, known, hidden)).parts else ()
+
+
 async def confirm(  # the second, separate process of a check that passed with its canary
     bench: Bench, tree: Base, run: TestCommand, wanted: Expected, measure: Sequence[str]
 ) -> tuple[str, TestRun]:
     """Run without a canary: it must exit 0 and report the same passes. Says why not."""
     async with bench.fork(tree) as sandbox:
         seen = await run_tests(bench, sandbox, run, config={"measure": list(measure)})
+    seen = _by_its_options(bench, run, seen)
     if seen.result.timed_out:
         return timed_out(seen.result), seen
-    if why := tampered(seen, wanted.foreign, bench.trusted):
+    if why := tampered(seen, wanted.foreign, bench):
         return f"{DISHONEST}: {why}", seen
-    bad = judge(wanted, seen)
+    bad = judge(wanted, seen, bench.suspects)
     if bad:
         return f"{DISHONEST}: {shown(bad[0][0])} passed once and then {shown(bad[0][1], 200)}", seen
-    if seen.reported != 0 or (run.strict and seen.result.exit != 0):
+    if len(seen.parts) < wanted.parts:
+        return f"{DISHONEST}: {_fewer(wanted, seen)}", seen
+    if seen.reported != 0 or ((run.strict or run.hidden) and seen.result.exit != 0):
         return f"exit {seen.result.exit}: {tail(seen.result)}", seen
     return "", seen
 
@@ -92,15 +102,26 @@ async def _with_canary(
     config = {"canary": canary.token, "good": canary.good, "bad": canary.bad, "twins": TWINS}
     async with bench.fork(tree) as sandbox:
         seen = await run_tests(bench, sandbox, run, config=config)
+    seen = _by_its_options(bench, run, seen)
     if seen.result.timed_out:
         return timed_out(seen.result), seen.result, wanted
     if seen.reported is None:
         return _no_report(seen.result), seen.result, wanted
     if any("[" in test and test not in seen.tests for test in wanted.tests):
         wanted = await settled(bench, known, run, wanted)
-    if why := tampered(seen, wanted.foreign, bench.trusted):
+    if why := tampered(seen, wanted.foreign, bench):
         return f"{DISHONEST}: {why}", seen.result, wanted
-    return _verdict(run, wanted, seen, canary), seen.result, wanted
+    return _verdict(run, wanted, seen, canary, bench.suspects), seen.result, wanted
+
+
+def _by_its_options(bench: Bench, run: TestCommand, seen: TestRun) -> TestRun:
+    """What a run leaves out counts when the command, or the base, says so; not the patch."""
+    settings = any(basename(path) == "pyproject.toml" for path in bench.suspects)
+    return replace(seen, left_out=frozenset()) if settings and not run.filtered else seen
+
+
+def _fewer(wanted: Expected, seen: TestRun) -> str:
+    return f"{len(seen.parts)} of {wanted.parts} test processes that it starts reported"
 
 
 def _no_report(result: ExecResult) -> str:
@@ -109,25 +130,44 @@ def _no_report(result: ExecResult) -> str:
     return f"the tests ended with exit {result.exit} before any result: {tail(result)}"
 
 
-def _verdict(run: TestCommand, wanted: Expected, seen: TestRun, canary: Canary) -> str:
-    planted = {i: outcome for i, (outcome, _) in seen.tests.items() if canary.token in i}
-    theirs = {i: told for i, told in seen.tests.items() if i not in planted}
-    bad = judge(wanted, seen)
+def _verdict(
+    run: TestCommand, wanted: Expected, seen: TestRun, canary: Canary, suspects: Collection[str]
+) -> str:
+    theirs = {i: told for i, told in seen.tests.items() if canary.token not in i}
+    bad = judge(wanted, seen, suspects)
     failed = [(i, why) for i, (outcome, why) in theirs.items() if outcome == "failed"]
     wrong = dict([*bad, *failed])  # a failure's own words before "did not run"
     if wrong:
         return _told(wrong)
     if not any(outcome == "passed" for outcome, _ in theirs.values()):
         return f"no test ran and passed: {tail(seen.result)}"
-    outcomes = {re.split("::|[.]", i)[-1]: outcome for i, outcome in planted.items()}
-    if outcomes != {canary.good: "passed", canary.bad: "failed"}:
-        return f"{DISHONEST}: a failing test planted among its own was not reported as it ended"
+    if run.hidden:
+        return _hidden_verdict(wanted, seen, canary)
+    if _planted(seen, canary) != canary.ends:
+        return f"{DISHONEST}: {_NOT_AS_ENDED}"
     if seen.reported != 1 or (run.strict and seen.result.exit != 1):
         return (
             f"{DISHONEST}: with a failing test planted it ended with exit {seen.result.exit} "
             f"and reported {seen.reported}"
         )
     return ""
+
+
+def _hidden_verdict(wanted: Expected, seen: TestRun, canary: Canary) -> str:
+    """The planted failure is spared, so that all that the command does is done."""
+    if len(seen.parts) < wanted.parts:
+        return f"{DISHONEST}: {_fewer(wanted, seen)}"
+    if any(part.tests and _planted(part, canary) != canary.ends for part in seen.parts):
+        return f"{DISHONEST}: {_NOT_AS_ENDED}"
+    return "" if seen.result.exit == 0 else f"exit {seen.result.exit}: {tail(seen.result)}"
+
+
+def _planted(seen: TestRun, canary: Canary) -> dict[str, str]:
+    return {
+        re.split("::|[.]", i)[-1]: outcome
+        for i, (outcome, _) in seen.tests.items()
+        if canary.token in i
+    }
 
 
 def _told(wrong: dict[str, str]) -> str:

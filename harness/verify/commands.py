@@ -11,6 +11,8 @@ _MODULES = {"pytest": "pytest", "py.test": "pytest", "unittest": "unittest"}
 _ASSIGNED = re.compile(r"^[A-Za-z_]\w*=")
 #: A word the shell would expand cannot be taken apart and put together again.
 _EXPANDED = re.compile(r"[$`*?~\[{]")
+#: How tests are named where they lie beside what they test, in other languages.
+_OTHERS = re.compile(r"\.(?:spec|test)\.[cm]?[jt]sx?$|_test\.go$|_spec\.rb$|\.t$")
 #: Options after which the static reading of a test file no longer says what will run.
 _FILTERS = ("-k", "-m", "--deselect", "--ignore", "--lf", "--last-failed", "--ff", "--sw")
 
@@ -21,7 +23,8 @@ class TestCommand:
 
     `strict`: its exit status is the tool's own. `filtered`: options choose tests by more than
     their place. `chosen`: the node ids it names. `places`: all its arguments that are no options.
-    `moves`: it changes the folder first.
+    `moves`: it changes the folder first. `hidden`: tests may run anywhere within the line, in any
+    number of processes; whether they do is seen by running it on a base.
     """
 
     __test__ = False  # pytest would take it for a test class
@@ -33,6 +36,7 @@ class TestCommand:
     chosen: tuple[str, ...]
     places: tuple[str, ...]
     moves: bool
+    hidden: bool = False
 
 
 def read_command(line: str) -> tuple[TestCommand, ...]:
@@ -53,6 +57,22 @@ def read_command(line: str) -> tuple[TestCommand, ...]:
     if runs and len(runs) == len(segments) and set(joints) == {"&&"} and plain:
         return tuple(_command(_joined(w), w, strict=True, moves=False) for w in segments)
     return ()
+
+
+def hidden_command(line: str) -> TestCommand:
+    """Any line, with the tool that may run somewhere within it: what its own text calls, or what
+    a script or Makefile calls, which is pytest in nearly all projects."""
+    unittest = " -m unittest" in line and "pytest" not in line
+    return TestCommand(
+        tool="unittest" if unittest else "pytest",
+        line=line,
+        strict=False,
+        filtered=bool(re.search(r"\s-(k|m(?!\s+(pytest|unittest|coverage)\b))\b", line)),
+        chosen=(),
+        places=(),
+        moves=True,
+        hidden=True,
+    )
 
 
 def _tokens(line: str) -> tuple[list[list[str]], list[str]] | None:
@@ -120,12 +140,12 @@ def _joined(words: list[str]) -> str:
 
 
 def is_test_file(path: str) -> bool:
-    """Whether `path` belongs to a Python project's tests rather than to its product."""
+    """Whether `path` belongs to a project's tests, in any usual language, and not its product."""
     pure = PurePosixPath(path)
-    if any(part in {"test", "tests"} for part in pure.parts[:-1]):
+    if any(part in {"test", "tests", "__tests__"} for part in pure.parts[:-1]):
         return True
     name = pure.name
-    return name == "conftest.py" or is_test_module(path)
+    return name == "conftest.py" or is_test_module(path) or bool(_OTHERS.search(name))
 
 
 def is_test_module(path: str) -> bool:

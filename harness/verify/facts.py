@@ -9,7 +9,13 @@ from typing import Any
 from harness.ports import Base, Sandbox
 from harness.record import files
 from harness.verify.bench import Bench
-from harness.verify.commands import TestCommand, is_test_file, is_test_module, read_command
+from harness.verify.commands import (
+    TestCommand,
+    hidden_command,
+    is_test_file,
+    is_test_module,
+    read_command,
+)
 from harness.verify.shared import once
 from harness.verify.suite import TestRun, name_of, run_tests
 from orchestrator.values import Project
@@ -23,7 +29,7 @@ _SUITE = "suite.json"
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """How the project's tests end on the base. `passed` and `failed` are empty when they are
-    neither pytest's nor unittest's. `foreign` as in `Expected`."""
+    neither pytest's nor unittest's. `foreign` and `parts` as in `Expected`."""
 
     command: str
     exit: int
@@ -31,11 +37,15 @@ class Baseline:
     failed: frozenset[str] = frozenset()
     timed_out: bool = False
     foreign: frozenset[str] = frozenset()
+    parts: int = 0
 
     @property
     def run(self) -> TestCommand | None:
+        """The one test run that the command is, or that it holds somewhere within."""
         found = read_command(self.command)
-        return found[0] if len(found) == 1 else None
+        if len(found) == 1:
+            return found[0]
+        return hidden_command(self.command) if self.parts else None
 
     def covers(self, command: str) -> bool:
         """Whether `command` runs tests in places whose tests are among those that passed here,
@@ -98,6 +108,10 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
     async def find() -> dict[str, Any]:
         async with bench.fork(base) as sandbox:
             run = await run_suite(bench, sandbox, command)
+        if run.reported is None and len(read_command(command)) != 1:
+            # None of ours ran within; perhaps it only stood in the way.
+            async with bench.fork(base) as sandbox:
+                run = await run_plain(bench, sandbox, command)
         return _facts(run)
 
     data = await once(_suite_file(base, command), find)
@@ -108,6 +122,7 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
         frozenset(data["failed"]),
         timed_out=bool(data["timed_out"]),
         foreign=frozenset(data["foreign"]),
+        parts=int(data["parts"]),
     )
 
 
@@ -149,10 +164,14 @@ def _suite_file(base: Base, command: str) -> Path:
 async def run_suite(
     bench: Bench, sandbox: Sandbox, command: str, config: Mapping[str, Any] | None = None
 ) -> TestRun:
-    """One run of the project's tests."""
+    """One run of the project's tests; without a report where no tool that we know ran."""
     found = read_command(command)
-    if len(found) == 1:
-        return await run_tests(bench, sandbox, found[0], options=SUITE_OPTIONS, config=config)
+    run = found[0] if len(found) == 1 else hidden_command(command)
+    return await run_tests(bench, sandbox, run, options=SUITE_OPTIONS, config=config)
+
+
+async def run_plain(bench: Bench, sandbox: Sandbox, command: str) -> TestRun:
+    """One run of which the exit status is all that is learned."""
     bench.note(command)
     result = await bench.run(sandbox, command)
     bench.output(result)
@@ -168,4 +187,5 @@ def _facts(run: TestRun, left_out: Collection[str] = ()) -> dict[str, Any]:
         "passed": sorted(run.passed),
         "failed": sorted(run.failed | set(left_out)),
         "foreign": sorted(run.foreign),
+        "parts": len(run.parts),
     }

@@ -6,21 +6,23 @@ under test and can be lied to; `harness.verify.suite` says how that is cross-che
 """
 
 # It must run where only an old Python or pytest is, so modern idiom is not asked of it.
-# ruff: noqa: ARG001, ARG002, BLE001, I001, PLC0415, PTH118, PTH119, PTH120, PTH123, S311, UP031
+# ruff: noqa: ARG001, ARG002, BLE001, PLC0415, PTH118, PTH119, PTH120, PTH123, S311, UP031
 # mypy: ignore-errors
 
 import copy
 import os
 import pathlib
 import random
+import unittest
 
 import pytest
 from _pytest.unittest import TestCaseFunction
-from ff_watch import CONFIG, Failing, Purse, Watch, Written, bare, blunt, chance, codes_of
-from ff_watch import heard, lines, read_tests, say
+from ff_exam import Written, read_tests, whence
+from ff_watch import CONFIG, Failing, Purse, Watch, bare, blunt, chance, codes_of, heard, lines, say
 from ff_watch import source as source_of
 
-KINDS = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
+#: By which a test says that it is not to count.
+GIVEN_UP = (pytest.skip.Exception, pytest.xfail.Exception, unittest.SkipTest)
 #: Marks under which a test may end otherwise than its code does.
 SOFT = ("skip", "skipif", "xfail", "flaky", "incremental")
 place = {}
@@ -54,6 +56,7 @@ class Driver:
         self.twins = []
         self.twin, self.struck = None, False
         self.known = {}
+        self.written = Written(self.rewritten)
         self.purse = Purse(CONFIG.get("twins", 0))
 
     # ---------------------------------------------------------- collection
@@ -73,9 +76,7 @@ class Driver:
     def pytest_collection_finish(self, session):
         collected = []
         for item in session.items:
-            marks = [mark.name for mark in item.iter_markers()]
-            may_skip = any(m in marks for m in ("skip", "skipif", "xfail"))
-            collected.append({"id": item.nodeid, "may_skip": may_skip})
+            collected.append({"id": item.nodeid, "may_skip": may_skip(item)})
             self.known[item.nodeid] = codes(item)
         say("collected", collected)
         self.look()
@@ -84,12 +85,11 @@ class Driver:
 
     def compare(self, items):
         """Whether the exam is what stands in its files: code under test may have emptied it."""
-        written = Written(self.rewritten)
         for item in items:
             function = getattr(item, "function", None)
             outer = item.cls.__name__ if getattr(item, "cls", None) else ""
             name = getattr(item, "originalname", "")
-            if hasattr(function, "__code__") and written.differs(
+            if hasattr(function, "__code__") and self.written.differs(
                 function, str(item.path), outer, name
             ):
                 file = source_of(function)
@@ -103,13 +103,39 @@ class Driver:
 
         return _rewrite_test(pathlib.Path(path), self.config)[1]
 
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_make_collect_report(self, collector):
+        made = yield
+        report = made.get_result()
+        call = getattr(report, "call", None)
+        if report.skipped and call is not None and call.excinfo is not None:
+            report.ff_whence = whence(call.excinfo.value, self.written)
+
     def pytest_collectreport(self, report):
-        if not report.failed:
+        if report.passed:
             return
-        self.say(report.nodeid or "collection", "failed", str(report.longrepr))
-        if CONFIG.get("collect") and report.nodeid.endswith(".py"):
-            path = os.path.join(str(self.config.rootpath), report.nodeid)
-            say("collected", [static(report.nodeid, *test) for test in read_tests(path)])
+        if report.failed:
+            self.say(report.nodeid or "collection", "failed", str(report.longrepr))
+        if not report.nodeid.endswith(".py"):
+            return
+        path = os.path.join(str(self.config.rootpath), report.nodeid)
+        tests = [static(report.nodeid, *test) for test in read_tests(path)]
+        if CONFIG.get("collect"):
+            say("collected", [test for test in tests if self.asked(test["id"])])
+        elif report.skipped:
+            for test in tests:
+                self.say(test["id"], "skipped", reason(report), getattr(report, "ff_whence", None))
+
+    def asked(self, test):
+        """Whether the arguments of the run choose a test that is known from its text alone."""
+        file = test.partition("::")[0]
+        named = [str(a) for a in self.config.args if os.path.basename(file) + "::" in str(a)]
+        tails = [a.partition("::")[2].partition("[")[0] for a in named]
+        own = test.partition("::")[2]
+        return not tails or any(own == tail or own.startswith(tail + "::") for tail in tails)
+
+    def pytest_deselected(self, items):
+        say("deselected", [item.nodeid for item in items])
 
     # -------------------------------------------------------------- running
 
@@ -170,22 +196,35 @@ class Driver:
                 yield
             self.struck = failing.struck
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_makereport(self, item, call):
+        before = call.excinfo.value if call.excinfo is not None else None
+        made = yield
+        error = call.excinfo.value if call.excinfo is not None else None
+        # unittest's own is made anew by pytest, and what a case kept comes only now.
+        error = before if isinstance(before, GIVEN_UP) else error
+        if isinstance(error, GIVEN_UP):
+            made.get_result().ff_whence = whence(error, self.written)
+
     def pytest_runtest_logreport(self, report):
         outcome = report.outcome
         if outcome == "passed" and report.when != "call":
             return
         if hasattr(report, "wasxfail"):
             outcome = "xfailed" if outcome == "skipped" else "failed"
-        self.say(report.nodeid, outcome, "" if outcome == "passed" else reason(report))
+        why = "" if outcome == "passed" else reason(report)
+        self.say(report.nodeid, outcome, why, getattr(report, "ff_whence", None))
 
-    def say(self, nodeid, outcome, why):
-        say("test", {"id": nodeid, "outcome": outcome, "why": why[-600:]})
+    def say(self, nodeid, outcome, why, way=None):
+        say("test", {"id": nodeid, "outcome": outcome, "why": why[-600:], "whence": way})
 
     def look(self, item=None):
-        callers = list(vars(self.config.hook).values())
-        found = [getattr(caller, "get_hookimpls", list)() for caller in callers]
-        functions = [hook.function for hooks in found for hook in hooks]
-        self.watch.look(functions, whole=item is None)
+        hooks = [
+            (name, hook.function)
+            for name, caller in list(vars(self.config.hook).items())
+            for hook in getattr(caller, "get_hookimpls", list)()
+        ]
+        self.watch.look(hooks, whole=item is None)
         if item is not None:
             self.look_at(item)
 
@@ -204,18 +243,28 @@ class Driver:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node, error):
-        told = getattr(node, "workeroutput", {}).get("fibreflow", ((), ()))
+        told = getattr(node, "workeroutput", {}).get("fibreflow", ((), (), {}))
         for change in told[0]:
             say("foreign", change)
         for twin in told[1]:
             say("twin", twin)
+        lines.add(told[2])
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session, exitstatus):
         self.look()
         if hasattr(self.config, "workeroutput"):
-            self.config.workeroutput["fibreflow"] = [self.watch.told, self.twins]
-        say("end", {"exit": int(exitstatus), "lines": lines.found()})
+            self.config.workeroutput["fibreflow"] = [self.watch.told, self.twins, lines.found()]
+        shared = self.config.pluginmanager.hasplugin("dsession")
+        say("end", {"exit": int(exitstatus), "lines": lines.shared if shared else lines.found()})
+        if CONFIG.get("mild"):
+            self.spare(session)
+
+    def spare(self, session):
+        """The planted failure, and a base that cannot be collected, must not end a command that
+        runs pytest amid other things; what was said stands."""
+        if CONFIG.get("collect") or (CONFIG.get("canary") and session.testsfailed == 1):
+            session.exitstatus = 0
 
 
 def plant(session, items):
@@ -236,6 +285,20 @@ def codes(item):
     if not isinstance(item, pytest.Function):
         return None
     return [id(code) for code in codes_of(getattr(item, "_obj", None) or item.function)]
+
+
+def may_skip(item):
+    """Whether marks say of it, as things are, that it need not pass."""
+    for thing in (item.cls if hasattr(item, "cls") else None, getattr(item, "obj", None)):
+        for name in ("__unittest_skip__", "__unittest_expecting_failure__"):
+            if getattr(thing, name, False):
+                return True
+    try:
+        from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
+
+        return bool(evaluate_skip_marks(item) or evaluate_xfail_marks(item))
+    except (Exception, pytest.fail.Exception):  # an old pytest, or a condition that raises
+        return any(mark.name in ("skip", "skipif", "xfail") for mark in item.iter_markers())
 
 
 def twin_of(item):

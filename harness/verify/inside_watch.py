@@ -7,15 +7,15 @@ hostile code: it makes lying hard and visible, not impossible.
 
 # It must run where only an old Python is, so modern idiom is not asked of it.
 # ruff: noqa: ARG001, ARG002, B004, BLE001, PLC0415, PTH100, PTH109, PTH110, PTH118, PTH119, PTH120
-# ruff: noqa: PTH123, S110, S112, SIM101, SIM105, SIM905, UP031
+# ruff: noqa: S110, S112, SIM101, SIM105, SIM905, UP031
 # mypy: ignore-errors
 
-import ast
 import builtins
 import fcntl
 import json
 import os
 import random
+import resource
 import sys
 import threading
 import time
@@ -45,6 +45,14 @@ JUDGES = (
 _FREE = ("print", "input", "open", "exit", "quit", "help", "__import__", "breakpoint", "_", "exec")
 
 
+#: Hooks that come before or after all tests and are given none of them: code that is imported
+#: could do the same.
+_HARMLESS = (
+    "pytest_addoption pytest_addhooks pytest_configure pytest_unconfigure pytest_report_header "
+    "pytest_sessionstart pytest_assertrepr_compare pytest_terminal_summary"
+).split()
+
+
 # ------------------------------------------------------------------ the channel
 
 
@@ -52,7 +60,10 @@ def _channel():
     """The pipe that the harness reads. Children neither inherit it nor hear of it."""
     try:
         given = int(os.environ.pop("FIBREFLOW_REPORT", ""))
-        found = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, 100)
+        # High, because tests of daemons close all low descriptors.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        lowest = max(100, min(most if most > 0 else 8192, 8192) - 64)
+        found = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, lowest)
         os.close(given)
     except (OSError, ValueError):
         return -1
@@ -61,12 +72,13 @@ def _channel():
 
 def _speaker():
     fd, write, dumps, getpid, owner = _channel(), os.write, json.dumps, os.getpid, os.getpid()
+    session = "%x" % chance.getrandbits(64)  # one command may run several
 
     def say(kind, data):
         """One line, out of this process at once: what was said cannot be unsaid."""
         if fd < 0 or getpid() != owner:
             return
-        line = dumps([kind, data]).encode("utf-8", "replace") + b"\n"
+        line = dumps([kind, data, session]).encode("utf-8", "replace") + b"\n"
         while line:
             line = line[write(fd, line) :]
 
@@ -156,7 +168,7 @@ class Watch:
             found[name] = (plain, getattr(plain, "__code__", None))
 
     def look(self, hooks=(), whole=True):
-        """`hooks`: further functions in charge. Without `whole` it may be left out for speed."""
+        """`hooks`: further (name, function) in charge. Without `whole` it may be left out."""
         start = time.perf_counter()
         if not whole and self._spent > 0.03 * (start - self._begun) + 0.02:
             return
@@ -165,8 +177,8 @@ class Watch:
             plain, its = now.get(name, (None, None))
             if plain is not old or its is not code:
                 self._tell("replaced %s" % name, plain)
-        for function in hooks:
-            if id(function) not in self._known:
+        for hook, function in hooks:
+            if id(function) not in self._known and hook not in _HARMLESS:
                 self._known[id(function)] = function  # kept, so that no other takes its id
                 self._tell("plugin", function)
         for function in (sys.gettrace(), sys.getprofile()):
@@ -246,40 +258,6 @@ def blunt(*args, **kwargs):
     raise AssertionError("%d != %d" % (chance.randint(0, 9), chance.randint(10, 99)))
 
 
-class Written:
-    """The code of tests as it stands in their files. `compilers`: path -> code, the first being
-    Python's own."""
-
-    def __init__(self, *compilers):
-        self._compilers = [_compiled, *compilers]
-        self._files = {}
-
-    def differs(self, function, path, outer, name):
-        """Whether a test that nothing in its file decorates runs other code than is written."""
-        if path not in self._files:
-            self._files[path] = self._read(path)
-        plain, codes = self._files[path]
-        return (outer, name) in plain and function.__code__ not in codes
-
-    def _read(self, path):
-        codes = set()
-        for compiler in self._compilers:
-            try:
-                found = [compiler(path)]
-            except Exception:  # not to be had in this version
-                continue
-            for code in found:
-                found += [c for c in code.co_consts if isinstance(c, type(code))]
-            codes |= set(found)
-        plain = [t[:2] for t in read_tests(path, undecorated=True)] if codes else []
-        return set(plain), codes
-
-
-def _compiled(path):
-    with open(path, "rb") as file:
-        return compile(file.read(), path, "exec", dont_inherit=True)
-
-
 class Purse:
     """How much of the time that twins may take is left."""
 
@@ -293,48 +271,6 @@ class Purse:
         self.left -= time.perf_counter() - self._start
 
 
-# ------------------------------------------------- tests that cannot be imported yet
-
-
-def read_tests(path, undecorated=False):
-    """The tests of a module from its text alone: (class or "", name, may it be skipped).
-
-    `undecorated`: only those that are defined once and run as they are written."""
-    try:
-        with open(path, "rb") as file:
-            tree = ast.parse(file.read(2000000))
-    except (OSError, SyntaxError, ValueError, RecursionError):
-        return []
-    found = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and _is_test_class(node):
-            for inner in node.body:
-                found += _read(inner, node.name, node.decorator_list)
-        else:
-            found += _read(node, "", [])
-    if undecorated:
-        names = [test[:2] for test in found]
-        found = [test for test in found if test[3] and names.count(test[:2]) == 1]
-    return [test[:3] for test in found]
-
-
-def _is_test_class(node):
-    made = any(getattr(n, "name", "") == "__init__" for n in node.body)
-    bases = [ast.dump(base) for base in node.bases]
-    return any("TestCase" in b for b in bases) or (node.name.startswith("Test") and not made)
-
-
-def _read(node, outer, decorators):
-    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return []
-    marks = " ".join(ast.dump(d) for d in [*decorators, *node.decorator_list])
-    if not node.name.startswith("test") or "fixture" in marks:
-        return []
-    may_skip = any("'%s" % word in marks for word in ("skip", "xfail", "expectedFailure"))
-    free = all("attr='mark'" in ast.dump(d) for d in [*decorators, *node.decorator_list])
-    return [(outer, node.name, may_skip, free)]
-
-
 # ------------------------------------------------------------------- coverage
 
 
@@ -342,8 +278,10 @@ class Lines:
     """Executable and executed lines of the files to measure, by the sandbox's own coverage."""
 
     def __init__(self):
+        self.shared = {}
         self._tracer = None
-        if not CONFIG.get("measure") or not heard:
+        # Tests that xdist shares out run in processes that report to the one that is heard.
+        if not CONFIG.get("measure") or not (heard or "PYTEST_XDIST_WORKER" in os.environ):
             return
         try:
             import coverage
@@ -373,6 +311,13 @@ class Lines:
             except Exception:  # not parseable, or gone: then it is not measured
                 continue
         return found
+
+    def add(self, found):
+        """What one of several processes that share the tests has measured."""
+        for path, its in found.items():
+            old = self.shared.setdefault(path, its)
+            missing = [n for n in old["missing"] if n in set(its["missing"])]
+            self.shared[path] = {"statements": its["statements"], "missing": missing}
 
 
 lines = Lines()

@@ -32,12 +32,24 @@ def read_junit(data: bytes) -> tuple[Case, ...]:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise ValueError(f"the JUnit report is not XML: {error}") from error
-    return tuple(reader.cases)
+    failed = any(case.outcome == "failed" for case in reader.cases)
+    # What a suite counts is told by its cases, or else by itself.
+    return tuple(reader.cases if failed else [*reader.cases, *reader.suites])
+
+
+def _counted(attributes: dict[str, str]) -> bool:
+    """Whether a suite counts failures or errors."""
+    return any(attributes.get(name, "0").strip(" 0") for name in ("failures", "errors"))
+
+
+def _message(attributes: dict[str, str]) -> str:
+    return attributes.get("message", "")[:600]
 
 
 class _Reader:
     def __init__(self) -> None:
         self.cases: list[Case] = []
+        self.suites: list[Case] = []
         self.depth = 0
         self.inside: Case | None = None
 
@@ -49,8 +61,12 @@ class _Reader:
             place = attributes.get("classname", "")
             name = attributes.get("name", "")
             self.inside = Case(f"{place}::{name}" if place else name)
+        elif tag in {"testsuite", "testsuites"} and _counted(attributes):
+            self.suites.append(Case(attributes.get("name", tag), "failed", "its suite says so"))
+        elif tag in {"failure", "error"} and self.inside is None:
+            self.cases.append(Case("outside of any case", "failed", _message(attributes)))
         elif self.inside is not None and tag in _BAD:
-            self.inside = Case(self.inside.name, _BAD[tag], attributes.get("message", "")[:600])
+            self.inside = Case(self.inside.name, _BAD[tag], _message(attributes))
 
     def end(self, tag: str) -> None:
         self.depth -= 1

@@ -5,6 +5,7 @@ they are refused here too, so that the reason is ours and does not depend on git
 """
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -115,6 +116,23 @@ def unsafe_path(path: str) -> str | None:
         # Python and pytest run such a file in the place of a source that it names, such as the
         # exam's, when size and time fit; an attempt knows both.
         return f"writes compiled Python, which could stand in for other files: {shown(path)}"
+    return None
+
+
+def shadows_standard_library(path: str) -> str | None:
+    """Why a new file outside of any package may not have this name, or None: at the root, in a
+    root of imports or beside tests it would be imported in the place of Python's own, by the exam
+    and its tools too."""
+    pure = PurePosixPath(path)
+    if pure.suffix != ".py":
+        return None
+    module = pure.parent if pure.name == "__init__.py" else pure.with_suffix("")
+    folder = module.parent
+    reached = folder.as_posix() in {".", "src", "lib"} or any(
+        part in {"test", "tests", "check", "checks", "spec", "exam"} for part in folder.parts
+    )
+    if reached and module.name in sys.stdlib_module_names:
+        return f"adds a module that hides Python's own {module.name}: {shown(path)}"
     return None
 
 

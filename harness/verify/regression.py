@@ -8,8 +8,9 @@ from typing import Any
 from harness.ports import Base, Sandbox
 from harness.verify.bench import Bench
 from harness.verify.checks import DISHONEST, tail, timed_out
-from harness.verify.facts import Baseline, run_suite
-from harness.verify.suite import Expected, TestRun, judge, settled, tampered
+from harness.verify.facts import Baseline, run_plain, run_suite
+from harness.verify.judging import judge, tampered
+from harness.verify.suite import Expected, TestRun, settled
 from harness.verify.tree import listed
 
 _TWINS = 1.0  # seconds: a suite is larger than an exam, and is watched for breaking by accident too
@@ -52,7 +53,7 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
         return Regression(run, (), (f"the project's tests: {timed_out(run.result)}",))
     if run.reported is None and before.passed:
         return Regression(run, (), (f"the project's tests: {_no_report(run)}",))
-    if why := tampered(run, before.foreign, bench.trusted):
+    if why := tampered(run, before.foreign, bench):
         return Regression(run, (), (f"the project's tests: {DISHONEST}: {why}",))
     broken = await _missed(bench, known, before, before.passed, run)
     # Where all was green before, nothing red may be merged: not even an attempt's own tests.
@@ -110,6 +111,8 @@ async def _once(
     async with bench.fork(tree) as sandbox:
         for commit, paths in restore.items():
             await restore_files(bench, sandbox, commit, paths)
+        if before.run is None:
+            return await run_plain(bench, sandbox, before.command)
         return await run_suite(bench, sandbox, before.command, config)
 
 

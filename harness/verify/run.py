@@ -25,9 +25,9 @@ from harness.verify.facts import (
     suite_command,
     test_files,
 )
+from harness.verify.judging import judge
 from harness.verify.patch import PatchText
 from harness.verify.regression import Regression, regress, restore_files
-from harness.verify.suite import judge
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.acceptance import is_protected
 from orchestrator.values import CheckResult, Feature, Project, Verification
@@ -121,6 +121,7 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
     notes = _notes(job, tree)
     known = await test_files(bench, job.base)
     bench.trusted = frozenset(known) - set(tree.touched)
+    bench.suspects = frozenset(p for p in tree.touched if p not in known or p in job.feature.scope)
     async with _exam(bench, job, tree) as exam:
         if exam is None:
             why = "the test files of the base could not be put back over its changes"
@@ -143,9 +144,8 @@ async def _exam(bench: Bench, job: VerifyJob, tree: Tree) -> AsyncIterator[Base 
     exam imports or reads is part of it. What the scope names letter by letter is the attempt's.
     None when they cannot be put back. The second run of an exam is on the tree as it is.
     """
-    touched = [p for p in tree.touched if is_test_file(p) and p not in job.feature.scope]
-    known = await test_files(bench, job.base) if touched else {}
-    changed = [p for p in touched if p in known]
+    known = await test_files(bench, job.base)
+    changed = [p for p in tree.touched if p in known and p not in job.feature.scope]
     if not changed:
         yield tree.base
         return
@@ -247,7 +247,8 @@ async def _confirm(
     lines: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
     for run, wanted in one.open:
         seen = regression.run
-        if seen is not None and wanted.tests and seen.consistent and not judge(wanted, seen):
+        shown = seen is not None and run.strict and seen.consistent and wanted.tests
+        if shown and seen is not None and not judge(wanted, seen, bench.suspects):
             continue
         why, again = await checks.confirm(bench, tree, run, wanted, measured)
         lines.update(again.lines)

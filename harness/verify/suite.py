@@ -26,9 +26,7 @@ from typing import Any
 from harness.ports import Base, ExecResult, Sandbox
 from harness.verify.bench import Bench
 from harness.verify.commands import TestCommand
-from harness.verify.patch import shown
 from harness.verify.shared import once
-from harness.verify.tree import listed
 
 _MAX_REPORT = 16_000_000  # bytes; ten thousand tests fill about two million
 
@@ -37,7 +35,8 @@ _MAX_REPORT = 16_000_000  # bytes; ten thousand tests fill about two million
 #: descriptor, 9, to where no test inherits it.
 _SCRIPT = """
 d=$(mktemp -d) || exit 125
-head -c {size} > "$d/ff_watch.py"
+head -c {watch} > "$d/ff_watch.py"
+head -c {exam} > "$d/ff_exam.py"
 cat > "$d/{module}.py"
 export PYTHONPATH="$d${{PYTHONPATH:+:$PYTHONPATH}}"
 {addopts}
@@ -59,12 +58,27 @@ _ORDER = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
 class Expected:
     """What the base says a command must run. `tests`: node id -> may it be skipped. An id in
     `static` was read from the text and stands for all its parametrised cases. `foreign`: what
-    the project itself adds to or replaces in the tool.
+    the project itself adds to or replaces in the tool. `parts`: how many processes reported, of
+    a command that may run several.
     """
 
     tests: Mapping[str, bool] = field(default_factory=dict)
     static: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Where a test was given up while it ran. `files`: the project's, on the way there; `said`:
+    the innermost of them says so in its text, and no lack of a project's own part was the cause.
+    """
+
+    files: frozenset[str]
+    said: bool
+
+    def honest(self, suspects: Collection[str]) -> bool:
+        return self.said and self.files.isdisjoint(suspects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,10 @@ class Canary:
     token: str
     good: str
     bad: str
+
+    @property
+    def ends(self) -> dict[str, str]:
+        return {self.good: "passed", self.bad: "failed"}
 
     @classmethod
     def fresh(cls) -> "Canary":
@@ -86,7 +104,9 @@ class TestRun:
     """One run of a tool. `tests`: test id -> (outcome, why); `lines`: path -> (executable,
     missing). `reported` is None when no report was left, else the exit status it states.
     `foreign`: changes to the tool -> the project's file that made them, "" when not known.
-    `twins`: (test id, outcome) of real tests that were made to fail.
+    `twins`: (test id, outcome) of real tests that were made to fail. `skips`: of tests that were
+    given up while they ran. `left_out`: ids that the command's own options deselect. `parts`:
+    one for each process that reported, where a command may run several.
     """
 
     __test__ = False  # pytest would take it for a test class
@@ -98,6 +118,9 @@ class TestRun:
     lines: Mapping[str, tuple[frozenset[int], frozenset[int]]] = field(default_factory=dict)
     foreign: Mapping[str, str] = field(default_factory=dict)
     twins: tuple[tuple[str, str], ...] = ()
+    skips: Mapping[str, Skip] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+    parts: tuple["TestRun", ...] = ()
 
     @property
     def passed(self) -> frozenset[str]:
@@ -131,21 +154,24 @@ async def run_tests(
     """Run it once. `options` are pytest's; `config` is the driver's: canary, twins (seconds), keep
     and drop (test ids), measure (paths), collect."""
     module = f"ff_{secrets.token_hex(5)}"
-    literal = json.dumps(json.dumps({**(config or {}), "work": sandbox.workdir}))
+    given = {**(config or {}), "work": sandbox.workdir, "mild": command.hidden}
+    literal = json.dumps(json.dumps(given))
     watch = f"import json\nCONFIG = json.loads({literal})\n".encode() + _inside("watch")
+    exam = _inside("exam")
     root = [] if command.moves else [f"--rootdir={sandbox.workdir}"]
     addopts = _ADDOPTS.format(module=module, options=shlex.join([*root, *options]))
     script = _SCRIPT.format(
-        size=len(watch),
+        watch=len(watch),
+        exam=len(exam),
         module=module,
         addopts=addopts if command.tool == "pytest" else "",
         command=shlex.quote(_with_driver(command, module)),
     )
-    stdin = watch + _inside(command.tool)
+    stdin = watch + exam + _inside(command.tool)
     result = await bench.run(sandbox, script, stdin=stdin, limit=_MAX_REPORT)
     bench.note(f"{command.line} {' '.join(options)}".rstrip())
     bench.output(_without_report(result))
-    return _read(result)
+    return _read_parts(result) if command.hidden else _read(result, result.out.splitlines())
 
 
 def _with_driver(command: TestCommand, module: str) -> str:
@@ -162,16 +188,49 @@ def _without_report(result: ExecResult) -> ExecResult:
     )
 
 
-def _read(result: ExecResult) -> TestRun:
+def _read_parts(result: ExecResult) -> TestRun:
+    """Of a command that may run tests in several processes: all of them, and each by itself."""
+    by_process: dict[bytes, list[bytes]] = {}
+    for line in result.out.splitlines():
+        by_process.setdefault(line.rpartition(b" ")[2], []).append(line)
+    parts = tuple(_read(result, lines) for lines in by_process.values())
+    states = [part.reported for part in parts]
+    tests: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        for test, (outcome, why) in part.tests.items():
+            _add(tests, test, outcome, why)
+    whole = bool(parts) and all(state is not None for state in states)
+    return TestRun(
+        result=result,
+        reported=max((s for s in states if s is not None), default=0) if whole else None,
+        tests=tests,
+        collected=Expected(
+            {i: skip for part in parts for i, skip in part.collected.tests.items()},
+            frozenset(i for part in parts for i in part.collected.static),
+        ),
+        lines={path: found for part in parts for path, found in part.lines.items()},
+        foreign={what: file for part in parts for what, file in part.foreign.items()},
+        twins=tuple(twin for part in parts for twin in part.twins),
+        skips={test: skip for part in parts for test, skip in part.skips.items()},
+        left_out=frozenset(i for part in parts for i in part.left_out),
+        parts=parts,
+    )
+
+
+def _read(result: ExecResult, lines_said: Sequence[bytes]) -> TestRun:
     """Hostile JSON: whatever has not the expected shape is no report at all, and so is one that
     goes on after its end."""
     try:
-        said = [json.loads(line) for line in result.out.splitlines()]
-        ends = [data for kind, data in said if kind == "end"]
+        said = [json.loads(line) for line in lines_said]
+        ends = _only(said, "end")
         tests: dict[str, tuple[str, str]] = {}
-        for test in (data for kind, data in said if kind == "test"):
+        skips: dict[str, Skip] = {}
+        for test in _only(said, "test"):
             _add(tests, str(test["id"]), str(test["outcome"]), str(test["why"]))
-        collected = [t for kind, data in said if kind == "collected" for t in data]
+            if (way := test.get("whence")) is not None:
+                files = frozenset(map(str, way["files"]))
+                skips[str(test["id"])] = Skip(files, way["said"] is True)
+        collected = [t for data in _only(said, "collected") for t in data]
         complete = len(ends) == 1 and said[-1][0] == "end"
         lines = ends[0]["lines"] if complete else {}
         return TestRun(
@@ -186,15 +245,18 @@ def _read(result: ExecResult) -> TestRun:
                 str(path): (frozenset(map(int, v["statements"])), frozenset(map(int, v["missing"])))
                 for path, v in lines.items()
             },
-            foreign={str(what): str(file) for kind, (what, file) in _only(said, "foreign")},
-            twins=tuple((str(test), str(end)) for kind, (test, end) in _only(said, "twin")),
+            foreign={str(what): str(file) for what, file in _only(said, "foreign")},
+            twins=tuple((str(test), str(end)) for test, end in _only(said, "twin")),
+            skips=skips,
+            left_out=frozenset(str(i) for data in _only(said, "deselected") for i in data),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return TestRun(result)
 
 
 def _only(said: list[Any], kind: str) -> list[Any]:
-    return [line for line in said if line[0] == kind]
+    """What was said of that kind. A line is its kind, what it says and who says it."""
+    return [data for what, data, _ in said if what == kind]
 
 
 def _add(tests: dict[str, tuple[str, str]], test: str, outcome: str, why: str) -> None:
@@ -217,10 +279,13 @@ async def expected(bench: Bench, base: Base, command: TestCommand, *, turn: int 
         found = run.collected
         static = [i for i in found.static if _selected(i, command)]
         tests = {i: s for i, s in found.tests.items() if i not in found.static or i in static}
-        return {"tests": tests, "static": static, "foreign": sorted(run.foreign)}
+        foreign = sorted(run.foreign)
+        return {"tests": tests, "static": static, "foreign": foreign, "parts": len(run.parts)}
 
     data = await once(base.folder / f"collect{turn}-{name_of(command.line)}.json", collect)
-    return Expected(data["tests"], frozenset(data["static"]), frozenset(data["foreign"]))
+    return Expected(
+        data["tests"], frozenset(data["static"]), frozenset(data["foreign"]), data["parts"]
+    )
 
 
 async def settled(bench: Bench, base: Base, command: TestCommand, wanted: Expected) -> Expected:
@@ -236,13 +301,11 @@ async def settled(bench: Bench, base: Base, command: TestCommand, wanted: Expect
     tests = {test: skip for test, skip in wanted.tests.items() if test not in loose}
     functions = {test.partition("[")[0]: wanted.tests[test] for test in loose}
     static = wanted.static | frozenset(functions)
-    return Expected({**tests, **functions}, static, wanted.foreign)
+    return Expected({**tests, **functions}, static, wanted.foreign, wanted.parts)
 
 
 def _selected(test: str, command: TestCommand) -> bool:
     """Whether a test known from its text alone is surely among what the command chooses."""
-    if command.filtered:
-        return False
     wanted = [c.partition("[")[0].removeprefix("./") for c in command.chosen]
     if command.tool == "unittest":
         wanted = [w.removesuffix(".py").replace("/", ".") for w in wanted]
@@ -256,43 +319,8 @@ def name_of(line: str) -> str:
         line.encode("utf-8", "surrogateescape")
         + b"\0"
         + _inside("watch")
+        + _inside("exam")
         + _inside("pytest")
         + _inside("unittest")
     )
     return hashlib.sha256(known).hexdigest()[:16]
-
-
-def judge(wanted: Expected, run: TestRun) -> list[tuple[str, str]]:
-    """Every expected test that did not pass, and why, in the report's words."""
-    cases: dict[str, list[str]] = {}
-    for test in run.tests if wanted.static else ():
-        cases.setdefault(test.partition("[")[0], []).append(test)
-    bad: list[tuple[str, str]] = []
-    for test, may_skip in wanted.tests.items():
-        ran = [test] if test in run.tests else []
-        if test in wanted.static:
-            ran = cases.get(test, [])
-        fine = {"passed", "skipped", "xfailed"} if may_skip else {"passed"}
-        wrong = [case for case in ran if run.tests[case][0] not in fine]
-        if not ran:
-            bad.append((test, "did not run"))
-        for case in wrong:
-            outcome, why = run.tests[case]
-            bad.append((case, why if outcome == "failed" else f"was {outcome}"))
-    return bad
-
-
-def tampered(run: TestRun, allowed: Collection[str], trusted: Collection[str] | None) -> str:
-    """How `run` was interfered with, in words, empty when it was not.
-
-    `allowed`: changes to the tool that a run on the base shows too; `trusted` as in `Bench`.
-    """
-    lucky = [test for test, outcome in run.twins if outcome == "passed"]
-    if lucky:
-        return f"a failing twin of {shown(lucky[0])} was reported as passed"
-    strange = [
-        f"{what} ({file})" if file and file not in what else what
-        for what, file in run.foreign.items()
-        if trusted is not None and what not in allowed and file not in trusted
-    ]
-    return f"something of the project decides over the tests: {listed(strange)}" if strange else ""

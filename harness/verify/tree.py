@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 
 from harness.ports import Base, ExecResult
 from harness.verify.bench import Bench
-from harness.verify.patch import PatchText, escaping_link, read_patch, shown, unsafe_path
+from harness.verify.patch import (
+    PatchText,
+    escaping_link,
+    read_patch,
+    shadows_standard_library,
+    shown,
+    unsafe_path,
+)
 from orchestrator.acceptance import is_protected
 
 _UNREADABLE, _REFUSED = 3, 4
@@ -22,8 +29,16 @@ cat > "$d/patch"
 export GIT_DIR={git} GIT_WORK_TREE={work} GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 cd {work} || exit 125
 git apply --numstat -z "$d/patch" > "$d/names" || exit 3
+sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
+  for p; do
+    d=$(dirname "${{p%/__init__.py}}")
+    [ -e "$p" ] || [ -e "$d/__init__.py" ] || printf "%s\\0" "$p"
+  done
+' sh > "$d/fresh"
 git apply --whitespace=nowarn "$d/patch" || exit 4
 cat "$d/names"
+printf '%s' {mark}
+cat "$d/fresh"
 printf '%s' {mark}
 sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
   for p; do [ -L "$p" ] && printf "%s\\0%s\\0" "$p" "$(readlink "$p")"; done; :' sh
@@ -66,9 +81,10 @@ async def patched(
             bench.output(result)
             yield Tree(base, text, (), (_why_not(result),))
             return
-        names, _, links = result.out.partition(mark.encode())
+        names, _, rest = result.out.partition(mark.encode())
+        fresh, _, links = rest.partition(mark.encode())
         touched = _touched(names, text)
-        problems = _problems(touched, _pairs(links), protected)
+        problems = (*_problems(touched, _pairs(links), protected), *_shadowing(fresh))
         tree = base if problems else await bench.provider.snapshot(sandbox)
         yield Tree(tree, text, touched, problems)
 
@@ -110,6 +126,12 @@ def _problems(
     if guarded:
         found.append(f"changes protected files: {listed(guarded)}")
     return tuple(found)
+
+
+def _shadowing(fresh: bytes) -> tuple[str, ...]:
+    """`fresh`: new files that lie in no package that was there."""
+    paths = [name.decode("utf-8", "surrogateescape") for name in fresh.split(b"\0")]
+    return tuple(why for path in paths if (why := shadows_standard_library(path)))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -4,14 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.acceptance import (
-    STANDARD,
-    files_implied,
-    files_named,
-    folders_of,
-    is_protected,
-    protected_globs,
-)
+from orchestrator.acceptance import STANDARD, is_protected, protected_globs
+from orchestrator.exams import setup_files, unread
+from orchestrator.naming import files_implied, files_named, folders_of
 from orchestrator.values import Feature, FeatureList, Project
 
 # A shared machine may be slow; how long an example takes says nothing here.
@@ -64,7 +59,8 @@ def test_any_command_is_read_and_names_only_paths_below_the_root(command: str) -
 
 
 def test_make_reads_its_makefile_unasked() -> None:
-    assert "./Makefile" in files_implied("cd x && make check")
+    assert {"Makefile", "x/GNUmakefile"} <= set(files_implied("cd x && make check"))
+    assert "y/makefile" in files_implied("make -C y")
     assert files_implied("pytest makefile.py") == ()
 
 
@@ -218,3 +214,69 @@ def test_test_scripts_that_another_program_may_call(command: str, path: str, gua
     features = FeatureList((Feature(id="f", description="d", acceptance=(command,)),), Project())
     globs = protected_globs(features, existing_files=frozenset({path}))
     assert is_protected(path, globs) is guarded
+
+
+# ------------------------------------------------------- what an exam runs and reads
+
+FILES = frozenset(
+    ("Makefile", "bin/exam.sh", "checks/check.sh", "checks/expected.txt", "checks/lib.sh", "exam",
+     "exam.py", "lib.sh", "package.json", "requirements.txt", "run_all.sh", "scripts/verify.js",
+     "shop/a.py", "spec/run.py", "spec/want.json", "sub/Makefile", "tests/test_a.py")
+)  # fmt: skip
+TEXTS = {
+    "run_all.sh": "set -e\n. ./lib.sh\nexec python spec/run.py shop/a.py\n",
+    "spec/run.py": "open('spec/want.json')\n",
+    "bin/exam.sh": '. "$(dirname "$0")"/more.sh\npip install -r requirements.txt\n',
+    "Makefile": "-include local.mk\nall:\n\tcc shop/a.py\ntest: lint\n\tpytest tests\nexam:\n"
+    "\tsh checks/check.sh\n",
+    "package.json": '{"scripts": {"test": "node scripts/verify.js", "fmt": "x shop/a.py"}}',
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "inside"),
+    [
+        ("sh $PWD/bin/exam.sh", ["bin/exam.sh"]),
+        ('sh "$(pwd)"/checks/check.sh', ["checks/check.sh", "checks/expected.txt"]),
+        ("sh exam", ["exam"]),
+        ("python -m exam", ["exam.py"]),
+        ("python -c 'import exam'", ["exam.py"]),
+        ("find checks -name '*.sh' | xargs -n1 sh", ["checks/check.sh", "checks/lib.sh"]),
+        ("make -C sub test", ["sub/Makefile", "sub/GNUmakefile"]),
+        ("cd sub && make test", ["sub/Makefile", "sub/makefile"]),
+        ("make test", ["Makefile", "local.mk", "tests/test_a.py"]),
+        ("make exam", ["checks/check.sh", "checks/lib.sh", "checks/fractions.py"]),
+        ("sh run_all.sh", ["run_all.sh", "lib.sh", "spec/run.py", "spec/want.json"]),
+        ("npm test", ["package.json", ".npmrc", "scripts/verify.js"]),
+        ("prove -r t", [".proverc"]),
+    ],
+)
+def test_what_an_exam_runs_and_reads(command: str, inside: list[str]) -> None:
+    feature = Feature("a", "x", acceptance=(command,), scope=("shop/**",))
+    globs = protected_globs(listed(feature), feature, existing_files=FILES, texts=TEXTS)
+    assert [p for p in inside if not is_protected(p, globs)] == []
+    for path in ["shop/a.py", "shop/new.py", "requirements.txt", "tests/test_new.py", "README.md"]:
+        assert not is_protected(path, globs), path
+
+
+def test_a_folder_of_exams_that_the_scope_names_is_the_features() -> None:
+    feature = Feature("a", "x", acceptance=("sh checks/check.sh",), scope=("checks/**", "shop/**"))
+    globs = protected_globs(listed(feature), feature, existing_files=FILES, texts=TEXTS)
+    assert not is_protected("checks/new.txt", globs)
+    assert is_protected("checks/check.sh", globs)
+
+
+def test_without_a_scope_what_is_examined_stays_free() -> None:
+    feature = Feature("a", "x", acceptance=("sh run_all.sh",))
+    globs = protected_globs(listed(feature), feature, existing_files=FILES, texts=TEXTS)
+    assert not is_protected("shop/a.py", globs)
+    assert is_protected("spec/run.py", globs)
+
+
+def test_a_setup_command_names_scripts_too() -> None:
+    texts = {"tools/setup.sh": "sh tools/more.sh\npip install -r requirements.txt\n"}
+    files = frozenset({"tools/setup.sh", "tools/more.sh", "requirements.txt", "shop/a.py"})
+    found = setup_files("sh tools/setup.sh && pip install -e .", files, texts)
+    assert found == {"tools/setup.sh", "tools/more.sh", "requirements.txt"}
+    assert unread(["sh tools/setup.sh"], files, {}) == {"tools/setup.sh"}
+    assert unread(["sh tools/setup.sh"], files, texts) == {"tools/more.sh"}

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.exam_texts import exam_texts
+from harness.git import Repository
 from harness.ports import Base, BaseSpec
 from harness.sandboxes.local import LocalSandboxProvider
 from harness.verify.run import VerifyJob, verify
@@ -109,9 +111,13 @@ class Field:
     async def judge_patch(self, patch: bytes, base: Base | None = None) -> Verification:
         base = base or await self.base()
         feature_list = FeatureList((self.feature,), self.project)
+        files = frozenset(git(self.repo, "ls-files", "-z").split("\0")) - {""}
+        repository = Repository(self.repo)
+        texts = await exam_texts(repository, base.commit, self.feature.acceptance, files)
+        protected = protected_globs(feature_list, self.feature, existing_files=files, texts=texts)
         job = VerifyJob(
             provider=self.provider, base=base, patch=patch, feature=self.feature,
-            project=self.project, protected=protected_globs(feature_list, self.feature),
+            project=self.project, protected=protected,
             folder=self.folder / "log", key="attempt", timeout=self.timeout,
         )  # fmt: skip
         found = await verify(job)

@@ -82,7 +82,20 @@ def test_what_is_chosen() -> None:
     assert not read_command("pytest tests/a.py")[0].filtered
 
 
-@pytest.mark.parametrize("path", ["tests/a.json", "a/test/b.py", "conftest.py", "x/test_a.py"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tests/a.json",
+        "a/test/b.py",
+        "conftest.py",
+        "x/test_a.py",
+        "src/a.spec.js",
+        "a/b.test.ts",
+        "x/__tests__/a.js",
+        "a_test.go",
+        "t/a.t",
+    ],
+)
 def test_tests_and_what_supports_them(path: str) -> None:
     assert is_test_file(path)
 

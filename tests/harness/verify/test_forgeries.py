@@ -205,6 +205,30 @@ async def test_a_plugin_by_entry_point(field: Field) -> None:
     await refused(field, edits, "changes protected files")
 
 
+FIXTURES = "import pytest\n\n\n@pytest.fixture\ndef money():\n    return 5\n\n\n"
+HEADER = "def pytest_report_header(config):\n    return 'shop'\n\n\n"
+SHOP = {
+    **FILES,
+    "conftest.py": "pytest_plugins = ['shop.fixtures']\n",
+    "shop/fixtures.py": FIXTURES + HEADER,
+}
+
+
+async def test_a_plugin_of_the_base_is_not_known_any_more_once_it_is_changed(field: Field) -> None:
+    field.start(SHOP)
+    edits: Edits = {"shop/total.py": WRONG, "shop/fixtures.py": FIXTURES + HEADER + PLUGIN}
+    await refused(field, edits, UNREPORTED)
+
+
+async def test_hooks_that_decide_nothing_may_be_added(field: Field) -> None:
+    field.start({**SHOP, "shop/fixtures.py": FIXTURES})
+    option = "def pytest_addoption(parser):\n    parser.addoption('--shop')\n"
+    found = await field.judge(
+        {"shop/total.py": RIGHT, "shop/fixtures.py": FIXTURES + HEADER + option}
+    )
+    assert found.passed, (found, field.log)
+
+
 async def test_regressions_forged_in_the_projects_tests(field: Field) -> None:
     """The acceptance is honest; a test that passed is broken and reported as passed."""
     forged = IN_PYTEST["runtest"].replace("KNOWN", "'test_price'")
@@ -333,6 +357,14 @@ async def test_unittest_meant_well(field: Field, command: str) -> None:
     wrong = await field.judge({"shop/total.py": WRONG})
     assert not wrong.passed
     assert "TotalTest.test_" in wrong.problems[0]
+
+
+async def test_tests_of_daemons_close_all_descriptors(field: Field) -> None:
+    field.feature = replace(field.feature, acceptance=("python -m unittest tests.test_total",))
+    head, closing = "def test_empty(self):\n", "        __import__('os').closerange(3, 256)\n"
+    field.start({**CASES, "tests/test_total.py": EXAM.replace(head, head + closing)})
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.passed, (found, field.log)
 
 
 async def test_a_red_unittest_suite_is_watched_test_by_test(field: Field) -> None:

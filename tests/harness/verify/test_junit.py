@@ -48,3 +48,22 @@ def test_too_large_or_too_deep() -> None:
 def test_anything_else_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="JUnit"):
         read_junit(b"<testsuite>" + data)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        b'<testsuites><testsuite errors="1"><testcase name="a"/></testsuite></testsuites>',
+        b'<testsuite failures="2"><testcase name="a"/></testsuite>',
+        b'<testsuite><testcase name="a"/><error message="boom"/></testsuite>',
+    ],
+)
+def test_failures_outside_of_cases_count(report: bytes) -> None:
+    assert [c.outcome for c in read_junit(report)].count("failed") == 1
+
+
+def test_a_suite_that_counts_what_its_cases_tell_is_not_one_more() -> None:
+    report = (
+        b'<testsuite failures="1" errors="0"><testcase name="a"><failure/></testcase></testsuite>'
+    )
+    assert [c.name for c in read_junit(report)] == ["a"]

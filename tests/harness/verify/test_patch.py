@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.verify.patch import MAX_PATCH, escaping_link, read_patch, shown, unquote, unsafe_path
+from harness.verify.patch import (
+    MAX_PATCH,
+    escaping_link,
+    read_patch,
+    shadows_standard_library,
+    shown,
+    unquote,
+    unsafe_path,
+)
 
 PLAIN = b"""diff --git a/shop/a.py b/shop/a.py
 index 1111111..2222222 100644
@@ -116,3 +124,17 @@ def test_shown_is_one_harmless_line() -> None:
 def test_no_bytes_break_the_reading(data: bytes) -> None:
     read_patch(data)
     read_patch(PLAIN + data)
+
+
+@pytest.mark.parametrize(
+    "path", ["filecmp.py", "tests/fractions.py", "src/json/__init__.py", "checks/unit/string.py"]
+)
+def test_a_module_in_the_place_of_pythons_own(path: str) -> None:
+    assert "hides Python's own" in (shadows_standard_library(path) or "")
+
+
+@pytest.mark.parametrize(
+    "path", ["shop/types.py", "docs/calendar.py", "json.md", "src/shop/json.py", "a/json/x.py", ""]
+)
+def test_a_module_of_its_own(path: str) -> None:
+    assert shadows_standard_library(path) is None
