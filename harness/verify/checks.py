@@ -82,7 +82,7 @@ async def confirm(  # the second, separate process of a check that passed with i
     seen = _by_its_options(bench, run, seen)
     if seen.result.timed_out:
         return timed_out(seen.result), seen
-    if why := tampered(seen, wanted.foreign, bench):
+    if why := tampered(seen, wanted.foreign, bench.trusted, bench.suspects):
         return f"{DISHONEST}: {why}", seen
     bad = judge(wanted, seen, bench.suspects)
     if bad:
@@ -109,7 +109,7 @@ async def _with_canary(
         return _no_report(seen.result), seen.result, wanted
     if any("[" in test and test not in seen.tests for test in wanted.tests):
         wanted = await settled(bench, known, run, wanted)
-    if why := tampered(seen, wanted.foreign, bench):
+    if why := tampered(seen, wanted.foreign, bench.trusted, bench.suspects):
         return f"{DISHONEST}: {why}", seen.result, wanted
     return _verdict(run, wanted, seen, canary, bench.suspects), seen.result, wanted
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-from harness.verify.bench import Bench
 from harness.verify.patch import shown
 from harness.verify.suite import Expected, Skip, TestRun
 from harness.verify.tree import listed
@@ -57,21 +56,25 @@ def _of(test: str, files: Collection[str]) -> bool:
     )
 
 
-def tampered(run: TestRun, allowed: Collection[str], bench: Bench) -> str:
+def tampered(
+    run: TestRun,
+    allowed: Collection[str],
+    trusted: Collection[str] | None,
+    suspects: Collection[str] = (),
+) -> str:
     """How `run` was interfered with, in words, empty when it was not.
 
-    `allowed`: changes to the tool that a run on the base shows too. They are still believed from
-    files that the patch left alone; so is whatever the base's own test files do.
+    `allowed`: changes to the tool that a run on the base shows too, which are believed unless from
+    `suspects`, files that the patch brought; `trusted` as in `Bench`.
     """
     lucky = [test for test, outcome in run.twins if outcome == "passed"]
     if lucky:
         return f"a failing twin of {shown(lucky[0])} was reported as passed"
-    trusted = bench.trusted
     strange = [
         f"{what} ({file})" if file and file not in what else what
         for what, file in run.foreign.items()
         if trusted is not None
         and file not in trusted
-        and (what not in allowed or file in bench.suspects)
+        and (what not in allowed or file in suspects)
     ]
     return f"something of the project decides over the tests: {listed(strange)}" if strange else ""

@@ -53,7 +53,7 @@ async def regress(  # noqa: PLR0913 - two trees and how to compare them
         return Regression(run, (), (f"the project's tests: {timed_out(run.result)}",))
     if run.reported is None and before.passed:
         return Regression(run, (), (f"the project's tests: {_no_report(run)}",))
-    if why := tampered(run, before.foreign, bench):
+    if why := tampered(run, before.foreign, bench.trusted, bench.suspects):
         return Regression(run, (), (f"the project's tests: {DISHONEST}: {why}",))
     broken = await _missed(bench, known, before, before.passed, run)
     # Where all was green before, nothing red may be merged: not even an attempt's own tests.
