@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import forewarning, inputs, play, routing, run_file, sandboxes, skills
+from harness.exam_texts import protection
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.hand import Hand
@@ -28,10 +29,9 @@ from harness.run_file import RunFile, Standing
 from harness.services import Bases, NoGate, Services, Settings
 from harness.stop import Stop
 from orchestrator import events, hours, model_router, report, routing_odds, state
-from orchestrator.acceptance import protected_globs
 from orchestrator.errors import InputError
 from orchestrator.hours import Hours
-from orchestrator.values import TIERS, Feature, FeatureList, Tier
+from orchestrator.values import TIERS, FeatureList, Tier
 
 if TYPE_CHECKING:
     from harness.learn.knowledge import Knowledge
@@ -231,7 +231,6 @@ async def open_services(
     the run's state, which the journal's events keep up to date."""
     from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
-    from harness.exam_texts import exam_texts  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.models.gateway import Gateway  # noqa: PLC0415
     from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
@@ -245,11 +244,7 @@ async def open_services(
     await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
     repository = Repository(target.repository.path, scratch)
 
-    exams = [command for feature in given.features for command in feature.acceptance]
-    texts = await exam_texts(repository, target.head, exams, target.files)
-
-    def protected(feature: Feature) -> tuple[str, ...]:
-        return protected_globs(given, feature, existing_files=target.files, texts=texts)
+    protected = await protection(repository, target.head, given, target.files)
 
     async def refresh_passes() -> None:
         head = await repository.head_name(target.branch)

@@ -1,9 +1,11 @@
 """Reads from a commit the texts of scripts that commands run, and of what those run in turn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from harness.git import Repository
+from orchestrator.acceptance import protected_globs
 from orchestrator.exams import DEPTH, setup_files, unread
+from orchestrator.values import Feature, FeatureList
 
 _MOST_FILES, _LONGEST = 200, 200_000  # files in a round; characters of one
 
@@ -21,6 +23,19 @@ async def exam_texts(
         if not wanted:
             break
     return known
+
+
+async def protection(
+    repository: Repository, commit: str, given: FeatureList, files: frozenset[str]
+) -> Callable[[Feature], tuple[str, ...]]:
+    """What no attempt at a feature may change, by the files and texts of the commit."""
+    exams = [command for feature in given.features for command in feature.acceptance]
+    texts = await exam_texts(repository, commit, exams, files)
+
+    def protected(feature: Feature) -> tuple[str, ...]:
+        return protected_globs(given, feature, existing_files=files, texts=texts)
+
+    return protected
 
 
 async def setup_scripts(repository: Repository, commit: str, setup: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import across, attempt, context
 from harness.engine import Engine, Workflow
+from harness.exam_texts import setup_scripts
 from harness.hand import Hand
 from harness.integrate import Winner
 from harness.learn import brief
@@ -275,7 +276,9 @@ class Rounds:
         repository = self._services.repository
         patch = (self._services.attempt_folder(key) / attempt.PATCH).read_bytes()
         tree = await repository.tree_with(commit, patch)
-        return tuple(p for p in await repository.changed(commit, tree) if is_manifest(p))
+        scripts = await setup_scripts(repository, commit, self._services.project.setup or "")
+        changed = await repository.changed(commit, tree)
+        return tuple(p for p in changed if is_manifest(p) or p in scripts)
 
     def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
         score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)

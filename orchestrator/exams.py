@@ -50,9 +50,9 @@ def exam_globs(
     nothing says what is.
     """
     named = list(files_named(command, folders_of(files) | files))
-    found = [*named, *_tests_below(named, files), *files_implied(command)]
-    found += [*_modules(command, files), *_scripts(command, files)]
+    found = [*named, *files_implied(command), *_modules(command, files)]
     scripts = [path for path in map(normpath, found) if path in files]
+    found += [*_tests_below(named, files), *_scripts(command, files)]
     behind = [
         path
         for path in _behind(command, scripts, files, texts)

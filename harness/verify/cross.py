@@ -22,7 +22,8 @@ from harness.verify import probing
 from harness.verify.bench import Bench
 from harness.verify.commands import is_test_file, is_test_module, read_command
 from harness.verify.facts import SUITE_OPTIONS, baseline, suite_command, test_files
-from harness.verify.suite import Canary, TestRun, run_tests, tampered
+from harness.verify.judging import tampered
+from harness.verify.suite import Canary, TestRun, run_tests
 from harness.verify.tree import Tree, patched
 from orchestrator.crossing import MAX_TEXT, OwnTest, most_telling, new_tests, worth_running
 from orchestrator.errors import SandboxError
@@ -261,7 +262,7 @@ async def _run(ground: _Field, tree: Tree, tests: Sequence[OwnTest]) -> dict[Own
         command = read_command(line)[0]
         seen = await run_tests(ground.bench, sandbox, command, options=SUITE_OPTIONS, config=config)
     trusted = ground.known - set(tree.touched)
-    if not _honest(seen, canary) or tampered(seen, ground.foreign, trusted):
+    if not _honest(seen, canary) or tampered(seen, ground.foreign, trusted, tree.touched):
         ground.bench.note("nothing that this run reported is believed")
         return {}
     return {t: _outcome(seen, f"{named[t.author, t.path]}::{t.name}") for t in tests}

@@ -16,6 +16,7 @@ from harness.verify.commands import (
     is_test_module,
     read_command,
 )
+from harness.verify.conventions import SETTINGS, named_as_tests
 from harness.verify.shared import once
 from harness.verify.suite import TestRun, name_of, run_tests
 from orchestrator.values import Project
@@ -84,14 +85,21 @@ async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
         async with bench.fork(base) as sandbox:
             command = f"git --git-dir={sandbox.base_git} ls-tree -r -z HEAD"
             result = await bench.run(sandbox, command, limit=32_000_000)
+            shown = " ".join(f"HEAD:{name}" for name in SETTINGS)
+            told = await bench.run(
+                sandbox,
+                f"for f in {shown}; do git --git-dir={sandbox.base_git} show $f; done 2>/dev/null",
+            )
+        is_named = named_as_tests([told.out.decode("utf-8", "replace")])
         entries = (e.partition(b"\t") for e in result.out.split(b"\0") if b"\t" in e)
         blobs = {
             path.decode("utf-8", "surrogateescape"): facts.split(b" ")[2].decode("ascii", "replace")
             for facts, _, path in entries
         }
-        return {p: blob for p, blob in blobs.items() if is_test_file(p) and p.isprintable()}
+        tests = {p: blob for p, blob in blobs.items() if is_test_file(p) or is_named(p)}
+        return {p: blob for p, blob in tests.items() if p.isprintable()}
 
-    return await once(base.folder / "test-files.json", find)
+    return await once(base.folder / "files-of-tests.json", find)
 
 
 async def suite_command(bench: Bench, base: Base, project: Project) -> str | None:

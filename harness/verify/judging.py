@@ -73,8 +73,6 @@ def tampered(
     strange = [
         f"{what} ({file})" if file and file not in what else what
         for what, file in run.foreign.items()
-        if trusted is not None
-        and file not in trusted
-        and (what not in allowed or file in suspects)
+        if trusted is not None and file not in trusted and (what not in allowed or file in suspects)
     ]
     return f"something of the project decides over the tests: {listed(strange)}" if strange else ""
