@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+#: Of a check that passed: nothing but its word stands for it.
+BY_EXIT = "judged by its exit status alone"
+
 
 @dataclass(frozen=True)
 class CrossTest:

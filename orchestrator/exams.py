@@ -70,7 +70,7 @@ def unread(commands: Iterable[str], files: frozenset[str], texts: Mapping[str, s
     found: set[str] = set()
     for command in commands:
         named = [*files_named(command, folders_of(files) | files), *files_implied(command)]
-        named += [*_modules(command, files), *_scripts(command, files)]
+        named += _modules(command, files)
         scripts = [normpath(path) for path in named if normpath(path) in files]
         found |= {*scripts, *_behind(command, scripts, files, texts)}
     return {path for path in found if path not in texts and _SCRIPT.search(basename(path))}

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from orchestrator.evidence import BY_EXIT
 from orchestrator.selector import Evidence, Selection
 from orchestrator.values import AttemptResult, Defaults, Feature, Verification
 
@@ -106,9 +107,11 @@ def in_its_words(
     selection: Selection, ends: Mapping[str, str], problems: Mapping[str, Sequence[str]]
 ) -> Selection:
     """A choice that came to nothing, with what happened: what the best attempt failed by, or how
-    the attempts ended that left nothing to judge. Both by attempt."""
+    the attempts ended that left nothing to judge. Both by attempt. Of a winner: which checks only
+    their exit status vouches for."""
     if selection.winner is not None:
-        return selection
+        weak = tuple(p for p in problems.get(selection.winner, ()) if p.endswith(BY_EXIT))
+        return replace(selection, reasons=(*selection.reasons, *weak[:3]))
     why, *rest = selection.reasons
     if selection.ranking:
         found = list(problems.get(selection.ranking[0].attempt, ()))[:1]

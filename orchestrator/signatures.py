@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator import frames
+from orchestrator.evidence import BY_EXIT
 from orchestrator.failure_kinds import Kind, kind_of
 from orchestrator.masking import MOST, mask, redact
 
@@ -21,7 +22,7 @@ MAX_SIGNATURES = 4
 
 #: What disqualifies nothing, or only follows from something else.
 _REMARKS = ("not run:", "changes files outside its scope:")
-_ENDING_REMARKS = ("judged by its exit status alone",)
+_ENDING_REMARKS = (BY_EXIT,)
 #: The harness's own failures: they say nothing about the attempt.
 _OURS = ("not verified:", "the sandbox failed", "the harness failed", "RecordingMismatchError")
 

@@ -10,6 +10,7 @@ from posixpath import basename
 from harness.ports import Base, ExecResult
 from harness.verify.bench import Bench
 from harness.verify.commands import TestCommand, hidden_command, read_command
+from harness.verify.facts import may_hide_tests
 from harness.verify.judging import judge, tampered
 from harness.verify.junit import MAX_BYTES, Case, read_junit
 from harness.verify.patch import shown
@@ -22,12 +23,11 @@ from harness.verify.suite import (
     run_tests,
     settled,
 )
+from orchestrator.evidence import BY_EXIT
 from orchestrator.values import CheckResult
 
 DISHONEST = "the test run does not report what it ran"
 _NOT_AS_ENDED = "a failing test planted among its own was not reported as it ended"
-#: Of a check that passed: nothing but its word stands for it.
-BY_EXIT = "judged by its exit status alone"
 
 #: The report, when the command writes one, leaves by standard output after everything else.
 _PLAIN = """
@@ -69,6 +69,8 @@ async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: st
 
 async def _hidden(bench: Bench, known: Base, command: str) -> tuple[TestCommand, ...]:
     """The command as one that runs tests somewhere within, if it does so on the base."""
+    if not await may_hide_tests(bench, known, command):
+        return ()
     hidden = hidden_command(command)
     return (hidden,) if (await expected(bench, known, hidden)).parts else ()
 

@@ -1,6 +1,7 @@
 """What verification needs to know about a base before any patch: its tests, and which pass."""
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from orchestrator.values import Project
 SUITE_OPTIONS = ("--continue-on-collection-errors",)
 _DETECTED = "python -m pytest -q"
 _SUITE = "suite.json"
+_TOOLS = re.compile(r"pytest|py\.test|unittest|--doctest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,13 @@ async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
     return await once(base.folder / "files-of-tests.json", find)
 
 
+async def may_hide_tests(bench: Bench, base: Base, command: str) -> bool:
+    """Whether pytest or unittest could run somewhere within a command: where there is nothing for
+    them to run, looking for them would cost a run of the command."""
+    files = await test_files(bench, base)
+    return bool(_TOOLS.search(command)) or any(path.endswith(".py") for path in files)
+
+
 async def suite_command(bench: Bench, base: Base, project: Project) -> str | None:
     """The project's own tests: as configured, or pytest where Python tests are found."""
     if project.test:
@@ -114,13 +123,14 @@ async def baseline(bench: Bench, base: Base, command: str) -> Baseline:
     """Run the project's tests on the base itself; once per base."""
 
     async def find() -> dict[str, Any]:
-        async with bench.fork(base) as sandbox:
-            run = await run_suite(bench, sandbox, command)
-        if run.reported is None and len(read_command(command)) != 1:
-            # None of ours ran within; perhaps it only stood in the way.
+        if len(read_command(command)) == 1 or await may_hide_tests(bench, base, command):
             async with bench.fork(base) as sandbox:
-                run = await run_plain(bench, sandbox, command)
-        return _facts(run)
+                run = await run_suite(bench, sandbox, command)
+            if run.reported is not None or len(read_command(command)) == 1:
+                return _facts(run)
+        # None of ours ran within; where one was sent, perhaps it only stood in the way.
+        async with bench.fork(base) as sandbox:
+            return _facts(await run_plain(bench, sandbox, command))
 
     data = await once(_suite_file(base, command), find)
     return Baseline(

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.ports import Base, SandboxProvider
 from harness.verify import checks, lint, record
 from harness.verify.bench import Bench
-from harness.verify.checks import BY_EXIT, Checked
+from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
 from harness.verify.facts import (
     Baseline,
@@ -30,6 +30,7 @@ from harness.verify.patch import PatchText
 from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.acceptance import is_protected
+from orchestrator.evidence import BY_EXIT
 from orchestrator.values import CheckResult, Feature, Project, Verification
 
 LOG = "verify.log"

@@ -96,6 +96,9 @@ def test_a_choice_that_came_to_nothing_says_what_happened() -> None:
     )
     green = select([Evidence("r1-a01", True, (True,))])
     assert plan.in_its_words(green, {}, {}) == green
+    weak = "make test: judged by its exit status alone"
+    told = plan.in_its_words(green, {}, {green.winner or "": ["changes x", weak]})
+    assert told.reasons == (*green.reasons, weak)
 
 
 def test_a_winner_that_changes_what_setup_reads_goes_to_a_person() -> None:
