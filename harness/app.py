@@ -18,6 +18,7 @@ from harness.flags import RunOptions
 from harness.git import Repository
 from harness.hand import Hand
 from harness.inputs import Target
+from harness.notices import Announcer, Notices
 from harness.ports import Connection, Metered, Model, SandboxProvider, SandboxUse
 from harness.progress import Progress
 from harness.record import files, outcomes
@@ -155,6 +156,7 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
     with Screen(sys.stdout, mode, initial=state.fold(iter_events(path))) as screen:
         journal.listen(screen)
         journal.listen(Progress(workspace.progress, lambda: screen.state))
+        journal.listen(Announcer(Notices(workspace, SystemClock()), lambda: screen.state))
         try:
             async with open_services(opened, journal, lambda: screen.state) as services:
                 await _announce(opened, file, journal, resumed=resumed)

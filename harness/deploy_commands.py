@@ -13,6 +13,7 @@ from harness.deploy.driving import Asked
 from harness.deploy.records import Records
 from harness.deploy_flags import DeployOptions
 from harness.flags import Command
+from harness.notices import Notices
 from harness.record.clock import SystemClock, iso
 from harness.record.workspace import Workspace
 from orchestrator import deployment as course
@@ -173,7 +174,15 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     def listening(port: int) -> None:
         print(f"inbox http://127.0.0.1:{port}/", flush=True)
 
-    service = Service(driving.store(workspace), SystemClock(), slack_settings(), go_on)
+    clock = SystemClock()
+    service = Service(
+        driving.store(workspace),
+        clock,
+        Notices(workspace, clock),
+        slack=slack_settings(),
+        go_on=go_on,
+        quiet=options.quiet,
+    )
     asyncio.run(service.run(options.port, listening))
     return 0
 

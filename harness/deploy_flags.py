@@ -19,12 +19,13 @@ class DeployOptions:
     person: str = ""
     hours: float = 24.0
     port: int = 8890
+    quiet: tuple[int, int] | None = None
 
 
 def options(args: argparse.Namespace) -> DeployOptions:
-    names = ("id", "reason", "wait", "anew", "json", "person", "hours", "port")
+    names = ("id", "reason", "wait", "anew", "json", "person", "hours", "port", "quiet")
     given = ((name, getattr(args, name, None)) for name in names)
-    kept = {name: value for name, value in given if value is not None}
+    kept = {n: tuple(v) if isinstance(v, list) else v for n, v in given if v is not None}
     return DeployOptions(word=args.word or "go", **kept)
 
 
@@ -64,6 +65,9 @@ def add_approvals(sub: argparse.ArgumentParser) -> None:
     link.add_argument("--as", dest="person", required=True, metavar="NAME", help="whose it is")
     link.add_argument("--hours", type=float, default=24.0, help="how long it opens (default: 24)")
     serve = add("serve", "the web inbox, and Slack where SLACK_BOT_TOKEN is set")
+    serve.add_argument(
+        "--quiet", nargs=2, type=int, metavar=("FROM", "TO"), help="hours without news: 22 7"
+    )
     for word in (link, serve):
         word.add_argument("--port", type=int, default=8890, help="on loopback (default: 8890)")
     for word in (show, approve, reject, link):

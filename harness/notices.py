@@ -1,9 +1,26 @@
 """Notices of a workspace: each is told once by its key, in `logs/notices.jsonl`."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from harness.ports import Clock
 from harness.record.clock import iso
 from harness.record.journal import Lines
 from harness.record.workspace import Workspace
+from orchestrator.events import Event
+from orchestrator.notices import notice_of
+from orchestrator.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One notice on file; `time` is ISO 8601."""
+
+    time: str
+    key: str
+    kind: str
+    text: str
 
 
 class Notices:
@@ -24,3 +41,23 @@ class Notices:
         finally:
             lines.close()
         return True
+
+    def all(self) -> list[Told]:
+        """Oldest first."""
+        if not self._path.exists():
+            return []
+        lines = self._path.read_text("utf-8").splitlines(keepends=True)
+        return [Told(**json.loads(line)) for line in lines if line.endswith("\n")]
+
+
+class Announcer:
+    """A journal listener that tells the news of a run. `state` has the event already."""
+
+    def __init__(self, notices: Notices, state: Callable[[], RunState]) -> None:
+        self._notices = notices
+        self._state = state
+
+    def __call__(self, event: Event) -> None:
+        notice = notice_of(event, self._state())
+        if notice is not None:
+            self._notices.tell(notice.key, notice.kind, notice.text)

@@ -8,6 +8,7 @@ from orchestrator.approval import Risk
 from orchestrator.approval_requests import People
 
 EnvironmentName = Literal["staging", "production"]
+ENVIRONMENTS: tuple[EnvironmentName, ...] = ("staging", "production")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from harness.approvals.inbox import Inbox
 from harness.approvals.slack import SlackDesk
 from harness.approvals.store import ApprovalStore
+from harness.notices import Notices
 from harness.ports import Clock
+from harness.record.clock import iso
 from harness.sla.threads import in_thread
 from orchestrator.errors import MachineError
+from orchestrator.notices import is_quiet
 
 #: How often it is looked for new requests to ask about. Seconds.
 _LOOK = 2.0
 #: After Slack has failed, it is asked again no sooner. Seconds.
 _PATIENCE = 30.0
+#: A reminder comes when this share of the time to answer is left.
+_REMIND = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +60,20 @@ def slack_settings() -> SlackSettings | None:
 class Service:
     """`go_on` continues the work after an answer; it is called in a thread, one at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, each a port or a value
         self,
         store: ApprovalStore,
         clock: Clock,
+        notices: Notices,
+        *,
         slack: SlackSettings | None,
         go_on: Callable[[], None],
+        quiet: tuple[int, int] | None = None,
     ) -> None:
         self._store = store
+        self._notices = notices
+        self._quiet = quiet
+        self._since = iso(clock.now())
         self._clock = clock
         self._slack = slack
         self._go_on = go_on
@@ -126,23 +139,38 @@ class Service:
             handler.close()  # type: ignore[no-untyped-call]
 
     async def _ask(self) -> None:
-        """Ask in Slack about every request that is pending, again and again until it is there."""
+        """Say in Slack what is to be said, in order, again and again until it is there."""
         from slack_sdk.errors import SlackClientError  # noqa: PLC0415
 
-        asked: set[str] = set()
+        said: set[str] = set()
         while self._desk is not None:
             wait = _LOOK
-            for one in reversed(self._store.all()):
-                if one.standing != "pending" or one.request.id in asked:
+            for key, saying in self._sayings(self._desk):
+                if key in said:
                     continue
                 try:
-                    desk = self._desk
-                    await in_thread(lambda one=one, desk=desk: desk.post(one))  # type: ignore[misc]
-                    asked.add(one.request.id)
+                    await in_thread(saying)
+                    said.add(key)
                 except (SlackClientError, OSError) as error:
                     wait = _told_to_wait(error)
                     break
             await self._clock.sleep(wait)
+
+    def _sayings(self, desk: SlackDesk) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Requests, reminders of them, and what happened since this service began."""
+        now = self._clock.now()
+        for asked in reversed(self._store.all()):
+            one = asked.request
+            if asked.standing != "pending":
+                continue
+            yield one.id, partial(desk.post, asked)
+            if now > one.expires - _REMIND * (one.expires - one.asked):
+                yield f"{one.id}/reminder", partial(desk.remind, asked)
+        if is_quiet(datetime.now().astimezone().hour, self._quiet):
+            return  # approvals are asked for all the same: they expire
+        for notice in self._notices.all():
+            if notice.time >= self._since and notice.kind != "approval_needed":
+                yield notice.key, partial(desk.announce, notice.key, notice.text)
 
     async def _continue(self) -> None:
         while True:

@@ -36,19 +36,28 @@ class SlackDesk:
 
     def post(self, asked: Asked) -> None:
         """Ask, unless the channel has it already. Raises what the SDK raises."""
-        key = asked.request.id
+        text = f"Approval needed: {_safe(asked.request.id)}"
+        self._say(asked.request.id, text, blocks=blocks(asked))
+
+    def remind(self, asked: Asked) -> None:
+        """Say once that nobody has answered yet."""
+        one = asked.request
+        text = f"Still waiting for approval: {_safe(one.id)}; without one it is refused at "
+        self._say(f"{one.id}/reminder", text + iso(one.expires))
+
+    def announce(self, key: str, text: str) -> None:
+        """Say once what has happened."""
+        self._say(key, _safe(text)[:_CHARS])
+
+    def _say(self, key: str, text: str, **more: Any) -> None:
         answer = self._client.conversations_history(
             channel=self._channel, limit=200, include_all_metadata=True
         )
         payloads = (m.get("metadata", {}).get("event_payload", {}) for m in answer["messages"])
         if any(payload.get("key") == key for payload in payloads):
             return
-        self._client.chat_postMessage(
-            channel=self._channel,
-            text=f"Approval needed: {_safe(asked.request.id)}",
-            blocks=blocks(asked),
-            metadata={"event_type": "fibreflow_approval", "event_payload": {"key": key}},
-        )
+        metadata = {"event_type": "fibreflow_approval", "event_payload": {"key": key}}
+        self._client.chat_postMessage(channel=self._channel, text=text, metadata=metadata, **more)
 
     def app(self, **settings: Any) -> Any:
         """A `slack_bolt.App` with the handlers; `settings` are its own."""

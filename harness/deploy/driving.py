@@ -14,7 +14,7 @@ from harness.inputs import Target
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
 from orchestrator import deployment as course
-from orchestrator.deploy_values import Deploy
+from orchestrator.deploy_values import ENVIRONMENTS, Deploy
 from orchestrator.deployment import EXIT_CODES, Deployment
 from orchestrator.errors import InputError, WorkspaceLockedError
 from orchestrator.values import FeatureList
@@ -70,6 +70,9 @@ def say(text: str, options: RunOptions) -> None:
 
 async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
     """The open deployment, else one of the branch as it is, as far as it goes."""
+    if wiring.settings.adapter == "process":
+        for name in ENVIRONMENTS:
+            workflow.process_adapter(wiring.workspace, name, wiring.settings).keep_up()
     records = Records(wiring.workspace)
     found = records.open()
     if found is None and not asked.anew:
@@ -117,8 +120,7 @@ def _wiring(workspace: Workspace, given: FeatureList, target: Target, asked: Ask
 def stop(workspace: Workspace) -> list[str]:
     """End the services of both environments; the names of those that were up."""
     _, settings = read(workspace)
-    names = ("staging", "production")
-    return [n for n in names if workflow.process_adapter(workspace, n, settings).stop()]  # type: ignore[arg-type]
+    return [n for n in ENVIRONMENTS if workflow.process_adapter(workspace, n, settings).stop()]
 
 
 def told(workspace: Workspace, deployment: Deployment) -> str:

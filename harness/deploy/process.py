@@ -55,7 +55,14 @@ class ProcessAdapter:
                 wanted["before"] = wanted["live"]
             wanted["live"] = name
         state = await self._until(lambda s: s["live"] == name, release)
+        with self._changing() as wanted:
+            wanted["listen"] = state["port"]  # the address stays, whatever is started again
         return f"http://127.0.0.1:{state['port']}"
+
+    def keep_up(self) -> None:
+        """What should run, runs: a supervisor does not survive its machine."""
+        if self._wanted()["instances"]:
+            self._ensure()
 
     async def roll_back(self, release: Release) -> str:
         """Live is what was live before; the release is taken away. What is live then."""

@@ -199,7 +199,9 @@ class Workflow:
             request = self._request(found, change.cost_usd)
             self._wiring.store.ask(request, self._wiring.settings.people)
             self.deployment = replace(self.deployment, request=request.id)
-            self._tell("review_needed", f"{request.id} waits for approval: {found.strategy}")
+            self._tell("approval_needed", f"{request.id} waits for approval: {found.strategy}")
+        elif found.strategy == "OPTIONAL":
+            self._tell("please_look", f"{self.deployment.id} goes on: {'; '.join(found.reasons)}")
         return f"{found.strategy}: {'; '.join(found.reasons)}"
 
     async def _change(self) -> approval.Change:

@@ -143,6 +143,18 @@ def test_a_rejection_with_its_reason_ends_the_promotion_and_staging_stays(site: 
     os.kill(int(service.split(":")[0]), signal.SIGKILL)
     until(lambda: _starts(folder) > 1 and _healthy(folder), "it is started again")
     assert "alpha" in get(f"http://127.0.0.1:{state['port']}")
+    # So is the supervisor, by whoever comes next; the address stays.
+    os.kill(state["pid"], signal.SIGKILL)
+    until(lambda: not site.processes(), "what it kept up ends with it")
+    assert site.run(command="deploy").code == 1  # rejected it stays
+    until(lambda: _is_up(urls(site)["staging"]), "staging is up again")
+
+
+def _is_up(url: str) -> bool:
+    try:
+        return "alpha" in get(url)
+    except OSError:
+        return False
 
 
 def _starts(folder: Path) -> int:

@@ -10,6 +10,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from harness.notices import Notices
+from harness.record.clock import SystemClock
+from harness.record.workspace import Workspace
 from tests.emulators.slack import SlackServer
 from tests.harness.approvals.asking import only, store_with
 
@@ -58,6 +61,8 @@ def test_it_asks_in_slack_and_takes_clicks_and_links_in(tmp_path: Path) -> None:
             slack.wait(lambda: "approved by" in slack.messages[0]["text"])
             assert post(events, body, headers) == 200  # the other way, too late
             slack.wait(lambda: bool(slack.ephemeral))
+            Notices(Workspace(tmp_path), SystemClock()).tell("0001/live", "deployed", "it is live")
+            slack.wait(lambda: "it is live" in slack.texts)
             serving.send_signal(signal.SIGTERM)
             assert serving.wait(20) == 0
         finally:

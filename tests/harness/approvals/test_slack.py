@@ -72,6 +72,17 @@ def test_it_asks_once_also_after_a_restart_and_nothing_in_it_is_a_link(
     }  # fmt: skip
 
 
+def test_reminders_and_news_are_said_once(slack: SlackServer, tmp_path: Path) -> None:
+    store = store_with(tmp_path)
+    for _ in range(2):
+        ours = desk(slack, store)
+        ours.remind(only(store))
+        ours.announce("0001/deployed", "abc is live <!channel>")
+    reminder, news = slack.texts
+    assert "Still waiting" in reminder and "is refused at 20" in reminder
+    assert news == "abc is live &lt;!channel&gt;"
+
+
 def test_a_click_is_acknowledged_in_time_and_decides(slack: SlackServer, tmp_path: Path) -> None:
     store, decided = store_with(tmp_path), Counted()
     ours = desk(slack, store, decided)

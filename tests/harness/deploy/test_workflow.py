@@ -111,7 +111,7 @@ def assert_once(project: Path) -> None:
     for name in ("staging", "production"):
         assert (project / "ws" / f"{name}.deployed").read_text().split() == [data["commit"]]
     notices = (project / "ws" / "logs" / "notices.jsonl").read_text().splitlines()
-    assert [json.loads(n)["kind"] for n in notices] == ["review_needed", "deployed"]
+    assert [json.loads(n)["kind"] for n in notices] == ["approval_needed", "deployed"]
 
 
 NEVER = 10_000
