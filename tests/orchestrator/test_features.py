@@ -84,7 +84,10 @@ def test_full_form_reads_every_key() -> None:
         setup="pip install -e .", test="pytest -q", protected=("tests/**",), env={"TZ": "UTC"},
         seed="examples/demo", recording="examples/rec", deploy=DEPLOY,
     )  # fmt: skip
-    assert got.defaults == Defaults(4, 2, 1, 5.0, 9, 3.0, "builtin", "haiku")
+    assert got.defaults == Defaults(
+        attempts=4, rounds=2, quorum=1, timeout_minutes=5.0, turns=9, budget_usd=3.0,
+        agent="builtin", tier="haiku",
+    )  # fmt: skip
     assert got.features == (
         Feature(
             "load", "Reads the load", "functional", ("a",), (), 2,
