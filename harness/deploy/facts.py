@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 
 from harness.git import Repository
@@ -19,11 +20,11 @@ _SCAN = (
     "ruff check --isolated --no-cache --ignore-noqa --exit-zero --output-format json "
     "--select S --ignore S101 --exclude 'tests,test_*.py,*_test.py' . 2>/dev/null"
 )
-_SECRET = re.compile(
-    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|AKIA[0-9A-Z]{16}|xox[bap]-[0-9A-Za-z-]{20,}"
-    rb"|gh[pousr]_[0-9A-Za-z]{36}|sk-ant-[0-9A-Za-z_-]{30,}"
+_LEAK = (
+    "-----BEGIN [A-Z ]*PRIVATE KEY-----|AKIA[0-9A-Z]{16}|xox[bap]-[0-9A-Za-z-]{20,}"
+    "|gh[pousr]_[0-9A-Za-z]{36}|sk-ant-[0-9A-Za-z_-]{30,}"
 )
-_SECRETS = "grep -rIlE --exclude-dir=.git -e {} . | head -20"
+_LOOK = "grep -rIlE --exclude-dir=.git -e {} . | head -20"
 
 
 async def scan(sandbox: Sandbox) -> tuple[tuple[Level, str], ...] | None:
@@ -34,14 +35,9 @@ async def scan(sandbox: Sandbox) -> tuple[tuple[Level, str], ...] | None:
         findings = [(_level(r["code"]), f"{r['code']} {_place(sandbox, r)}") for r in rows]
     except (ValueError, KeyError, TypeError):
         return None
-    pattern = _SECRET.pattern.decode()
-    leaks = await sandbox.exec(["sh", "-c", _SECRETS.format(_quoted(pattern))], timeout=300)
+    leaks = await sandbox.exec(_LOOK.format(shlex.quote(_LEAK)), timeout=300)
     findings += [("critical", f"a secret in {name}") for name in leaks.text.split("\n") if name]
     return tuple(findings)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _level(code: str) -> Level:
