@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import forewarning, inputs, play, routing, run_file, sandboxes, skills
+from harness import forewarning, inputs, play, routing, run_file, sandboxes
 from harness.exam_texts import protection
 from harness.flags import RunOptions
 from harness.git import Repository
@@ -231,7 +231,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Everything the workflows need, opened; and closed again whatever happens. `current` is
     the run's state, which the journal's events keep up to date."""
-    from harness.agents.loop import BuiltinAgent  # noqa: PLC0415
+    from harness.agents.chosen import agents_of  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.models.gateway import Gateway  # noqa: PLC0415
@@ -303,8 +303,14 @@ async def open_services(
             provider=limited,
             bases=bases,
             model=opened.model,
-            agent=BuiltinAgent(
-                opened.model, clock, gateway=gateway, skills=await skills.offered(workspace.root)
+            agent=await stack.enter_async_context(
+                agents_of(
+                    workspace.root,
+                    gateway,
+                    clock,
+                    default=given.defaults.agent,
+                    limits=profiles.of_run(given.project.profile),
+                )
             ),
             checker=PatchChecker(
                 given, workspace, settings.run, repository, limited, bases, protected

@@ -241,6 +241,7 @@ async def _sandbox(services: Services, base: Base, key: AttemptKey) -> AsyncIter
         base,
         f"{key.feature}.{key.name}",
         labels={"run": services.settings.run, "attempt": str(key)},
+        limits=await services.agent.sandbox_limits(services.feature(key.feature)),
     )
     try:
         yield sandbox

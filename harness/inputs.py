@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import git, sandboxes
+from harness.agents import programs
 from harness.deploy.records import Records
 from harness.flags import RunOptions
 from harness.git import Repository
@@ -19,7 +20,7 @@ from orchestrator.errors import InputError
 from orchestrator.rework import with_rework
 from orchestrator.values import Feature, FeatureList
 
-AGENTS = ("builtin",)
+BUILTIN = "builtin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,11 @@ def _check_names(given: FeatureList, options: RunOptions) -> None:
         if id_ not in ids:
             raise InputError(f"--only {id_}: no feature has this id{nearest(id_, ids)}")
     for name in {given.defaults.agent, *(f.agent for f in given.features if f.agent)}:
-        if name not in AGENTS:
-            raise InputError(f"agent {name!r} is not known{nearest(name, AGENTS)}")
+        if name == BUILTIN:
+            continue
+        agents = (BUILTIN, *programs.load(options.workspace))
+        if name not in agents:
+            raise InputError(f"agent {name!r} is not known{nearest(name, agents)}")
     if options.sandbox not in sandboxes.NAMES:
         near = nearest(options.sandbox, sandboxes.NAMES)
         raise InputError(f"--sandbox {options.sandbox}: no sandbox is called so{near}")

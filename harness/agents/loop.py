@@ -13,7 +13,7 @@ from harness.agents.tools import SUBMIT, Toolbox, bounded, offered, repeatable, 
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
 from harness.models.retries import patiently
-from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox
+from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from harness.record.clock import iso
 from harness.skills import Skill
 from orchestrator.errors import (
@@ -22,7 +22,7 @@ from orchestrator.errors import (
     ModelUnreachableError,
 )
 from orchestrator.failures import classify
-from orchestrator.values import AttemptResult, Ending
+from orchestrator.values import AttemptResult, Ending, Feature
 
 REMINDER = (
     "You called no tool. Go on with `bash` or `edit`, or call `submit` when the work is done; "
@@ -53,6 +53,9 @@ class BuiltinAgent:
         self._clock = clock
         self._skills = skills
         self._jitter = jitter
+
+    async def sandbox_limits(self, feature: Feature) -> SandboxLimits | None:  # noqa: ARG002
+        return None
 
     async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult:
         """See `harness.agents.task.Agent`."""

@@ -87,14 +87,14 @@ def find_section(messages: Sequence[Block]) -> str | None:
 
 def first_message(task: Task) -> Block:
     """The first user message: repository and feature, the breakpoint, then lessons."""
-    shared = [_context(task), feature_section(task.feature)]
+    shared = [surroundings(task), feature_section(task.feature)]
     blocks: list[dict[str, Any]] = [{"type": "text", "text": text} for text in shared if text]
     blocks[-1]["cache_control"] = _CACHE
-    blocks.append({"type": "text", "text": _closing(task)})
+    blocks.append({"type": "text", "text": closing(task)})
     return {"role": "user", "content": blocks}
 
 
-def _context(task: Task) -> str:
+def surroundings(task: Task) -> str:
     parts = []
     if task.context.strip():
         parts.append(f"<repository>\n{task.context.strip()}\n</repository>")
@@ -106,7 +106,7 @@ def _context(task: Task) -> str:
     return "\n\n".join(parts)
 
 
-def _closing(task: Task) -> str:
+def closing(task: Task) -> str:
     """What differs from attempt to attempt. Patterns were made of what programs printed: every
     line of them is quoted, and it is said what they are."""
     parts = []

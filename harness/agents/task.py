@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.ports import ModelReply, Sandbox
+from harness.ports import ModelReply, Sandbox, SandboxLimits
 from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Feature, Tier
 
 
@@ -55,5 +55,9 @@ class Agent(Protocol):
     whole turn.
     The result's `patch` is None here: the caller exports it.
     """
+
+    async def sandbox_limits(self, feature: Feature) -> SandboxLimits | None:
+        """What the agent's sandbox must allow; None for the usual."""
+        ...
 
     async def work(self, task: Task, sandbox: Sandbox, observer: Observer) -> AttemptResult: ...

@@ -111,7 +111,7 @@ class Gateway:
         warming: Warming | None = None,
     ) -> None:
         """`note` hears of every change of a limit."""
-        self._model = model
+        self.model = self._model = model
         self._clock = clock
         self._purse = purse
         self._note = note
