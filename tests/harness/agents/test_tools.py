@@ -123,8 +123,8 @@ async def test_replace_wants_exactly_one_place(sandbox, given, words):
     ("block", "words"),
     [
         (edit("view", path="bin"), "not UTF-8"),
-        (edit("view", path="folder"), "is a directory"),
-        (edit("create", path="folder", text=""), "is a directory"),
+        (edit("view", path="folder"), "is not a regular file"),
+        (edit("create", path="folder", text=""), "Is a directory"),
         (edit("view", path="big"), "larger than"),
         (edit("view", path="a/../../x"), "not a file inside"),
         (edit("view", path="."), "not a file inside"),

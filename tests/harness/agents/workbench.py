@@ -1,16 +1,16 @@
 """What the tests of the loop work with: a sandbox that is a folder, a clock, a task."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.agents.task import Observer, Task
-from harness.ports import ExecResult, ModelReply, ModelRequest
-from orchestrator.errors import SandboxError, SandboxGoneError
+from harness.ports import ExecResult, ModelReply, ModelRequest, SandboxLimits
+from harness.sandboxes.bases import Layers
+from harness.sandboxes.claim import make_folders
+from harness.sandboxes.process import ProcessSandbox
 from orchestrator.values import AttemptKey, AttemptLimits, Feature, Tier, Usage
 
 KEY = AttemptKey("greet", 1, 1)
@@ -23,85 +23,26 @@ FEATURE = Feature(
 )
 
 
-class FolderSandbox:
-    """A `Sandbox` without any isolation: commands run in a folder of the test."""
-
-    id = "folder"
+class FolderSandbox(ProcessSandbox):
+    """The sandbox without isolation, in a folder of the test, which remembers what it was asked."""
 
     def __init__(self, folder: Path) -> None:
+        layers = Layers((), folder / ".git", folder.parent / "env", installed=True)
+        super().__init__("folder", folder.parent / f"{folder.name}.box", layers, SandboxLimits())
+        make_folders(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.workdir = str(folder)
-        self.base_git = str(folder / ".git")
         self.commands: list[str | Sequence[str]] = []
-        self.gone = False
 
-    async def exec(
-        self,
-        command: str | Sequence[str],
-        *,
-        cwd: str | None = None,
-        env: Mapping[str, str] | None = None,
-        stdin: bytes | None = None,
-        timeout: float = 120.0,
-        limit: int = 1_000_000,
-        on_output: Callable[[bytes], None] | None = None,
-    ) -> ExecResult:
-        self._check()
+    async def exec(self, command: str | Sequence[str], **more: Any) -> ExecResult:
         self.commands.append(command)
-        argv = ["bash", "-c", command] if isinstance(command, str) else list(command)
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=self.workdir,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            async with asyncio.timeout(timeout):
-                out, err = await process.communicate(stdin)
-        except TimeoutError:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            return ExecResult(124, b"", b"", timed_out=True)
-        return ExecResult(process.returncode or 0, _ends(out, limit), _ends(err, limit))
-
-    async def upload(self, path: str, data: bytes) -> None:
-        self._check()
-        target = Path(self.workdir, path)
-        if target.is_dir():
-            raise SandboxError(f"{path} is a directory")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-
-    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
-        self._check()
-        target = Path(self.workdir, path)
-        if target.is_dir():
-            raise SandboxError(f"{path} is a directory")
-        data = target.read_bytes()
-        if len(data) > limit:
-            raise SandboxError(f"{path} is larger than {limit} bytes")
-        return data
-
-    async def destroy(self) -> None:
-        self.gone = True
-
-    def _check(self) -> None:
-        if self.gone:
-            raise SandboxGoneError("the sandbox was destroyed")
+        return await super().exec(command, **more)
 
     def files(self) -> dict[str, str]:
         root = Path(self.workdir)
         return {
             str(p.relative_to(root)): p.read_text() for p in sorted(root.rglob("*")) if p.is_file()
         }
-
-
-def _ends(data: bytes, limit: int) -> bytes:
-    """Head and tail with a note between them, as the port asks."""
-    half = limit // 2 - 20
-    return data if len(data) <= limit else data[:half] + b"\n[... left out ...]\n" + data[-half:]
 
 
 class StepClock:
