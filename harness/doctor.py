@@ -208,7 +208,7 @@ def _cgroups() -> Finding:
     detail = f"can hold {', '.join(had)}" if had else "not delegated to this user"
     remedy = (
         f"Nothing needs {', '.join(missing)}: memory and processes are watched instead, and only "
-        "cpus cannot be asked for. Where systemd runs, it can delegate them: "
+        "cpus cannot be asked for. Where systemd runs, it should delegate them (not tried): "
         'systemd-run --user --scope -p Delegate="cpu memory pids" fibreflow ...'
     )
     return Finding("control groups", not missing, detail, remedy, required=False)
