@@ -39,8 +39,8 @@ FULL = """{
                          "production": {"listen": 8080, "smoke": [{"run": "true"}]},
                          "approval": {"approvers": {"a": ["slack:U1"], "b": []}, "experts": ["b"],
                                       "at_least": "REQUIRED", "expires_hours": 2}}},
-  "defaults": {"attempts": 4, "rounds": 2, "quorum": 1, "timeout_minutes": 5, "turns": 9,
-               "budget_usd": 3, "agent": "builtin", "tier": "haiku"},
+  "defaults": {"attempts": 4, "rounds": 2, "repairs": 1, "quorum": 1, "turns": 9,
+               "timeout_minutes": 5, "budget_usd": 3, "agent": "builtin", "tier": "haiku"},
   "features": [
     {"id": "load", "category": "functional", "description": "Reads the load",
      "steps": ["a"], "depends_on": [], "priority": 2,
@@ -86,7 +86,7 @@ def test_full_form_reads_every_key() -> None:
     )  # fmt: skip
     assert got.defaults == Defaults(
         attempts=4, rounds=2, quorum=1, timeout_minutes=5.0, turns=9, budget_usd=3.0,
-        agent="builtin", tier="haiku",
+        agent="builtin", tier="haiku", repairs=1,
     )  # fmt: skip
     assert got.features == (
         Feature(
