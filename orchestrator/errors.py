@@ -29,6 +29,7 @@
     ├── PatchRejectedError                 a patch that must not be applied
     ├── MergeRefusedError                  a conflict, or a merged tree that is red
     ├── TicketError                        the code host refused, or a ticket cannot be worked on
+    │   └── NotPermittedError              who asked for it may not
     └── GitError                           git failed where it should not have
 
 A command that exits 1 is a value, never an error: see `ExecResult` in `harness.ports`.
@@ -208,6 +209,10 @@ class TicketError(FibreFlowError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NotPermittedError(TicketError):
+    """Somebody asked for work who may not; nothing failed, and nothing was begun."""
 
 
 class GitError(FibreFlowError):

@@ -120,6 +120,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.RecordingMismatchError: Failure("a recording asked the wrong thing", "harness"),
     e.PatchRejectedError: Failure("a patch that must not be applied", "model"),
     e.MergeRefusedError: Failure("a merge that must not happen", "model"),
+    e.NotPermittedError: Failure("somebody asked for work who may not", "provider"),
     e.TicketError: Failure("the code host refused, or the ticket cannot be worked on", "provider"),
     e.GitError: Failure("git failed", "harness"),
 }

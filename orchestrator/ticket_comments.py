@@ -128,7 +128,12 @@ def _bullets(head: str, lines: Sequence[str]) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    return markdown(line, 300).replace("@", "@\u2060").replace("://", ":\u2060//")
+    return (
+        markdown(line, 300)
+        .replace("@", "@\u2060")
+        .replace("://", ":\u2060//")
+        .replace("!--", "! --")
+    )
 
 
 def _quote(text: str) -> str:

@@ -31,6 +31,7 @@ def visible(text: str) -> str:
     titles, and characters without a shape (zero width, direction, tags, variation) are gone. What
     is within code is treated alike: a tag lost from an example harms less than a hidden order.
     """
+    text = text[: 4 * MOST]  # GitHub itself keeps less; patterns are not run over more
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = "".join(c for c in text if c in "\n\t" or _has_shape(c))
     for unseen in (_COMMENT, _UNSEEN, _HIDDEN, _IMAGE, _DEFINITION, _TAG, _COMMENT):

@@ -21,7 +21,12 @@ sys.path.insert(0, str(ROOT))  # so that it runs from a fresh checkout, not inst
 
 from harness.tickets import intake  # noqa: E402
 from harness.tickets.github import API, opened  # noqa: E402
-from orchestrator.errors import FibreFlowError, InputError, TicketError  # noqa: E402
+from orchestrator.errors import (  # noqa: E402
+    FibreFlowError,
+    InputError,
+    NotPermittedError,
+    TicketError,
+)
 from orchestrator.ticket_comments import Account  # noqa: E402
 from orchestrator.tickets import COMMAND, Trigger, orders  # noqa: E402
 
@@ -34,10 +39,12 @@ def main(argv: list[str] | None = None) -> int:
             print("nothing to do: the event asks for no work on a ticket")
             return 0
         return _resolve(options, trigger)
+    except NotPermittedError as error:
+        print(f"nothing to do: {error}")
+        return 0
     except FibreFlowError as error:
         print(f"error: {error}", file=sys.stderr)
-        # Someone without the right to ask is no failure of the workflow.
-        return 0 if isinstance(error, TicketError) and error.status == 403 else error.exit_code
+        return error.exit_code
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:

@@ -20,7 +20,7 @@ from harness.tickets.artifact import HandOver
 from harness.tickets.github import GitHub, opened
 from harness.tickets.settings import TicketSettings, read_settings
 from orchestrator import tickets
-from orchestrator.errors import InputError, TicketError
+from orchestrator.errors import InputError, NotPermittedError, TicketError
 from orchestrator.ticket_comments import Outcome
 from orchestrator.tickets import Ticket, Trigger
 from orchestrator.triage import Triage, triage
@@ -102,7 +102,7 @@ async def _permit(github: GitHub, trigger: Trigger, settings: TicketSettings) ->
     permission = await github.permission(trigger.actor)
     why = tickets.refusal(trigger, permission, frozenset(settings.bots))
     if why:
-        raise TicketError(f"work on #{trigger.number} does not begin: {why}", 403)
+        raise NotPermittedError(f"work on #{trigger.number} does not begin: {why}")
 
 
 def _hand_over(case: _Case, outcome: Outcome, **more: Any) -> HandOver:
