@@ -58,11 +58,15 @@ async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: st
     seconds, open_ = 0.0, []
     for run in runs:
         wanted = await expected(bench, known, run)
-        why, result, wanted = await _with_canary(bench, known, tree, run, wanted)
-        seconds += result.seconds
+        why, seen, wanted = await _with_canary(bench, known, tree, run, wanted)
+        seconds += seen.result.seconds
         if why:
             failed = CheckResult(name or command, False, why, seconds)
-            return Checked(failed, timed_out=result.timed_out)
+            return Checked(failed, timed_out=seen.result.timed_out)
+        if run.hidden and seen.wrote_junit:  # it may tell of more than the tests within
+            plain = await _plain(bench, tree, command, name or command)
+            if not plain.result.passed:
+                return plain
         open_.append((run, wanted))
     return Checked(CheckResult(name or command, True, "", seconds), tuple(open_))
 
@@ -98,7 +102,7 @@ async def confirm(  # the second, separate process of a check that passed with i
 
 async def _with_canary(
     bench: Bench, known: Base, tree: Base, run: TestCommand, wanted: Expected
-) -> tuple[str, ExecResult, Expected]:
+) -> tuple[str, TestRun, Expected]:
     """Why the run does not count, empty when it does, and what was expected in the end."""
     canary = Canary.fresh()
     config = {"canary": canary.token, "good": canary.good, "bad": canary.bad, "twins": TWINS}
@@ -106,14 +110,14 @@ async def _with_canary(
         seen = await run_tests(bench, sandbox, run, config=config)
     seen = _by_its_options(bench, run, seen)
     if seen.result.timed_out:
-        return timed_out(seen.result), seen.result, wanted
+        return timed_out(seen.result), seen, wanted
     if seen.reported is None:
-        return _no_report(seen.result), seen.result, wanted
+        return _no_report(seen.result), seen, wanted
     if any("[" in test and test not in seen.tests for test in wanted.tests):
         wanted = await settled(bench, known, run, wanted)
     if why := tampered(seen, wanted.foreign, bench.trusted, bench.suspects):
-        return f"{DISHONEST}: {why}", seen.result, wanted
-    return _verdict(run, wanted, seen, canary, bench.suspects), seen.result, wanted
+        return f"{DISHONEST}: {why}", seen, wanted
+    return _verdict(run, wanted, seen, canary, bench.suspects), seen, wanted
 
 
 def _by_its_options(bench: Bench, run: TestCommand, seen: TestRun) -> TestRun:
@@ -156,12 +160,13 @@ def _verdict(
 
 
 def _hidden_verdict(wanted: Expected, seen: TestRun, canary: Canary) -> str:
-    """The planted failure is spared, so that all that the command does is done."""
+    """The planted failure is spared, so that all that the command does is done. How the command
+    ends is asked of the second run, which has none."""
     if len(seen.parts) < wanted.parts:
         return f"{DISHONEST}: {_fewer(wanted, seen)}"
     if any(part.tests and _planted(part, canary) != canary.ends for part in seen.parts):
         return f"{DISHONEST}: {_NOT_AS_ENDED}"
-    return "" if seen.result.exit == 0 else f"exit {seen.result.exit}: {tail(seen.result)}"
+    return ""
 
 
 def _planted(seen: TestRun, canary: Canary) -> dict[str, str]:

@@ -19,7 +19,7 @@ import json
 import secrets
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,14 @@ export PYTHONPATH="$d${{PYTHONPATH:+:$PYTHONPATH}}"
 {addopts}
 exec 9>&1 1>&2
 FIBREFLOW_REPORT=9
-export FIBREFLOW_REPORT
-eval {command} </dev/null
+FIBREFLOW_JUNIT="$d/junit.xml"
+export FIBREFLOW_REPORT FIBREFLOW_JUNIT
+( eval {command} ) </dev/null
+code=$?
+[ -f "$FIBREFLOW_JUNIT" ] && echo '{junit}' >&9
+exit $code
 """
+_JUNIT = b'["junit"]'
 _ADDOPTS = (
     'export PYTEST_ADDOPTS="${{PYTEST_ADDOPTS-}} -p {module} -o cache_dir=$d/cache {options}"'
 )
@@ -106,7 +111,8 @@ class TestRun:
     `foreign`: changes to the tool -> the project's file that made them, "" when not known.
     `twins`: (test id, outcome) of real tests that were made to fail. `skips`: of tests that were
     given up while they ran. `left_out`: ids that the command's own options deselect. `parts`:
-    one for each process that reported, where a command may run several.
+    one for each process that reported, where a command may run several. `wrote_junit`: it left a
+    report of its own as well.
     """
 
     __test__ = False  # pytest would take it for a test class
@@ -121,6 +127,7 @@ class TestRun:
     skips: Mapping[str, Skip] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     parts: tuple["TestRun", ...] = ()
+    wrote_junit: bool = False
 
     @property
     def passed(self) -> frozenset[str]:
@@ -161,6 +168,7 @@ async def run_tests(
     root = [] if command.moves else [f"--rootdir={sandbox.workdir}"]
     addopts = _ADDOPTS.format(module=module, options=shlex.join([*root, *options]))
     script = _SCRIPT.format(
+        junit=_JUNIT.decode(),
         watch=len(watch),
         exam=len(exam),
         module=module,
@@ -171,7 +179,10 @@ async def run_tests(
     result = await bench.run(sandbox, script, stdin=stdin, limit=_MAX_REPORT)
     bench.note(f"{command.line} {' '.join(options)}".rstrip())
     bench.output(_without_report(result))
-    return _read_parts(result) if command.hidden else _read(result, result.out.splitlines())
+    lines = result.out.splitlines()
+    told = [line for line in lines if line != _JUNIT]
+    run = _read_parts(result, told) if command.hidden else _read(result, told)
+    return replace(run, wrote_junit=_JUNIT in lines)
 
 
 def _with_driver(command: TestCommand, module: str) -> str:
@@ -188,10 +199,10 @@ def _without_report(result: ExecResult) -> ExecResult:
     )
 
 
-def _read_parts(result: ExecResult) -> TestRun:
+def _read_parts(result: ExecResult, lines_said: Sequence[bytes]) -> TestRun:
     """Of a command that may run tests in several processes: all of them, and each by itself."""
     by_process: dict[bytes, list[bytes]] = {}
-    for line in result.out.splitlines():
+    for line in lines_said:
         by_process.setdefault(line.rpartition(b" ")[2], []).append(line)
     parts = tuple(_read(result, lines) for lines in by_process.values())
     states = [part.reported for part in parts]

@@ -42,6 +42,15 @@ async def test_unittest_within(field: Field) -> None:
     assert not found.passed, field.log
 
 
+async def test_a_report_of_its_own_counts_as_well(field: Field) -> None:
+    told = '<testsuite><testcase name="page"><failure message="blank"/></testcase></testsuite>'
+    script = f"{RUN}\necho '{told}' > $FIBREFLOW_JUNIT\n"
+    field.start({**FILES, "check.sh": script})
+    field.feature = replace(field.feature, acceptance=("sh check.sh",))
+    found = await field.judge({"shop/total.py": RIGHT})
+    assert found.problems[0] == "sh check.sh: page: blank", (found, field.log)
+
+
 async def test_the_projects_tests_may_run_within(field: Field) -> None:
     """What passed on the base is watched test by test."""
     field.start({**FILES, "Makefile": "test:\n\tpython -m pytest -q tests\n"})
