@@ -138,8 +138,12 @@ def told(workspace: Workspace, deployment: Deployment) -> str:
         look = workspace.hint("approvals", "show", deployment.request)
         take = workspace.hint("approvals", "approve", deployment.request)
         lines.append(f"approval    {deployment.strategy} is pending: `{look}`, then `{take}`")
-    elif status in {"rejected", "expired"}:
-        lines.append(f"promotion   {status} {deployment.reason}".rstrip())
+    elif status == "rejected":
+        work = workspace.hint("run", "--autopilot")
+        lines.append(f"promotion   rejected: {deployment.reason}; `{work}` works on it")
+    elif status == "expired":
+        again = workspace.hint("deploy", "--anew")
+        lines.append(f"promotion   refused: nobody answered in time; `{again}` asks again")
     else:
         failed = deployment.failure
         lines.append(
