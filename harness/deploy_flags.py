@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,9 @@ class DeployOptions:
 def options(args: argparse.Namespace) -> DeployOptions:
     names = ("id", "reason", "wait", "anew", "json", "person", "hours", "port", "quiet")
     given = ((name, getattr(args, name, None)) for name in names)
-    kept = {n: tuple(v) if isinstance(v, list) else v for n, v in given if v is not None}
+    kept: dict[str, Any] = {
+        n: tuple(v) if isinstance(v, list) else v for n, v in given if v is not None
+    }
     return DeployOptions(word=args.word or "go", **kept)
 
 
