@@ -158,15 +158,11 @@ class Rounds:
         """
         services = self._services
         open_ = self._workflows(id_, round_)
-        for workflow, key in open_.items():
-            await self._engine.enqueue(
-                "attempt",
-                workflow,
-                [key.feature, key.round, key.number],
-                opened["commit"],
-                opened["tier"],
-                priority=self._graph.urgency(id_) + 1,
-            )
+        wanted = {
+            workflow: ([key.feature, key.round, key.number], opened["commit"], opened["tier"])
+            for workflow, key in open_.items()
+        }
+        await self._engine.enqueue("attempt", wanted, priority=self._graph.urgency(id_) + 1)
         finished: list[str] = []
         passed = 0
         while not plan.is_decided(round_, passed, len(finished)):

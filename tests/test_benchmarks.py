@@ -110,3 +110,19 @@ def test_learning_lowers_repeated_failures_and_finds_what_is_harmful() -> None:
     assert fall[0.5, 0.0] < fall[0.9, 0.0] < fall[1.0, 0.0]
     assert fall[0.9, 0.0] > 0.6
     assert found["retrieval"]["p50_cpu_ms"] > 0
+
+
+def test_schedule_is_no_worse_than_waves_and_never_below_the_bound() -> None:
+    done = run("schedule.py", "--graphs", "2", "--features", "60", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert 1 <= found["ratio_to_bound_mean"] < found["means"]["waves"]
+    assert found["ratio_to_bound_mean"] <= found["ratio_to_bound_p95"]
+
+
+def test_scale_prints_its_figures_as_one_object_last() -> None:
+    done = run("scale.py", "--attempts", "20", "--seconds", "0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["inflight_20_ratio_sqlite"] >= 1
+    assert list(found["plan_ms_per_event"]) == ["100", "1000", "10000"]

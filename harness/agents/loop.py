@@ -16,6 +16,7 @@ from harness.models.retries import patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from harness.record.clock import iso
 from harness.skills import Skill
+from orchestrator import stuck
 from orchestrator.errors import (
     ModelContextTooLongError,
     ModelError,
@@ -191,7 +192,8 @@ class _Work:
             return _Over("limit", f"{limits.seconds / 60:.1f} minutes used")
         if tokens >= limits.tokens:
             return _Over("limit", f"{tokens} of {limits.tokens} tokens used")
-        return None
+        circles = stuck.reason(self.transcript.acts())
+        return _Over("limit", circles) if circles is not None else None
 
     def _elapsed(self) -> float:
         return self.before + self.clock.monotonic() - self.began - self.uncharged

@@ -24,6 +24,7 @@ from typing import Any
 from harness.ports import ModelReply
 from orchestrator.cost import total
 from orchestrator.errors import MachineError
+from orchestrator.stuck import Turn
 from orchestrator.values import AttemptKey, AttemptResult, Usage
 
 NAME = "transcript.jsonl"
@@ -137,6 +138,17 @@ class Transcript:
             return []
         answered = {block["tool_use_id"] for block in self._results(replies[-1]["turn"])}
         return [call for call in calls_of(replies[-1]["content"]) if call["id"] not in answered]
+
+    def acts(self) -> list[Turn]:
+        """What each turn called and what came of it, as text, so that circles can be told."""
+        found = []
+        for reply in self.of("reply"):
+            calls = calls_of(reply["content"])
+            came = {b["tool_use_id"]: b.get("content") for b in self._results(reply["turn"])}
+            done = [json.dumps([c["name"], c["input"]], sort_keys=True) for c in calls]
+            results = [json.dumps(came.get(c["id"])) for c in calls]
+            found.append(Turn(tuple(done), tuple(results)))
+        return found
 
     def messages(self) -> list[dict[str, Any]]:
         """The conversation in the API's shape, as the next question needs it."""

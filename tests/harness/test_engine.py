@@ -47,8 +47,7 @@ async def main():
         except MergeRefusedError as error:
             found.append(str(error))
         open_ = {f"c{n}" for n in (1, 2, 3)}
-        for n in (1, 2, 3):
-            await engine.enqueue("child", f"c{n}", n, priority=n)
+        await engine.enqueue("child", {f"c{n}": (n,) for n in (1, 2, 3)}, priority=1)
         ends = {}
         while len(ends) < 2:
             ends |= await engine.finished(sorted(open_ - ends.keys()))

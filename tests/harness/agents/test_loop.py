@@ -147,8 +147,8 @@ async def test_tokens_are_limited(tmp_path):
 
 async def test_time_is_limited(tmp_path):
     bench = Bench(tmp_path, [bash("true")], clock=StepClock(step=10))
-    done = await bench.work(limits=AttemptLimits(turns=1000, seconds=600))
-    assert done.ending == "limit" and "10.0 minutes" in done.reason
+    done = await bench.work(limits=AttemptLimits(turns=1000, seconds=300))
+    assert done.ending == "limit" and "5.0 minutes" in done.reason
 
 
 async def test_waiting_for_the_provider_is_not_charged(tmp_path):
@@ -259,9 +259,9 @@ async def test_an_unknown_price_fails_closed_under_a_cap_only(tmp_path):
 
 
 async def test_a_conversation_too_long_is_shortened_and_asked_again(tmp_path):
-    long = bash("head -c 15000 /dev/zero | tr '\\0' x")
+    long = [[bash(f"head -c 15000 /dev/zero | tr '\\0' {x}")] for x in "abcdefgh"]
     too_long = ModelContextTooLongError("prompt is too long")
-    bench = Bench(tmp_path, *[[long]] * 8, too_long, [submit()])
+    bench = Bench(tmp_path, *long, too_long, [submit()])
     done = await bench.work(limits=AttemptLimits(turns=20, seconds=600))
     assert done.ending == "submitted"
     before, after = (len(json.dumps(r.messages)) for r in bench.model.requests[-2:])
@@ -302,3 +302,10 @@ async def test_the_shared_prefix_is_the_same_for_every_attempt_and_lessons_follo
 
 def _transcript(folder: Path) -> list[str]:
     return (folder / "log" / NAME).read_text().splitlines()
+
+
+async def test_an_attempt_that_goes_round_in_circles_ends_and_says_why(tmp_path):
+    bench = Bench(tmp_path, [bash("true")])
+    done = await bench.work(limits=AttemptLimits(turns=1000, seconds=6000))
+    assert (done.ending, done.turns) == ("limit", 4)
+    assert "same calls with the same results 4 times" in done.reason
