@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from orchestrator import feature_rules as rules
 from orchestrator.approval import Risk, Strategy
 from orchestrator.approval_requests import People
-from orchestrator.deploy_values import Deploy, Environment, Smoke
+from orchestrator.deploy_values import Deploy, DeployOn, Environment, Smoke
 
 _STRATEGY = "AUTO, OPTIONAL, REQUIRED or EXPERT"
 _LINE = "a shell command in double quotes"
@@ -98,7 +98,7 @@ class ApprovalEntry(_Strict):
 class DeployEntry(_Strict):
     """How the project is deployed."""
 
-    on: Literal["all", "partial"] = Field(default="all", description="all or partial")
+    on: DeployOn = Field(default="all", description="all, partial or demand")
     adapter: Literal["process", "command"] = Field(description="process or command")
     command: list[Line] = Field(default=[], description="a list: a program and its arguments")
     port: int = Field(default=8080, ge=1, le=65535, description="a port from 1 to 65535")

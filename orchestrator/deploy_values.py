@@ -7,6 +7,8 @@ from typing import Literal
 from orchestrator.approval import Risk
 from orchestrator.approval_requests import People
 
+#: When a run deploys by itself what it has merged.
+DeployOn = Literal["all", "partial", "demand"]
 EnvironmentName = Literal["staging", "production"]
 ENVIRONMENTS: tuple[EnvironmentName, ...] = ("staging", "production")
 
@@ -40,14 +42,15 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """How the project is deployed. `on` all: only when every feature is merged. `command` and
+    """How the project is deployed. `on` all: only when every feature is merged; demand: by
+    `fibreflow deploy` alone. `command` and
     `port`: of the service that `process` supervises; `health`: the path that answers 200 when it
     is ready. Durations in seconds."""
 
     adapter: Literal["process", "command"]
     staging: Environment
     production: Environment
-    on: Literal["all", "partial"] = "all"
+    on: DeployOn = "all"
     command: tuple[str, ...] = ()
     port: int = 8080
     health: str = "/"

@@ -48,9 +48,11 @@ async def after_run(
     """What an unattended run does when it has merged: deploy. The exit code of both. The caller
     holds the workspace."""
     settings = given.project.deploy
+    if settings is None or settings.on == "demand":
+        return code
     target = await inputs.find_target(given, workspace.root)
     whole = all(f.id in target.integrated for f in given.features)
-    if settings is None or not target.integrated or not (whole or settings.on == "partial"):
+    if not target.integrated or not (whole or settings.on == "partial"):
         return code
     if settings.adapter == "process" and options.sandbox != "local":
         say("not deployed: a supervised process needs the sandbox provider local", options)
