@@ -1,12 +1,12 @@
 """The command line: its words, their meaning, and nothing of what they do."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from harness import __version__, control_flags, deploy_flags
+from harness import __version__, control_flags, deploy_flags, flag_values
 from harness.cost_flags import CostOptions, add_costs, cost_options
 from harness.deploy_flags import DeployOptions
 from harness.learn_flags import LearnOptions, add_learn, learn_options
@@ -278,16 +278,26 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     add("--autopilot", action="store_true", help="unattended: never ask, leave with an exit code")
     add("--repo", type=Path, metavar="PATH", help="git repository to build (default: project.repo)")
     add("--features", type=Path, metavar="FILE", help="the feature list")
-    add("--attempts", type=_number(1, 100), metavar="N", help="attempts per round of a feature")
-    add("--rounds", type=_number(1, 20), metavar="N", help="rounds before a feature has failed")
-    add("--workers", type=_number(1, 1000), metavar="N", help="attempts at work at once")
+    add(
+        "--attempts",
+        type=flag_values.number(1, 100),
+        metavar="N",
+        help="attempts per round of a feature",
+    )
+    add(
+        "--rounds",
+        type=flag_values.number(1, 20),
+        metavar="N",
+        help="rounds before a feature has failed",
+    )
+    add("--workers", type=flag_values.number(1, 1000), metavar="N", help="attempts at work at once")
     add("--agent", metavar="NAME", help="the agent that works on the features")
     add("--model", choices=TIERS, help="this tier for every attempt; no escalation")
     add("--only", action="append", metavar="ID", help="only this feature; may be repeated")
-    add("--budget", type=_money, metavar="USD", help="the most this run may cost")
+    add("--budget", type=flag_values.money, metavar="USD", help="the most this run may cost")
     add(
         "--budget-month",
-        type=_money,
+        type=flag_values.money,
         metavar="USD",
         help="the most that all runs of this workspace may cost in a calendar month (UTC)",
     )
@@ -308,14 +318,14 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     )
     add(
         "--sla-wait",
-        type=_minutes,
+        type=flag_values.minutes,
         default=60.0,
         metavar="MINUTES",
         help="the longest hold; what still has no fresh data then is refused (default: 60)",
     )
     add(
         "--sla-override",
-        type=_reason,
+        type=flag_values.reason,
         metavar="REASON",
         help="begin although data is stale; the reason is kept in the report",
     )
@@ -366,66 +376,18 @@ def _add_sla(sub: argparse.ArgumentParser) -> None:
     words.add_parser("check", parents=[shared, as_json, name], help="measure once; 1: violated")
     watch = words.add_parser("watch", parents=[shared], help="measure and alert until stopped")
     watch.add_argument(
-        "--ports", type=_number(0, 65535), nargs=2, metavar=("PAGE", "HEALTH"), help="0: any free"
+        "--ports",
+        type=flag_values.number(0, 65535),
+        nargs=2,
+        metavar=("PAGE", "HEALTH"),
+        help="0: any free",
     )
     history = words.add_parser("history", parents=[shared, as_json, name], help="what was measured")
-    history.add_argument("--days", type=_days, default=1.0, metavar="N", help="default: 1")
+    history.add_argument(
+        "--days", type=flag_values.days, default=1.0, metavar="N", help="default: 1"
+    )
     words.add_parser("report", parents=[shared, as_json], help="compliance, budget, burn rate")
     override = words.add_parser("override", parents=[shared], help="let the run that holds go on")
-    override.add_argument("--reason", required=True, type=_reason, help="why; it is kept")
-
-
-def _days(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 366:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days up to 366")
-    return value
-
-
-def _minutes(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 7 * 1440:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes up to a week")
-    return value
-
-
-def _reason(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; say why the data may be stale")
-    return text.strip()
-
-
-def _plain(text: str) -> str:
-    """Python reads digits of every script and underlines between them; people slip on keys."""
-    if not text.isascii() or "_" in text:
-        raise ValueError(text)
-    return text
-
-
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        try:
-            value = int(_plain(text))
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
-        return value
-
-    return number
-
-
-def _money(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:  # also refuses nan and inf
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above 0")
-    return value
+    override.add_argument(
+        "--reason", required=True, type=flag_values.reason, help="why; it is kept"
+    )
