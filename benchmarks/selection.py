@@ -22,11 +22,14 @@ sys.path[:0] = [str(ROOT)]  # from a fresh checkout, not installed
 
 from benchmarks.samples import DATA, Draw, draws, problems  # noqa: E402
 from orchestrator.selector import Evidence, Selection, select  # noqa: E402
+from orchestrator.waves import FIRST, SECOND, Standing, next_wave  # noqa: E402
 
 #: By trusted checks, at 15 attempts: what the project set itself.
 TARGETS = {0: 42.0, 1: 45.0, 3: 46.5}
 TARGET_SIZE = 15
 BINS = 5
+#: Confidences at which a round that starts in waves may stop.
+WANTED = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 #: A rule gives each of the leaders a number; the largest wins.
 Rule = Callable[[Draw, Selection, Sequence[int]], Sequence[float]]
@@ -146,6 +149,52 @@ def calibration(said: Sequence[tuple[float, float]]) -> dict[str, object]:
     }
 
 
+# --------------------------------------------------------------------------- in waves
+
+
+def in_waves(played: Sequence[Draw], everything: float) -> dict[str, dict[str, float]]:
+    """By the confidence that is wanted: the share of the attempts that are played when a round
+    starts in waves, % right, and how far that is from playing all of them (`everything`)."""
+    found = {}
+    curves = [_prefixes(draw) for draw in played]
+    for wanted in WANTED:
+        ends = [
+            _stop(curve, len(draw.evidence), wanted)
+            for curve, draw in zip(curves, played, strict=True)
+        ]
+        right = 100 * float(np.mean([curve[n][0] for curve, n in zip(curves, ends, strict=True)]))
+        share = float(np.mean(ends)) / len(played[0].evidence)
+        found[str(wanted)] = {
+            "share_played": round(share, 3),
+            "right": round(right, 1),
+            "change": round(right - everything, 1),
+        }
+    return found
+
+
+def _prefixes(draw: Draw) -> dict[int, tuple[bool, float | None, int]]:
+    """By attempts played: whether the choice is right, its confidence, and how many passed."""
+    right = {e.attempt: r for e, r in zip(draw.evidence, draw.right, strict=True)}
+    found = {}
+    for n in sorted({FIRST, FIRST + SECOND, len(draw.evidence)}):
+        so_far = draw.evidence[:n]
+        chosen = select(so_far, cross_tests=draw.tests)
+        wins = chosen.winner is not None and right[chosen.winner]
+        found[n] = (wins, chosen.confidence, sum(e.passed_all for e in so_far))
+    return found
+
+
+def _stop(curve: dict[int, tuple[bool, float | None, int]], most: int, wanted: float) -> int:
+    n = next_wave(Standing(most, None)).size
+    while True:
+        _, sure, passed = curve[n]
+        standing = Standing(most, None, started=n, passed=passed, confidence=sure)
+        size = next_wave(standing, wanted=wanted).size
+        if not size:
+            return n
+        n += size
+
+
 # --------------------------------------------------------------------------- the report
 
 
@@ -159,8 +208,10 @@ def main() -> int:
             played = list(draws(given, size, checks, times=args.draws, seed=args.seed))
             found = setting(played, args.resamples)
             settings[f"{size} attempts, {checks} checks"] = found
+            rate = found["rules"]["selector"]["right"]  # type: ignore[index]
+            if size > FIRST + SECOND:
+                found["waves"] = in_waves(played, rate)
             if size == TARGET_SIZE and checks in TARGETS:
-                rate = found["rules"]["selector"]["right"]  # type: ignore[index]
                 met[str(checks)] = {"target": TARGETS[checks], "selector": rate}
             if not args.json:
                 _show(size, checks, found)
@@ -194,6 +245,9 @@ def _show(size: int, checks: int, found: dict[str, dict]) -> None:
     brier, of_the_rate = said["brier"], said["brier_of_the_base_rate"]
     print(f"  confidence: Brier {brier}, of the base rate {of_the_rate}; said and right by fifths:")
     print("   ", ", ".join(f"{said} {right}" for said, right in said["bins"]))
+    for wanted, row in found.get("waves", {}).items():
+        print(f"  in waves until {wanted}: {row['share_played']:.0%} of the attempts, "
+              f"{row['right']} ({row['change']:+})")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from orchestrator import errors
 from orchestrator.errors import FibreFlowError
 
 #: Set by hand: raise it when the recorded shape of a workflow changes.
-APPLICATION_VERSION = "2"
+APPLICATION_VERSION = "3"
 #: Older versions whose records this one can continue: the shape of what they recorded is the same.
 #: Runs of any other are refused with what finishes them; see `docs/operations.md`.
 CONTINUES: frozenset[str] = frozenset()

@@ -51,6 +51,7 @@ class RunOptions:
     repo: Path | None = None
     autopilot: bool = False
     attempts: int | None = None
+    exactly: bool = False
     rounds: int | None = None
     workers: int | None = None
     agent: str | None = None
@@ -178,6 +179,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         repo=args.repo,
         autopilot=args.autopilot,
         attempts=args.attempts,
+        exactly=args.exactly,
         rounds=args.rounds,
         workers=args.workers,
         agent=args.agent,
@@ -291,6 +293,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         help="rounds before a feature has failed",
     )
     add("--workers", type=flag_values.number(1, 1000), metavar="N", help="attempts at work at once")
+    add("--exactly", action="store_true", help="start all attempts at once, not in waves")
     add("--agent", metavar="NAME", help="the agent that works on the features")
     add("--model", choices=TIERS, help="this tier for every attempt; no escalation")
     add("--only", action="append", metavar="ID", help="only this feature; may be repeated")

@@ -70,6 +70,8 @@ def _with_flags(given: FeatureList, options: RunOptions) -> FeatureList:
     if options.attempts is not None:
         entries = tuple(replace(f, attempts=None) for f in entries)
         defaults = replace(defaults, attempts=options.attempts)
+    if options.exactly:
+        defaults = replace(defaults, exactly=True)
     if options.agent is not None:
         entries = tuple(replace(f, agent=None) for f in entries)
         defaults = replace(defaults, agent=options.agent)

@@ -26,6 +26,7 @@ from orchestrator.plan import GiveUp, RoundPlan
 from orchestrator.routing_odds import RoundOutcome, outcome_of
 from orchestrator.selector import Evidence, Selection, select
 from orchestrator.values import AttemptKey
+from orchestrator.waves import Standing, next_wave
 
 Outcome = dict[str, Any]
 
@@ -157,15 +158,16 @@ class Rounds:
         to merge costs nothing. With none, the round waits for more money.
         """
         services = self._services
-        open_ = self._workflows(id_, round_)
-        wanted = {
-            workflow: ([key.feature, key.round, key.number], opened["commit"], opened["tier"])
-            for workflow, key in open_.items()
-        }
-        await self._engine.enqueue("attempt", wanted, priority=self._graph.urgency(id_) + 1)
+        waiting = list(self._workflows(id_, round_).items())
+        open_: dict[str, AttemptKey] = {}
         finished: list[str] = []
         passed = 0
         while not plan.is_decided(round_, passed, len(finished)):
+            wave = self._wave(id_, round_, len(open_), passed, len(waiting))
+            if wave:
+                open_ |= waiting[:wave]
+                await self._enqueue(id_, dict(waiting[:wave]), opened)
+                del waiting[:wave]
             services.stop.settle(id_)
             enough = self._cut_short(id_, paid=passed > 0)
             ended = await self._engine.finished(list(open_), or_else=enough)
@@ -179,6 +181,29 @@ class Rounds:
                     self._report_defect(key, outcome["error"])
         services.decide(id_, round_.number)
         return finished
+
+    def _wave(self, id_: str, round_: RoundPlan, running: int, passed: int, waiting: int) -> int:
+        """How many attempts begin now; decided on, and on file, before they do."""
+        started = round_.attempts - waiting
+        standing = Standing(round_.attempts, round_.quorum, started, running, passed)
+        wave = next_wave(standing, exactly=round_.exactly)
+        if wave.size:
+            event = events.WaveStarted(
+                feature=id_,
+                round=round_.number,
+                started=started,
+                attempts=wave.size,
+                why=wave.why,
+            )
+            self._services.journal.write(event)
+        return wave.size
+
+    async def _enqueue(self, id_: str, keys: Mapping[str, AttemptKey], opened: Outcome) -> None:
+        wanted = {
+            workflow: ([key.feature, key.round, key.number], opened["commit"], opened["tier"])
+            for workflow, key in keys.items()
+        }
+        await self._engine.enqueue("attempt", wanted, priority=self._graph.urgency(id_) + 1)
 
     def _cut_short(self, id_: str, *, paid: bool) -> Callable[[], Awaitable[None]]:
         """Returns when the round need not go on: the feature is taken out or, when some attempt

@@ -149,6 +149,20 @@ class RoundStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaveStarted(Event):
+    """`attempts` more of the round were decided on, `started` having begun before."""
+
+    round: int
+    started: int
+    attempts: int
+    why: str
+
+    @property
+    def part(self) -> str:
+        return f"{self.round}/{self.started}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptStarted(Event):
     """`model` is the model's id; `source` says whether it is live, recorded or scripted."""
 

@@ -108,6 +108,9 @@ class ProjectEntry(_Strict):
     workspaces: Workspaces = Field(
         default=_PROJECT.workspaces, description="one of auto, overlay, copy"
     )
+    min_coverage: float | None = Field(
+        default=None, ge=0, le=1, description="a share from 0 to 1, such as 0.95"
+    )
     deploy: DeployEntry | None = Field(
         default=None, description="an object with adapter, staging and production"
     )

@@ -31,6 +31,7 @@ class RoundPlan:
     lessons: tuple[str, ...] = ()
     left: int = 0  # tries of any sort that the feature has after this round's attempts
     repairs: int = 0  # the most that each attempt may make
+    exactly: bool = False  # all at once, not in waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ def first_round(feature: Feature, defaults: Defaults, before: int = 0) -> RoundP
         min(defaults.quorum or QUORUM, attempts),
         left=attempts * more,
         repairs=min(defaults.repairs, more),
+        exactly=defaults.exactly,
     )
 
 
@@ -71,6 +73,7 @@ def next_round(
         condense([*last.lessons, *lessons]),
         left=left,
         repairs=min(last.repairs, left // attempts),
+        exactly=last.exactly,
     )
 
 

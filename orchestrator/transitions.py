@@ -26,6 +26,7 @@ FEATURE_MOVES: Mapping[str, Mapping[str, FeaturePhase]] = {
     # From blocked: a person accepted what the dependency waited for, and the run went on.
     "FeatureStarted": {"waiting": "running", "blocked": "running"},
     "RoundStarted": {"running": "running"},
+    "WaveStarted": {"running": "running"},
     "AttemptSelected": {"running": "running"},
     # From waiting: a run before this one asked already, and nobody has answered.
     "ReviewRequested": {"running": "review", "waiting": "review"},

@@ -50,6 +50,7 @@ class Project:
     becomes the first commit when `repo` does not exist. `recording` is a folder of recorded
     model transcripts that stand in for a model. `setup` prepares the base and may use the
     network; `test` runs the project's own tests. `profile` names the limits of every sandbox.
+    `min_coverage` is the share of its added lines that an attempt's tests must run, None for any.
     `workspaces`: "copy" for a project that renames folders of its own, which an overlay refuses.
     """
 
@@ -65,6 +66,7 @@ class Project:
     recording: str | None = None
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
+    min_coverage: float | None = None
     deploy: Deploy | None = None
 
 
@@ -73,6 +75,7 @@ class Defaults:
     """What a feature gets where it says nothing. `quorum`: a round is decided as soon as this
     many attempts have passed everything (None: see `orchestrator.plan.QUORUM`); the rest are
     cancelled when the winner is merged. `repairs`: the most that one attempt may make.
+    `exactly`: a round starts all of its attempts at once.
     `budget_usd` caps the whole run; a feature's own `budget_usd` caps that feature.
     """
 
@@ -85,6 +88,7 @@ class Defaults:
     budget_usd: float | None = None
     agent: str = "builtin"
     tier: Tier | None = None
+    exactly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "[recordings.md](recordings.md); `--live` asks a model all the same.",
             "profile": "The limits of every sandbox of the run, see "
             "[sandboxes.md](sandboxes.md#limits).",
+            "min_coverage": "The share of the executable lines it adds that an attempt's "
+            "verification must run (Python only); an attempt below it is not usable. What cannot "
+            "be measured is not held against it.",
             "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
             "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
             "deploy": "How the project is deployed: see [deploy.md](deploy.md).",

@@ -210,11 +210,12 @@ async def _widen(
     found = replace(found, acceptance=tuple(acceptance), seconds=seconds)
     if not all(c.passed for c in acceptance):
         return found
-    return replace(
-        found,
-        coverage=_coverage(tree.text, lines),
-        quality=await _quality(bench, job, tree, measured),
-    )
+    found = replace(found, coverage=_coverage(tree.text, lines))
+    least = job.project.min_coverage
+    if least is not None and found.coverage is not None and found.coverage < least:
+        why = f"its tests run {found.coverage:.0%} of the lines it adds, {least:.0%} are required"
+        return replace(found, usable=False, problems=(why,))
+    return replace(found, quality=await _quality(bench, job, tree, measured))
 
 
 async def _regression(

@@ -35,6 +35,7 @@ WHO = {"feature": "f", "attempt": "r1-a01"}
 FEATURE_EVENTS = {
     "FeatureStarted": e.FeatureStarted(feature="f"),
     "RoundStarted": e.RoundStarted(feature="f", round=1, attempts=3, commit="c"),
+    "WaveStarted": e.WaveStarted(feature="f", round=1, started=0, attempts=3, why="first"),
     "AttemptSelected": e.AttemptSelected(
         **WHO,
         round=1,
@@ -58,6 +59,7 @@ FEATURE_EVENTS = {
 FEATURE_EXPECTED = {
     "FeatureStarted": ("waiting blocked", "running"),
     "RoundStarted": ("running", "running"),
+    "WaveStarted": ("running", "running"),
     "AttemptSelected": ("running", "running"),
     "ReviewRequested": ("waiting running", "review"),
     "ReviewResolved": ("review failed", "running"),

@@ -53,6 +53,16 @@ async def test_coverage_comes_from_the_acceptance_where_nothing_else_runs(field:
     assert found.coverage == 1.0
 
 
+@pytest.mark.parametrize(("least", "usable"), [(0.7, False), (0.6, True)])
+async def test_coverage_can_be_required(field: Field, least: float, usable: bool) -> None:
+    field.project = Project(min_coverage=least)
+    more = RIGHT + "\n\ndef unused(x):\n    if x:\n        return 1\n    return 2\n"
+    found = await field.judge({"shop/total.py": more})
+    assert found.coverage == pytest.approx(6 / 9)
+    assert found.usable is usable
+    assert usable or found.problems[0].endswith("67% of the lines it adds, 70% are required")
+
+
 async def test_flaws_lower_the_quality(field: Field) -> None:
     flawed = "import os, sys\n" + RIGHT + "\n\ndef g(x=[]):\n    exec('1')\n    return x\n"
     found = await field.judge({"shop/total.py": flawed})
