@@ -5,7 +5,7 @@ What a decision saw is recorded by the engine as a step; the decisions themselve
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
