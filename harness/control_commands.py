@@ -1,6 +1,5 @@
 """The commands that steer a run at work: each leaves a request in its store and says the answer."""
 
-import os
 import secrets
 import subprocess
 import sys
@@ -64,9 +63,9 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
     return InputError.exit_code if answer is not None and answer.startswith("refused") else 0
 
 
-def store_of(info: RunInfo) -> str | Path:
-    """Where the run's engine keeps its records: a Postgres database, else a file of the run."""
-    return os.environ.get("HARNESS_DATABASE_URL") or info.folder / "engine.sqlite"
+def store_of(info: RunInfo) -> Path:
+    """Where the run's engine keeps its records."""
+    return info.folder / "engine.sqlite"
 
 
 def detach(argv: list[str], workspace: Workspace) -> int:

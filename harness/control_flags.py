@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from harness import flag_values
 from orchestrator import hours
 
 #: What each does. Those before `logs` ask a run for something; the others only look.
@@ -30,9 +31,15 @@ def add(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument("action", choices=("show",), metavar="show")
         sub.add_argument("id", metavar="FEATURE/ATTEMPT", help="such as api/r1-a02")
     if name == "retune":
-        sub.add_argument("--attempts", type=_count(100), metavar="N", help="of rounds to come")
-        sub.add_argument("--workers", type=_count(1000), metavar="N", help="at work at once")
-        sub.add_argument("--budget", type=_dollars, metavar="USD", help="the most it may cost")
+        sub.add_argument(
+            "--attempts", type=flag_values.number(1, 100), metavar="N", help="of rounds to come"
+        )
+        sub.add_argument(
+            "--workers", type=flag_values.number(1, 1000), metavar="N", help="at work at once"
+        )
+        sub.add_argument(
+            "--budget", type=flag_values.money, metavar="USD", help="the most it may cost"
+        )
     if name == "logs":
         sub.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
     sub.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
@@ -72,22 +79,3 @@ def _as(parse: Callable[..., object], *more: object) -> Callable[[str], str]:
         return text
 
     return checked
-
-
-def _count(most: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
-        return int(text)
-
-    return count
-
-
-def _dollars(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:  # also refuses nan and inf
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above 0")
-    return value

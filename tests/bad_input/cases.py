@@ -206,7 +206,7 @@ COMMAND_LINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "only_unknown": (("--only", "apii"), ("--only apii", "did you mean api?")),
     "only_far_off": (("--only", "zzz"), ("--only zzz", "known: api, web")),
     "only_unmet": (("--only", "web"), ("--only web", "depends on api", "add --only api")),
-    "sandbox_unknown": (("--sandbox", "dockr"), ("--sandbox dockr", "local, process")),
+    "sandbox_unknown": (("--sandbox", "cloud"), ("--sandbox cloud", "local, process")),
     "agent_unknown": (("--agent", "bultin"), ("'bultin'", "did you mean builtin?")),
     "repo_missing": (("--repo", "nowhere"), ("nowhere", "no such folder", "--repo")),
     "repo_of_300_characters": (("--repo", "x" * 300), ("too long",)),
