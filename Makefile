@@ -7,7 +7,7 @@ JOBS   ?= auto
 # `make autopilot SANDBOX=e2b`: where attempts run; see docs/e2b.md.
 SANDBOX ?= local
 
-.PHONY: setup autopilot test check clean
+.PHONY: setup autopilot test test-all check clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ autopilot: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS)
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --slow
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

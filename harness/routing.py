@@ -106,6 +106,7 @@ class Router:
         end will tell. Raises `LimitReachedError` when it is the run's money that is too little.
         """
         while (usd := self._ledger.mean_usd(tier)) is not None:
+            before = dict(self._ledger.running)
             left, of_feature = await self._funds.left(feature.id, feature.budget_usd)
             if usd == 0:
                 return None
@@ -113,7 +114,8 @@ class Router:
                 raise LimitReachedError(_too_little(tier, usd, left, "the run's budget"))
             if of_feature is not None and usd > of_feature:
                 return _too_little(tier, usd, of_feature, "the feature's budget")
-            running = self._ledger.running.values()
+            # What ended or began while the book was read is perhaps not in what it said.
+            running = {**before, **self._ledger.running}.values()
             others = sum(self._ledger.mean_usd(t) or 0.0 for t in running)
             if left is None or usd + others <= left or not running:
                 return None

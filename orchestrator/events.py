@@ -26,13 +26,23 @@ from orchestrator.learning_events import (
     ReflectionFinished,
     RepairStarted,
 )
+from orchestrator.limit_events import (
+    BudgetLow,
+    DataHeld,
+    DataOverridden,
+    DataRefused,
+    DataReleased,
+    LimitChanged,
+    LimitHit,
+)
 from orchestrator.occurrence import Event
 from orchestrator.values import Usage
 
 __all__ = [
-    "ControlTaken", "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed",
-    "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept", "PatternJudged",
-    "PatternLearned", "PatternUsed", "ReflectionFinished", "RepairStarted",
+    "BudgetLow", "ControlTaken", "DataHeld", "DataOverridden", "DataRefused", "DataReleased",
+    "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed", "FeatureRequeued",
+    "FeatureSkipped", "FeatureStarted", "HoursKept", "LimitChanged", "LimitHit",
+    "PatternJudged", "PatternLearned", "PatternUsed", "ReflectionFinished", "RepairStarted",
 ]  # fmt: skip
 
 
@@ -303,79 +313,6 @@ class MergeRejected(Event):
 class FeatureMerged(Event):
     commit: str
     reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitChanged(Event):
-    """How many calls to a model may be in flight; `pause`: seconds during which none begins,
-    `until` (ISO 8601, UTC) when they end."""
-
-    repeats: ClassVar[bool] = True
-    model: str
-    limit: int
-    why: str
-    pause: float = 0.0
-    until: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BudgetLow(Event):
-    """Four fifths of a cap are used. `scope`: such as `run ID`; `reserved_usd`: for calls in flight
-    and for calls of unknown cost."""
-
-    scope: str
-    cap_usd: float
-    spent_usd: float
-    reserved_usd: float
-
-    @property
-    def part(self) -> str:
-        return self.scope
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitHit(Event):
-    """A budget or quota stopped new work."""
-
-    repeats: ClassVar[bool] = True
-    what: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataHeld(Event):
-    """Work waits until the data it needs is fresh; without a feature, the whole run does."""
-
-    repeats: ClassVar[bool] = True
-    slas: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataReleased(Event):
-    """A hold is over after so many seconds: fresh again, or overridden."""
-
-    repeats: ClassVar[bool] = True
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOverridden(Event):
-    """A person let work begin on stale data. `what` was not fresh."""
-
-    repeats: ClassVar[bool] = True
-    slas: tuple[str, ...]
-    by: str
-    reason: str
-    what: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataRefused(Event):
-    """Work was not begun, because the data it needs is not fresh."""
-
-    repeats: ClassVar[bool] = True
-    slas: tuple[str, ...]
-    reason: str
 
 
 TYPES: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}

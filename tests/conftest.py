@@ -22,8 +22,16 @@ def missing_isolation() -> str:
     return isolation_remedy()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="the long tests too: `make test-all`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    if not config.getoption("slow"):
+        long = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
     for item in items:
         if item.path.relative_to(here).parts[0] in ISOLATED:
             item.add_marker(pytest.mark.isolation)

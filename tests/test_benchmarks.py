@@ -36,6 +36,7 @@ def test_overhead_prints_its_figures_as_one_object_last() -> None:
 
 
 @pytest.mark.isolation
+@pytest.mark.slow
 def test_overhead_says_what_the_time_is_spent_on() -> None:
     done = run("overhead.py", "--attempts", "3", "--profile")
     assert done.returncode == 0, done.stderr
@@ -49,6 +50,7 @@ def test_overhead_refuses_a_single_attempt() -> None:
     assert "difference" in done.stderr
 
 
+@pytest.mark.slow
 def test_routing_reports_every_strategy_and_says_whether_the_target_is_met() -> None:
     done = run("routing.py", "--resamples", "20", "--json")
     assert done.returncode == 0, done.stderr

@@ -33,7 +33,7 @@ LESSON = "FAILED tests/acceptance/test_process_probe.py::test_names_with_spaces_
     [
         ("process-probe/r2-a03", (LESSON,), "submitted", 4),
         ("disk-probe/r1-a05", (), "submitted", 4),  # mends itself after a red exam
-        ("disk-probe/r1-a01", (), "limit", 6),
+        ("disk-probe/r1-a01", (), "limit", 5),
     ],
 )
 async def test_the_agent_plays_them(name, lessons, ending, turns, tmp_path):

@@ -17,6 +17,7 @@ from tests.existing.mutations import Answer, answers
 
 _DRAW = "cat /proc/sys/kernel/random/uuid"
 _LESSONS = "Earlier attempts at this feature failed"
+_LEARNED = "What earlier attempts, here or elsewhere, ran into."
 _FEATURE = re.compile(r'<feature id="([^"]+)">')
 _ACCEPTANCE = re.compile(r"each must exit 0:\n((?:- .*\n)+)")
 _WRITE = """import base64, sys
@@ -39,15 +40,19 @@ class Restorer:
     def __call__(self, request: Mapping[str, Any]) -> list[dict[str, Any]]:
         messages = request["messages"]
         first = "\n".join(block["text"] for block in messages[0]["content"])
-        one, choice = self._known[_FEATURE.search(first)[1]]  # type: ignore[index]
+        asked, acceptance = _FEATURE.search(first), _ACCEPTANCE.search(first)
+        if asked is None or acceptance is None:
+            return [_say("Nothing to add.")]  # asked for a lesson, not for work
+        one, choice = self._known[asked[1]]
         results = [_result(message) for message in messages[2::2]]
         if not results:
             return [_say("I look first."), _bash(_DRAW)]
-        warned = _LESSONS in first
-        if one.id == self._hard and not warned:
+        hard = one.id == self._hard
+        warned = _LESSONS in first or (hard and _LEARNED in first)
+        if hard and not warned:
             choice = choice[-2:]
         answer = choice[0] if warned else choose(choice, results[0][0])
-        commands = _ACCEPTANCE.search(first)[1]  # type: ignore[index]
+        commands = acceptance[1]
         steps = [*_writing(one, answer, results[1:2]), _bash(commands.strip()[2:])]
         if len(results) - 1 < len(steps):
             return [steps[len(results) - 1]]

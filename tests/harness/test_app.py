@@ -58,6 +58,7 @@ def test_json_leaves_words_for_people_to_standard_error(project: Project) -> Non
     assert end.err.startswith("error: --only nobody")
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_called_so_and_resumed_by_its_name(project: Project) -> None:
     slow(project)
     run = killed(project)
@@ -76,12 +77,14 @@ def test_a_killed_run_is_called_so_and_resumed_by_its_name(project: Project) -> 
     assert f"nothing to resume: {run} has come to its end" in again.out
 
 
+@pytest.mark.slow
 def test_what_is_not_isolated_is_said_again_when_the_run_goes_on(project: Project) -> None:
     slow(project)
     killed(project)
     assert "NO ISOLATION" in project.run().out.splitlines()[1]
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_another_list(project: Project) -> None:
     slow(project)
     run = killed(project)

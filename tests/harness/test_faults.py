@@ -47,6 +47,7 @@ def on_a_disk(project: Project, options: str, mend: str) -> "subprocess.Complete
     return done
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(project: Project) -> None:
     logs = project.workspace / "logs"
     project.feature("alpha")
@@ -89,6 +90,7 @@ def kill(program: "subprocess.Popen[str]") -> None:
     program.communicate()
 
 
+@pytest.mark.slow
 def test_without_the_engines_store_the_run_is_rebuilt_from_the_branch_and_the_logs(
     project: Project,
 ) -> None:
@@ -104,6 +106,7 @@ def test_without_the_engines_store_the_run_is_rebuilt_from_the_branch_and_the_lo
     project.assert_no_attempt_twice()
 
 
+@pytest.mark.slow
 def test_a_store_that_is_no_database_is_named_and_left_alone(project: Project) -> None:
     program, go = held(project)
     kill(program)
@@ -142,6 +145,7 @@ def test_a_list_that_was_cut_is_refused_with_its_line_and_nothing_is_lost(projec
     assert len(project.runs) == 1
 
 
+@pytest.mark.slow
 def test_a_log_whose_last_line_was_cut_is_kept_beside_and_said(project: Project) -> None:
     program, go = held(project)
     kill(program)
@@ -158,6 +162,7 @@ def test_a_log_whose_last_line_was_cut_is_kept_beside_and_said(project: Project)
     assert project.merged() == ["alpha", "beta"]
 
 
+@pytest.mark.slow
 def test_what_an_older_version_began_is_refused_with_the_command_that_finishes_it(
     project: Project,
 ) -> None:
@@ -176,6 +181,7 @@ def test_what_an_older_version_began_is_refused_with_the_command_that_finishes_i
     assert project.merged() == ["alpha", "beta"]
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_changes_no_order_and_no_duration(project: Project) -> None:
     program, go = held(project)
     kill(program)

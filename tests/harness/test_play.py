@@ -25,6 +25,7 @@ def merged(project: Project) -> bool:
     return any(e["feature"] == "alpha" for e in project.events("FeatureMerged"))
 
 
+@pytest.mark.slow
 def test_a_branch_that_lost_what_was_merged_is_no_good_end(project: Project) -> None:
     process = project.start("--workers", "2")
     until(lambda: merged(project) or process.poll() is not None, "alpha is merged")
@@ -40,6 +41,7 @@ def test_a_branch_that_lost_what_was_merged_is_no_good_end(project: Project) -> 
     assert sorted(project.merged()) == ["alpha", "beta"]
 
 
+@pytest.mark.slow
 def test_a_list_that_is_broken_meanwhile_is_left_alone(project: Project) -> None:
     process = project.start("--workers", "2")
     until(lambda: merged(project) or process.poll() is not None, "alpha is merged")

@@ -64,6 +64,7 @@ def test_pause_and_resume(held: Held) -> None:
     assert sorted(held.project.merged()) == ["next", "slow"]
 
 
+@pytest.mark.slow
 def test_a_pause_outlives_the_process(held: Held) -> None:
     held.project.simple("next")
     held.start()
@@ -78,6 +79,7 @@ def test_a_pause_outlives_the_process(held: Held) -> None:
 
 
 @pytest.mark.parametrize("word", ["drain", "stop"])
+@pytest.mark.slow
 def test_drain_and_stop(held: Held, word: str) -> None:
     held.project.simple("next")
     held.start()
@@ -111,6 +113,7 @@ def test_retune(held: Held) -> None:
     assert held.project.report()["budget_usd"] == 9.5
 
 
+@pytest.mark.slow
 def test_requeue(held: Held) -> None:
     """A feature that failed is worked on again, and what it had blocked with it."""
     project = held.project
@@ -131,6 +134,7 @@ def test_requeue(held: Held) -> None:
     assert [e["round"] for e in project.events("RoundStarted") if e["feature"] == "bad"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_skip(held: Held) -> None:
     """One at work and one that waits are taken out; what depends on them is blocked."""
     project = held.project
@@ -152,6 +156,7 @@ def test_skip(held: Held) -> None:
     assert project.events("AttemptCancelled")
 
 
+@pytest.mark.slow
 def test_looking(held: Held) -> None:
     project = held.project
     project.feature("next", "slow")
@@ -185,6 +190,7 @@ def test_detached(held: Held) -> None:
     assert "slow" in (held.project.workspace / "logs" / "detached.log").read_text()
 
 
+@pytest.mark.slow
 def test_not_before_holds_and_until_ends(held: Held) -> None:
     """Moments far in the future and long past, so that no test waits for a clock."""
     held.process = held.project.start("--not-before", "2999-01-01T00:00")

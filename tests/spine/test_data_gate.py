@@ -101,6 +101,7 @@ def test_a_run_that_cannot_start_ends_with_5_and_names_the_slas(
 
 
 @pytest.mark.parametrize("policy", ["warn", "proceed"])
+@pytest.mark.slow
 def test_a_policy_that_lets_pass(project: Project, policy: str) -> None:
     project.simple("a")
     spoil(promise(project, "{runs: true}"))

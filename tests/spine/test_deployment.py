@@ -110,6 +110,7 @@ def test_an_unattended_run_waits_for_a_person_and_goes_to_production(site: Proje
     assert (late.code, "has approved it already" in late.out) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_broken_production_is_rolled_back_to_what_was_live(site: Project) -> None:
     site.project["deploy"]["approval"] = {"at_most": "AUTO", "accepted": "a test"}
     assert site.run("--autopilot").code == 0
@@ -124,6 +125,7 @@ def test_a_broken_production_is_rolled_back_to_what_was_live(site: Project) -> N
     assert deployments(site)[0]["commit"] != before and before in get(production)
 
 
+@pytest.mark.slow
 def test_a_rejection_with_its_reason_ends_the_promotion_and_staging_stays(site: Project) -> None:
     assert site.run("--autopilot").code == 3
     (asked,) = pending(site)

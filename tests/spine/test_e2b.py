@@ -8,6 +8,7 @@ from tests.emulators.e2b import E2BServer
 from tests.spine.project import Project
 
 
+@pytest.mark.slow
 def test_a_run_in_the_cloud(make: Callable[..., Project], e2b_cloud: E2BServer) -> None:
     project = make(sandbox="e2b")
     project.simple("alpha")

@@ -90,6 +90,7 @@ async def test_a_network_that_is_away_for_a_while_costs_nothing(project: Project
 
 
 @pytest.mark.parametrize("kind", [overloaded(), rate_limited()], ids=["529", "429"])
+@pytest.mark.slow
 async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(
     project: Project, kind: Fault
 ) -> None:
@@ -113,6 +114,7 @@ async def test_a_provider_that_asks_for_too_long_a_wait_stops_the_run(
     assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
 
 
+@pytest.mark.slow
 async def test_what_one_conversation_alone_breaks_does_not_stop_the_run_for_ever(
     project: Project,
 ) -> None:
@@ -143,6 +145,7 @@ async def test_an_address_that_is_none_is_refused_before_anything_begins(project
     assert not (project.workspace / "logs").exists()
 
 
+@pytest.mark.slow
 async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -> None:
     async with MessagesServer(answer) as server:
         live(project, server, "alpha", "beta")

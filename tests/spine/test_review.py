@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.spine.project import Project, writes
 
 
@@ -41,6 +43,7 @@ def test_a_person_decides_and_the_rest_goes_on(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_accept_finds_the_run_that_has_the_attempt(project: Project) -> None:
     """A later run leaves a feature in review alone, so the newest run does not have it."""
     in_review(project)

@@ -71,6 +71,7 @@ def killed_half_way(project: Project) -> None:
     program.communicate()
 
 
+@pytest.mark.slow
 def test_another_run_leaves_the_files_of_a_killed_one(make: Callable[..., Project]) -> None:
     project, other = make(), make(name="other")
     killed_half_way(project)

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.spine.project import Project, writes
 
 ARTIFACTS = ("transcript.jsonl", "patch.diff", "evidence.json", "verify.log")
@@ -103,6 +105,7 @@ def test_evidence_and_report(project: Project) -> None:
     assert project.events()[-1]["type"] == "RunFinished"
 
 
+@pytest.mark.slow
 def test_each_base_is_told_of_with_what_it_took(make: Callable[..., Project]) -> None:
     """The first commit is the same in both projects, and made ready once."""
     found = []

@@ -288,7 +288,8 @@ async def test_a_prompt_too_long_is_shortened_until_it_fits(tmp_path):
     def respond(asked: dict):
         turns = sum(m["role"] == "assistant" for m in asked["messages"])
         if turns < 8:
-            return [{**CALL, "input": {"command": "head -c 15000 /dev/zero | tr '\\0' x"}}]
+            command = f"head -c 15000 /dev/zero | tr '\\0' x; echo {turns}"
+            return [{**CALL, "input": {"command": command}}]
         return [{"type": "tool_use", "name": "submit", "input": {"summary": "ok"}}]
 
     faults = {9: api.too_long()}

@@ -116,7 +116,7 @@ async def test_any_serves_every_attempt_without_a_file_of_its_own(tmp_path):
 async def test_the_last_turn_may_repeat_for_ever(tmp_path):
     loop = (
         "task: {digest}\nrepeat: true\n"
-        "turns: [{{content: [{{tool: bash, command: 'echo x >> log'}}]}}]"
+        "turns: [{{content: [{{tool: bash, command: 'echo x >> log; wc -l <log'}}]}}]"
     )
     put(tmp_path, loop)
     done, sandbox = await play(tmp_path, limits=AttemptLimits(turns=25, seconds=600))

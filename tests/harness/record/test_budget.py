@@ -340,7 +340,7 @@ async def test_a_reply_on_disk_that_was_not_paid_for_is_paid_on_resume(tmp_path,
 
 
 async def test_four_fifths_of_a_cap_are_told_once(tmp_path, book):
-    bench, heard = Bench(tmp_path, book, *[[bash("true")]] * 7, [submit()]), []
+    bench, heard = Bench(tmp_path, book, *[[bash(f"true {n}")] for n in range(7)], [submit()]), []
     bench.purse = RunPurse(
         book, bench.clock, run="R", run_usd=1.0, month_usd=9.0, note=heard.append
     )

@@ -14,6 +14,7 @@ __all__ = ["base_cache", "bench", "cloud", "small_repo"]
 pytestmark = pytest.mark.isolation
 
 
+@pytest.mark.slow
 async def test_labels_say_whose_it_is(bench: Bench) -> None:
     provider = bench.provider("run-7")
     await provider.create(await bench.base(provider), "f.r1-a01", labels={"attempt": "f/r1-a01"})
@@ -40,6 +41,7 @@ async def test_others_of_the_same_account_are_left_alone(bench: Bench) -> None:
     assert (await (await theirs.create(patched, "c")).exec("true")).ok
 
 
+@pytest.mark.slow
 async def test_one_template_for_all_commits_with_the_same_locks(
     bench: Bench, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

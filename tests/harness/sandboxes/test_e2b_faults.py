@@ -252,6 +252,7 @@ async def test_a_supervisor_that_was_killed(bench: Bench, box: E2BSandbox) -> No
     assert (await box.exec("pgrep -c sleep")).text == "0\n"
 
 
+@pytest.mark.slow
 async def test_the_server_goes_down(tmp_path: Path, small_repo: Path, e2b_cloud: E2BServer) -> None:
     layers = e2b_cloud.application.layers
     with E2BServer(tmp_path / "cloud", layers=layers) as server:

@@ -179,7 +179,9 @@ async def test_a_route_that_is_down_holds_no_other_up(slack: SlackServer, tmp_pa
     slack.trouble = lambda _: refused("invalid_auth")
     async with desk(sla_file(notify=notify), tmp_path, SLACK_BOT_TOKEN=slack.bot_token) as at:
         at.see("error", "x")
-        await delivered(at, lambda: (tmp_path / "alerts.jsonl").exists() and bool(slack.calls))
+        await delivered(
+            at, lambda: (tmp_path / "alerts.jsonl").exists() and bool(at.alerting.failures)
+        )
         assert at.alerting.waiting == 1
         assert "invalid_auth" in at.alerting.failures["slack"]
 

@@ -56,6 +56,7 @@ async def killed_at(shop: Shop, moment: int) -> bool:
     return code == -signal.SIGKILL
 
 
+@pytest.mark.slow
 async def test_killed_between_every_two_steps(shop: Shop) -> None:
     put_artifact(shop)
     kills = 0
