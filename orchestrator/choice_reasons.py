@@ -1,5 +1,6 @@
 """Says in words and numbers why an attempt was chosen, and whether a person must decide."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from orchestrator.belief import Opinion
@@ -55,11 +56,13 @@ def _sum(r: Ranked, policy: Policy) -> str:
 
 
 def _told(opinion: Opinion) -> str:
-    failed = f"fails {opinion.failed:.2f} of what is believed right"
+    failed = f"fails {opinion.failed:.0%} of what the attempts' own tests are believed to show"
     if not opinion.executed:
         return failed
-    alone = "behaves like no other" if opinion.alike == 1 else f"behaves like {opinion.alike - 1}"
-    return f"{alone}, agrees with all behaviours {opinion.agreement:.2f} beyond chance, {failed}"
+    others = opinion.alike - 1
+    alike = f"{others} other" + ("" if others == 1 else "s") if others else "no other"
+    agreement = f"agrees with all by {opinion.agreement:.2f} (0 is chance, 1 complete)"
+    return f"behaves like {alike}, {agreement}, {failed}"
 
 
 def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> str:
@@ -67,8 +70,9 @@ def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> s
     if not second.usable or second.passed != winner.passed:
         return ""
     if winner.belief is not None and second.belief is not None and winner.belief != second.belief:
+        odds = math.exp(min(winner.belief - second.belief, 50.0))
         return (
-            f"believed before {second.attempt} by {winner.belief - second.belief:.2f} log odds: "
+            f"believed right before {second.attempt}, by odds of {odds:.3g} to 1: "
             f"that one {_told(opinions[second.attempt])}"
         )
     return _by_score(winner, second)
