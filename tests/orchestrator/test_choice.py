@@ -190,3 +190,14 @@ class TestWhenAPersonDecides:
             Policy(min_confidence=limit)
         with pytest.raises(ValueError, match="on_no_consensus"):
             Policy(on_no_consensus="none")  # type: ignore[arg-type]
+
+
+def test_an_attempt_that_failed_its_exam_calls_for_no_review() -> None:
+    def one(name: str, passed: bool, shown: str) -> Evidence:
+        return Evidence(name, usable=True, acceptance=(passed,), behaviour=(shown,) * 8)
+
+    wrong = select([one("a", True, "x"), one("b", True, "x"), one("c", False, "y")])
+    assert wrong.consensus is not None and wrong.consensus < 0.7
+    assert wrong.winner == "a" and not wrong.needs_review
+    right = select([one("a", True, "x"), one("b", True, "x"), one("c", True, "y")])
+    assert right.needs_review
