@@ -10,9 +10,9 @@ from pathlib import Path
 from harness.cost_flags import CostOptions
 from harness.models import prices
 from harness.record.budget import BudgetBook
-from harness.record.journal import iter_events
+from harness.record.journal import all_events
 from harness.record.workspace import Workspace
-from orchestrator import cost_analysis, events
+from orchestrator import cost_analysis
 from orchestrator.cost_analysis import Analysis, Call, Ledger, Row
 from orchestrator.errors import InputError, MachineError
 from orchestrator.values import TIERS, Usage
@@ -30,7 +30,7 @@ def show(workspace: Workspace, options: CostOptions) -> str:
     runs = workspace.runs()
     if not runs:
         raise InputError(f"{workspace.root}: no run has begun here, so nothing has been paid for")
-    book = cost_analysis.ledger(_events(workspace))
+    book = cost_analysis.ledger(all_events(workspace))
     found = cost_analysis.analyze(
         book,
         price=prices.cost_usd,
@@ -45,11 +45,6 @@ def show(workspace: Workspace, options: CostOptions) -> str:
     if options.json:
         return json.dumps(cost_analysis.to_json(found) | {"book": _book(workspace)})
     return render(found, _book(workspace))
-
-
-def _events(workspace: Workspace) -> Iterator[events.Event]:
-    for run in reversed(workspace.runs()):
-        yield from iter_events(run.events)
 
 
 def _book(workspace: Workspace) -> dict[str, float] | None:

@@ -4,40 +4,14 @@ Each raises `argparse.ArgumentTypeError` that says what the word should have bee
 """
 
 import argparse
+import math
 from collections.abc import Callable
-
-
-def days(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 366:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days up to 366")
-    return value
-
-
-def minutes(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 7 * 1440:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes up to a week")
-    return value
 
 
 def reason(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; say why the data may be stale")
     return text.strip()
-
-
-def _plain(text: str) -> str:
-    """Python reads digits of every script and underlines between them; people slip on keys."""
-    if not text.isascii() or "_" in text:
-        raise ValueError(text)
-    return text
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
@@ -53,11 +27,26 @@ def number(low: int, high: int) -> Callable[[str], int]:
     return number
 
 
-def money(text: str) -> float:
-    try:
-        value = float(_plain(text))
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:  # also refuses nan and inf
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of dollars above 0")
-    return value
+def _plain(text: str) -> str:
+    """Python reads digits of every script and underlines between them; people slip on keys."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text
+
+
+def _amount(what: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    def amount(text: str) -> float:
+        try:
+            value = float(_plain(text))
+        except ValueError:
+            value = math.nan
+        if not fits(value):  # as nothing fits nan
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return amount
+
+
+days = _amount("a number of days up to 366", lambda value: 0 < value <= 366)
+minutes = _amount("a number of minutes up to a week", lambda value: 0 <= value <= 7 * 1440)
+money = _amount("an amount of dollars above 0", lambda value: 0 < value < 1e9)

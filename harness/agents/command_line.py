@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.agents.programs import Program, ending_of, filled
@@ -207,18 +207,8 @@ class _Talk:
             raise self.failure
 
     def end(self, ending: Ending, reason: str) -> AttemptResult:
-        self._write(
-            "end",
-            ending=ending,
-            reason=reason,
-            turns=self.transcript.turns,
-            usage=asdict(self.transcript.usage),
-            cost_usd=self.transcript.cost_usd,
-            seconds=round(self._elapsed(), 3),
-        )
-        done = self.transcript.result(self.task.key)
-        assert done is not None
-        return done
+        now, elapsed = self.clock.now(), self._elapsed()
+        return self.transcript.end(self.task.key, ending, reason, time=now, elapsed=elapsed)
 
     def _check(self) -> None:
         limits, used = self.task.limits, self.transcript.usage

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from harness.agents import context
 from harness.agents.prompts import first_message, system_blocks
@@ -141,18 +141,10 @@ class _Work:
             await self.gateway.settle(self.task.key, last["turn"], last["cost_usd"])
 
     def _end(self, over: _Over) -> AttemptResult:
-        self._write(
-            "end",
-            ending=over.ending,
-            reason=over.reason,
-            turns=self.transcript.turns,
-            usage=asdict(self.transcript.usage),
-            cost_usd=self.transcript.cost_usd,
-            seconds=round(self._elapsed(), 3),
+        now, elapsed = self.clock.now(), self._elapsed()
+        return self.transcript.end(
+            self.task.key, over.ending, over.reason, time=now, elapsed=elapsed
         )
-        done = self.transcript.result(self.task.key)
-        assert done is not None
-        return done
 
     # -------------------------------------------------------------------- tools
 

@@ -25,7 +25,7 @@ from harness.ports import ModelReply
 from orchestrator.cost import total
 from orchestrator.errors import MachineError
 from orchestrator.stuck import Turn
-from orchestrator.values import AttemptKey, AttemptResult, Usage
+from orchestrator.values import AttemptKey, AttemptResult, Ending, Usage
 
 NAME = "transcript.jsonl"
 
@@ -70,6 +70,25 @@ class Transcript:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
+
+    def end(
+        self, key: AttemptKey, ending: Ending, reason: str, *, time: float, elapsed: float
+    ) -> AttemptResult:
+        """Write how the attempt ended; what it came to."""
+        self.write(
+            "end",
+            time=time,
+            elapsed=elapsed,
+            ending=ending,
+            reason=reason,
+            turns=self.turns,
+            usage=asdict(self.usage),
+            cost_usd=self.cost_usd,
+            seconds=round(elapsed, 3),
+        )
+        done = self.result(key)
+        assert done is not None
+        return done
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [line for line in self.lines if line["type"] == kind]

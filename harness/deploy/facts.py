@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.git import Repository
 from harness.ports import Sandbox
-from harness.record.journal import read_events
+from harness.record.journal import all_events, read_events
 from harness.record.workspace import Workspace
 from orchestrator import events, report, rework, state
 from orchestrator.approval import Change, Level
@@ -75,7 +75,6 @@ async def change(  # noqa: PLR0913 - each from another source
     known = [accounts.get(i) for i in integrated]
     live, new = span
     paths = await _differing(repository, live, new)
-    runs = [list(read_events(run.events)) for run in workspace.runs()]
     return Change(
         confidence=_lowest([a.confidence if a else None for a in known]),
         consensus=_lowest([a.consensus if a else None for a in known]),
@@ -85,7 +84,7 @@ async def change(  # noqa: PLR0913 - each from another source
         by_hand=sum(bool(a and a.accepted_by) for a in known),
         left_out=left_out,
         rejected=any(i.startswith(rework.PREFIX) for i in integrated),
-        stale_data=any(isinstance(e, events.DataOverridden) for run in runs for e in run),
+        stale_data=any(isinstance(e, events.DataOverridden) for e in all_events(workspace)),
     )
 
 

@@ -1,7 +1,7 @@
 """`fibreflow learn`: look back, look into what was learned, and take in what others learned."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,9 +9,9 @@ from harness.learn import store as stores
 from harness.learn.store import PatternStore
 from harness.learn_flags import LearnOptions
 from harness.record import files
-from harness.record.journal import iter_events
+from harness.record.journal import all_events
 from harness.record.workspace import Workspace
-from orchestrator import events, learning_review
+from orchestrator import learning_review
 from orchestrator.errors import InputError
 from orchestrator.learning import Pattern
 from orchestrator.lift import Arm
@@ -28,7 +28,8 @@ def _review(workspace: Workspace, store: PatternStore, options: LearnOptions) ->
         raise InputError(f"--days {options.days:g}: give a number of days above 0, up to 3660")
     now = datetime.now(UTC)
     since = (now - timedelta(days=options.days)).isoformat()
-    tried = learning_review.gather(_events(workspace, since))
+    recent = (event for event in all_events(workspace) if event.time >= since)
+    tried = learning_review.gather(recent)
     if not tried:
         raise InputError(f"{workspace.root}: nothing was tried in the last {options.days:g} days")
     found = learning_review.review(tried, store.load())
@@ -38,11 +39,6 @@ def _review(workspace: Workspace, store: PatternStore, options: LearnOptions) ->
     path = workspace.logs / f"review-{now:%Y-%m-%d}.md"
     files.replace(path, text)
     return f"{text}\nwritten to {path}"
-
-
-def _events(workspace: Workspace, since: str) -> Iterator[events.Event]:
-    for run in reversed(workspace.runs()):
-        yield from (event for event in iter_events(run.events) if event.time >= since)
 
 
 def _list(workspace: Workspace, store: PatternStore, options: LearnOptions) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.ports import Clock
 from harness.record.clock import iso
 from harness.record.files import sync_folder
+from harness.record.workspace import Workspace
 from orchestrator import events
 from orchestrator.errors import InputError, MachineError
 from orchestrator.events import (
@@ -192,6 +193,12 @@ def iter_events(path: Path) -> Iterator[Event]:
 def read_events(path: Path) -> tuple[Event, ...]:
     """All of `iter_events` at once."""
     return tuple(iter_events(path))
+
+
+def all_events(workspace: Workspace) -> Iterator[Event]:
+    """The events of all runs of a workspace, the oldest run's first. Raises as `iter_events`."""
+    for run in reversed(workspace.runs()):
+        yield from iter_events(run.events)
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.record.journal import CommandLog, Journal, Lines, encode, iter_events, read_events
+from harness.record.journal import (
+    CommandLog,
+    Journal,
+    Lines,
+    all_events,
+    encode,
+    iter_events,
+    read_events,
+)
+from harness.record.workspace import Workspace
 from orchestrator import events as e
 from orchestrator.errors import InputError, MachineError
 from orchestrator.values import AttemptKey, Usage
@@ -147,6 +156,15 @@ def test_reading_skips_types_of_a_newer_version_and_a_line_in_the_writing(tmp_pa
     path.write_bytes(b'{"type":"MoonLanded","time":"","run":"r"}\n{"type":"Feat')
     assert read_events(path) == ()
     assert list(iter_events(tmp_path / "missing.jsonl")) == []
+
+
+def test_all_runs_of_a_workspace_are_read_oldest_first(tmp_path):
+    for run in ("20261121-2", "20261121-1"):
+        path = tmp_path / "logs" / run / "events.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode(e.to_json(e.FeatureStarted(feature=f"of-{run}"))))
+    found = [event.feature for event in all_events(Workspace(tmp_path))]
+    assert found == ["of-20261121-1", "of-20261121-2"]
 
 
 def test_listeners_hear_new_events_only_and_may_write(tmp_path):
