@@ -9,22 +9,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from harness import across, attempt, context
+from harness import attempt, choice, context
 from harness.engine import Engine, Workflow
-from harness.exam_texts import setup_scripts
 from harness.hand import Hand
 from harness.integrate import Winner
 from harness.learn import brief
 from harness.learn.knowledge import Tried
 from harness.services import RUN_ENDING, Services
-from harness.verify import record as verification_record
 from orchestrator import events, plan
 from orchestrator.errors import MachineError, MergeRefusedError
 from orchestrator.graph import Graph
-from orchestrator.manifests import is_manifest
 from orchestrator.plan import GiveUp, RoundPlan
 from orchestrator.routing_odds import RoundOutcome, outcome_of
-from orchestrator.selector import Evidence, Selection, select
+from orchestrator.selector import Selection
 from orchestrator.values import AttemptKey
 from orchestrator.waves import Standing, next_wave
 
@@ -249,70 +246,24 @@ class Rounds:
     async def _choose(
         self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
     ) -> Outcome:
+        services, feature = self._services, self._services.feature(id_)
         keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
-        evidence: list[Evidence] = []
-        lessons: list[str] = []
-        ends: dict[str, str] = {}
-        problems: dict[str, Sequence[str]] = {}
-        repaired = 0
-        for name, key in sorted(keys.items()):
-            folder = self._services.attempt_folder(key)
-            result = attempt.load_result(folder)
-            if result is None:
-                ends[name] = "it never ran"
-                continue
-            repaired += result.repairs
-            verification = verification_record.load(folder)
-            if verification is not None:
-                evidence.append(verification_record.evidence(name, verification, result.cost_usd))
-                problems[name] = verification.problems
-            ends[name] = result.reason if result.patch is None else "it could not be verified"
-            lessons += plan.lessons_of(result, verification)
-        if not self._services.feature(id_).acceptance:
-            evidence = plan.for_a_person(evidence)
-        evidence, tests = await across.compared(self._services, keys, evidence, opened["commit"])
-        selection = plan.in_its_words(select(evidence, cross_tests=tests), ends, problems)
-        if selection.winner is not None and self._services.project.setup is not None:
-            manifests = await self._manifests(keys[selection.winner], opened["commit"])
-            selection = plan.reviewed_setup(selection, manifests)
-        self._services.journal.write(self._selected(id_, round_, selection))
-        await self._services.knowledge.learn(
-            self._services.feature(id_), [self._tried(key) for key in keys.values()]
-        )
+        tried = [self._tried(key) for key in keys.values()]
+        found = choice.gathered(tried)
+        selection, evidence = await choice.choose(services, id_, keys, opened["commit"], found)
+        services.journal.write(_selected(id_, round_, selection, names))
+        await services.knowledge.learn(feature, tried)
         return {
             "winner": selection.winner,
             "needs_review": selection.needs_review,
             "reasons": list(selection.reasons),
-            "lessons": lessons,
-            "repaired": repaired,
+            "lessons": list(found.lessons),
+            "repaired": found.repaired,
             "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
         }
 
     def _tried(self, key: AttemptKey) -> Tried:
-        folder = self._services.attempt_folder(key)
-        return Tried(key, folder, attempt.load_result(folder), verification_record.load(folder))
-
-    async def _manifests(self, key: AttemptKey, commit: str) -> tuple[str, ...]:
-        """What the setup command would run anew, with a network, once this attempt is merged."""
-        repository = self._services.repository
-        patch = (self._services.attempt_folder(key) / attempt.PATCH).read_bytes()
-        tree = await repository.tree_with(commit, patch)
-        scripts = await setup_scripts(repository, commit, self._services.project.setup or "")
-        changed = await repository.changed(commit, tree)
-        return tuple(p for p in changed if is_manifest(p) or p in scripts)
-
-    def _selected(self, id_: str, round_: RoundPlan, selection: Selection) -> events.Event:
-        score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)
-        return events.AttemptSelected(
-            feature=id_,
-            attempt=selection.winner,
-            round=round_.number,
-            score=score,
-            consensus=selection.consensus,
-            confidence=selection.confidence,
-            needs_review=selection.needs_review,
-            reasons=selection.reasons,
-        )
+        return choice.tried(key, self._services.attempt_folder(key))
 
     async def _take(self, id_: str, commit: str, chosen: Outcome) -> Outcome:
         """Merge the winner, or say why there is another round to play (`again`)."""
@@ -359,6 +310,23 @@ class Rounds:
         for key in rest.values():
             # Those that run in this process said so themselves; a crash in between says nothing.
             attempt.note_cancelled(self._services, key)
+
+
+def _selected(
+    id_: str, round_: RoundPlan, selection: Selection, names: Sequence[str]
+) -> events.Event:
+    score = next((r.score for r in selection.ranking if r.attempt == selection.winner), None)
+    return events.AttemptSelected(
+        feature=id_,
+        attempt=selection.winner,
+        round=round_.number,
+        score=score,
+        consensus=selection.consensus,
+        confidence=selection.confidence,
+        needs_review=selection.needs_review,
+        reasons=selection.reasons,
+        among=tuple(sorted(names)),
+    )
 
 
 def out(by: str) -> str:

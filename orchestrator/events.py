@@ -252,7 +252,8 @@ class VerificationFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptSelected(Event):
-    """The choice of a round. `attempt` is the winner, None when nobody can be taken."""
+    """The choice of a round. `attempt` is the winner, None when nobody can be taken. `among`:
+    those that had finished by then; empty in the runs of older versions."""
 
     round: int
     score: float | None
@@ -260,6 +261,7 @@ class AttemptSelected(Event):
     confidence: float | None
     needs_review: bool
     reasons: tuple[str, ...]
+    among: tuple[str, ...] = ()
 
     @property
     def part(self) -> str:

@@ -128,3 +128,16 @@ def test_scale_prints_its_figures_as_one_object_last() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["inflight_20_ratio_sqlite"] >= 1
     assert list(found["plan_ms_per_event"]) == ["100", "1000", "10000"]
+
+
+@pytest.mark.isolation
+@pytest.mark.slow
+def test_parallel_prints_its_figures_as_one_object_last() -> None:
+    words = ("--features", "3", "--seconds", "0.2", "--workers", "3", "--json")
+    done = run("parallel.py", *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["features"], found["workers"]) == (3, 3)
+    # The seconds are rounded to tenths before they are printed.
+    by_hand = found["seconds_with_one"] / found["seconds_with_many"]
+    assert found["speed_up"] == pytest.approx(by_hand, rel=0.1)
