@@ -15,7 +15,7 @@ PREAMBLE = """\
 # Progress
 
 What became of each feature, newest last. FibreFlow appends to this file after each feature
-and shows its end to later attempts.
+and shows later attempts what was merged.
 """
 
 #: The file keeps about this much; the oldest entries go first. It is read in one piece.
@@ -27,6 +27,8 @@ _NO_PATTERNS: Mapping[str, str] = MappingProxyType({})
 LOSERS = 3
 
 _ENTRY = re.compile(r"^(?=## )", re.MULTILINE)
+_MERGED = re.compile(r"## .*: merged\b")
+_OF_FAILURES = re.compile(r"^- (?:attempts failed by:|merge refused,|rejected:).*\n", re.MULTILINE)
 
 
 class Progress:
@@ -99,10 +101,16 @@ def append(path: Path, text: str) -> None:
 
 
 def recent(path: Path, limit_chars: int = 4000) -> str:
-    """The newest entries that fit whole into `limit_chars`, oldest first; empty when none do."""
+    """What was merged: the newest entries that fit whole into `limit_chars`, oldest first; empty
+    when none do.
+
+    Failures are left out: an attempt hears of them by patterns, and one that a pattern is
+    withheld from must not read here what it says.
+    """
+    merged = [one for one in _split(_read(path))[1] if _MERGED.match(one)]
     chosen: list[str] = []
     room = limit_chars
-    for one in reversed(_split(_read(path))[1]):
+    for one in reversed([_OF_FAILURES.sub("", one) for one in merged]):
         room -= len(one) + 1
         if room < 0:
             break

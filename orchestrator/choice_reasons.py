@@ -114,17 +114,11 @@ def _review(
         asks = True
         lines.append("a person decides: no trusted check judged these attempts")
     if consensus is not None:
-        # An attempt that is known to be wrong differs from the others, and should.
-        passed = all(r.passed == r.checks for r in ranking[:3])
-        low = passed and consensus < policy.min_consensus
+        low = consensus < policy.min_consensus
         asks = asks or (low and policy.on_no_consensus == "review")
         lines.append(
             f"the top three agree on {consensus:.0%} of executed behaviour: "
-            + (
-                _verdict(low, policy.min_consensus, policy.on_no_consensus)
-                if passed
-                else "not all of them passed the trusted checks"
-            )
+            + _verdict(low, policy.min_consensus, policy.on_no_consensus)
         )
     if confidence is not None:
         low = confidence < policy.min_confidence

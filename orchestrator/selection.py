@@ -70,8 +70,9 @@ class Ranked:
 @dataclass(frozen=True)
 class Selection:
     """The choice and why. `winner` None: no attempt may be merged. `consensus` is the share of
-    executed behaviour on which the top three agree. `confidence` is the calibrated probability
-    that the winner is right, None when nothing was executed to calibrate it by.
+    executed behaviour on which the top three agree, of those that passed every trusted check.
+    `confidence` is the calibrated probability that the winner is right, None when nothing was
+    executed to calibrate it by.
     """
 
     winner: str | None

@@ -53,7 +53,7 @@ def select(
     ranking = _rank(evidence, cross_tests, opinions, policy)
     by_name = {e.attempt: e for e in evidence}
     winner = ranking[0] if ranking and by_name[ranking[0].attempt].passed_all else None
-    consensus = _consensus([by_name[r.attempt] for r in ranking if r.usable])
+    consensus = _consensus([by_name[r.attempt] for r in ranking])
     opinion = opinions.get(winner.attempt) if winner and len(evidence) >= TOP else None
     known = winner is not None and opinion is not None and opinion.executed
     sure = confidence(opinion, winner.checks) if known and winner and opinion else None
@@ -160,9 +160,10 @@ def _score(parts: Mapping[str, float], policy: Policy) -> float:
     return round(min(1.0, value), PRECISION)
 
 
-def _consensus(usable: Sequence[Evidence]) -> float | None:
-    """Mean pairwise agreement of the top three with executed behaviour; None below three."""
-    top = [e for e in usable if any(e.behaviour)][:TOP]
+def _consensus(ranked: Sequence[Evidence]) -> float | None:
+    """Mean pairwise agreement of the top three with executed behaviour; None below three. Who
+    failed a trusted check is known to be wrong, and has no say."""
+    top = [e for e in ranked if e.passed_all and any(e.behaviour)][:TOP]
     shares = [s for a, b in combinations(top, 2) if (s := alike(a, b)) is not None]
     if len(top) < TOP or not shares:
         return None

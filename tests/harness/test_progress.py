@@ -94,3 +94,14 @@ def test_recent_gives_whole_entries_from_the_end(tmp_path):
     assert some == "## f3: merged\n\n- because\n\n## f4: merged\n\n- because\n"
     assert len(some) <= 60
     assert recent(path).count("## f") == 5
+
+
+def test_what_failed_is_for_people_and_for_patterns_to_tell(tmp_path):
+    path = tmp_path / "claude_progress.md"
+    append(path, "## a: failed (run)\n\n- wants the word done\n")
+    append(path, "## b: merged (run)\n\n- merged r1-a01 as abc\n- rejected: wants done\n")
+    append(path, '## c: merged (run)\n\n- its agent says: "x"\n- attempts failed by: "done"\n')
+    told = recent(path)
+    assert "merged r1-a01" in told
+    assert "its agent says" in told
+    assert "done" not in told

@@ -192,12 +192,12 @@ class TestWhenAPersonDecides:
             Policy(on_no_consensus="none")  # type: ignore[arg-type]
 
 
-def test_an_attempt_that_failed_its_exam_calls_for_no_review() -> None:
+def test_an_attempt_that_failed_its_exam_has_no_say_about_consensus() -> None:
     def one(name: str, passed: bool, shown: str) -> Evidence:
         return Evidence(name, usable=True, acceptance=(passed,), behaviour=(shown,) * 8)
 
-    wrong = select([one("a", True, "x"), one("b", True, "x"), one("c", False, "y")])
-    assert wrong.consensus is not None and wrong.consensus < 0.7
-    assert wrong.winner == "a" and not wrong.needs_review
-    right = select([one("a", True, "x"), one("b", True, "x"), one("c", True, "y")])
-    assert right.needs_review
+    pair = [one("a", True, "x"), one("b", True, "x")]
+    two = select([*pair, one("c", False, "y")])
+    assert two.consensus is None and two.winner == "a" and not two.needs_review
+    assert select([*pair, one("c", False, "y"), one("d", True, "x")]).consensus == 1.0
+    assert select([*pair, one("c", True, "y")]).needs_review

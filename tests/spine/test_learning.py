@@ -89,13 +89,17 @@ def test_a_later_feature_and_a_later_run_know_it(project: Project) -> None:
     assert len(patterns(project)) == 1
 
     project.entries[0]["description"] = "Write alpha.txt, now better."
+    project.defaults |= {"attempts": 5, "quorum": 5}
     project.list.unlink()
     heeds(project, "alpha")
-    end = project.run()
+    assert project.run().code == 0
 
-    (used,) = project.events("PatternUsed")
-    assert used["why"] == "same scope"
-    assert end.code == (0 if used["shown"] else 1)
+    used = project.events("PatternUsed")
+    assert {e["why"] for e in used} == {"same scope"}
+    assert sorted(e["shown"] for e in used) == [False, True, True, True, True]
+    ended = {a["name"]: a["state"] for a in project.report()["features"][0]["attempts"]}
+    # Nothing but the pattern tells what is wanted, not even what was noted of the run before.
+    assert ended == {e["attempt"]: "passed" if e["shown"] else "rejected" for e in used}
 
 
 def test_the_words_of_a_test_are_quoted_bounded_and_without_secrets(project: Project) -> None:
