@@ -18,6 +18,7 @@ from harness.flags import RunOptions
 from harness.git import Repository
 from harness.hand import Hand
 from harness.inputs import Target
+from harness.models import recording
 from harness.notices import Announcer, Notices
 from harness.ports import Connection, Metered, Model, SandboxProvider, SandboxUse
 from harness.progress import Progress
@@ -66,6 +67,8 @@ def start(options: RunOptions, resume: str | None = None) -> int:
         return asyncio.run(dry_run.show(given, workspace, options))
     inputs.check_slas(workspace.root)
     routing.read_rules(workspace.root)
+    if options.record is not None:
+        recording.make_folder(options.record)
     return asyncio.run(_start(given, workspace, options, resume))
 
 
@@ -165,6 +168,8 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
             journal.close()
             built = report.build(screen.state)
             store_report(workspace.run_folder(run), built)
+            if opened.options.record is not None:
+                recording.write(workspace.run_folder(run), opened.options.record)
         screen.finish(built)
     return code
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from harness import __version__, control_flags, deploy_flags, flag_values
+from harness import __version__, control_flags, deploy_flags, flag_values, sla_flags
 from harness.cost_flags import CostOptions, add_costs, cost_options
 from harness.deploy_flags import DeployOptions
 from harness.learn_flags import LearnOptions, add_learn, learn_options
 from harness.skill_flags import SkillOptions, add_skill, skill_options
 from orchestrator.errors import InputError
-from orchestrator.slas_gate import POLICIES, Policy
+from orchestrator.slas_gate import Policy
 from orchestrator.values import TIERS, Tier
 
 COMMANDS = (
@@ -61,6 +61,7 @@ class RunOptions:
     month_usd: float | None = None
     sandbox: str = "local"
     live: bool = False
+    record: Path | None = None
     dry_run: bool = False
     sla_policy: Policy = "hold"
     sla_wait_minutes: float = 60.0
@@ -89,19 +90,6 @@ class SandboxOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SlaOptions:
-    """`fibreflow sla WORD`. `ports`: of the status page and the health endpoint."""
-
-    word: str
-    file: Path | None = None
-    sla: str | None = None
-    days: float = 1.0
-    ports: tuple[int, int] | None = None
-    reason: str = ""
-    json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Command:
     """One parsed command line; `run` is set for `run`, the rest for the other commands."""
 
@@ -114,7 +102,7 @@ class Command:
     json: bool = False
     watch: bool = False
     sandbox: SandboxOptions | None = None
-    sla: SlaOptions | None = None
+    sla: sla_flags.SlaOptions | None = None
     costs: CostOptions | None = None
     learn: LearnOptions | None = None
     skill: SkillOptions | None = None
@@ -145,7 +133,7 @@ def parse(argv: list[str]) -> Command:
         json=getattr(args, "json", False),
         watch=getattr(args, "watch", False),
         sandbox=_sandbox_options(args) if args.command == "sandbox" else None,
-        sla=_sla_options(args) if args.command == "sla" else None,
+        sla=sla_flags.options(args) if args.command == "sla" else None,
         costs=cost_options(args) if args.command == "costs" else None,
         learn=learn_options(args) if args.command == "learn" else None,
         skill=skill_options(args) if args.command == "skill" else None,
@@ -189,25 +177,12 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         month_usd=args.budget_month,
         sandbox=args.sandbox,
         live=args.live,
+        record=args.record,
         dry_run=args.dry_run,
-        sla_policy=args.sla_policy,
-        sla_wait_minutes=args.sla_wait,
-        sla_override=args.sla_override or "",
         wait=args.wait,
         screen="json" if args.json else "plain" if args.plain else None,
+        **sla_flags.of_run(args),
         **control_flags.of_run(args),
-    )
-
-
-def _sla_options(args: argparse.Namespace) -> SlaOptions:
-    return SlaOptions(
-        word=args.word,
-        file=args.file,
-        sla=getattr(args, "sla", None),
-        days=getattr(args, "days", 1.0),
-        ports=tuple(args.ports) if getattr(args, "ports", None) else None,
-        reason=getattr(args, "reason", ""),
-        json=getattr(args, "json", False),
     )
 
 
@@ -243,7 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, what in control_flags.COMMANDS.items():
         control_flags.add(_command(commands, name, what), name)
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
-    _add_sla(_command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"))
+    sla_flags.add(
+        _command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"), _Parser
+    )
     add_costs(_command(commands, "costs", "what the model calls have cost, and what else might"))
     add_learn(_command(commands, "learn", "what failures taught; a look back"), _Parser)
     add_skill(_command(commands, "skill", "scripts that do a job without any model"), _Parser)
@@ -311,27 +288,10 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
         help="local, e2b (cloud), or process (NO isolation)",
     )
     add("--live", action="store_true", help="ask real models even where a recording is given")
+    add("--record", type=Path, metavar="DIR", help="write what models say as a recording")
     control_flags.add_to_run(sub)
     add("--dry-run", action="store_true", help="print the plan and its worst-case cost")
-    add(
-        "--sla-policy",
-        choices=POLICIES,
-        default="hold",
-        help="what stale data does to the work that an SLA gates (default: hold until it is fresh)",
-    )
-    add(
-        "--sla-wait",
-        type=flag_values.minutes,
-        default=60.0,
-        metavar="MINUTES",
-        help="the longest hold; what still has no fresh data then is refused (default: 60)",
-    )
-    add(
-        "--sla-override",
-        type=flag_values.reason,
-        metavar="REASON",
-        help="begin although data is stale; the reason is kept in the report",
-    )
+    sla_flags.add_to_run(sub)
     add("--wait", action="store_true", help="stay until the approvals it needs are given")
     screens = sub.add_mutually_exclusive_group()
     screens.add_argument(
@@ -364,33 +324,3 @@ def _add_sandbox(sub: argparse.ArgumentParser) -> None:
     )
     for action in (run, listing, reap):
         action.add_argument("--sandbox", dest="provider", default="local", metavar="NAME")
-
-
-def _add_sla(sub: argparse.ArgumentParser) -> None:
-    words = sub.add_subparsers(dest="word", metavar="WORD", required=True, parser_class=_Parser)
-    shared = _Parser(add_help=False)
-    shared.add_argument("--file", type=Path, metavar="FILE", help="default: data_layer_slas.yaml")
-    # Suppressed, so that its absence here does not undo one given before the word.
-    shared.add_argument("--workspace", type=Path, metavar="DIR", default=argparse.SUPPRESS)
-    as_json = _Parser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    name = _Parser(add_help=False)
-    name.add_argument("sla", nargs="?", metavar="SLA", help="default: all")
-    words.add_parser("check", parents=[shared, as_json, name], help="measure once; 1: violated")
-    watch = words.add_parser("watch", parents=[shared], help="measure and alert until stopped")
-    watch.add_argument(
-        "--ports",
-        type=flag_values.number(0, 65535),
-        nargs=2,
-        metavar=("PAGE", "HEALTH"),
-        help="0: any free",
-    )
-    history = words.add_parser("history", parents=[shared, as_json, name], help="what was measured")
-    history.add_argument(
-        "--days", type=flag_values.days, default=1.0, metavar="N", help="default: 1"
-    )
-    words.add_parser("report", parents=[shared, as_json], help="compliance, budget, burn rate")
-    override = words.add_parser("override", parents=[shared], help="let the run that holds go on")
-    override.add_argument(
-        "--reason", required=True, type=flag_values.reason, help="why; it is kept"
-    )

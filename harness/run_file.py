@@ -55,7 +55,7 @@ class RunFile:
         return RunOptions(**{**self.options, **paths, **only})
 
 
-_PATHS = ("workspace", "features", "repo")
+_PATHS = ("workspace", "features", "repo", "record")
 
 
 def _plain(options: RunOptions) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.commands import user
-from harness.flags import Command, SlaOptions
+from harness.flags import Command
 from harness.record import files
 from harness.record.clock import SystemClock, iso
 from harness.record.workspace import Workspace
@@ -16,6 +16,7 @@ from harness.sla.gate import OVERRIDE
 from harness.sla.monitor import FILE_NAME, Monitor
 from harness.sla.opening import Ports
 from harness.sla.page import standings
+from harness.sla_flags import SlaOptions
 from orchestrator.errors import InputError
 from orchestrator.slas import Standing
 from orchestrator.slas_observing import described

@@ -3,7 +3,8 @@
 
     python scripts/record_run.py logs/RUN FOLDER
 
-Name FOLDER as `project.recording` in the feature list to replay it.
+`fibreflow run --record FOLDER` does so by itself. Name FOLDER as `project.recording` in the feature
+list to replay it.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # not installed
 
 from harness.models.recording import write
-from orchestrator.errors import InputError
+from orchestrator.errors import FibreFlowError
 
 
 def main() -> int:
@@ -22,10 +23,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where the recordings go")
     args = parser.parse_args()
     try:
-        print(f"{write(args.run, args.folder)} attempts recorded in {args.folder}")
-    except InputError as error:
+        written = write(args.run, args.folder)
+    except FibreFlowError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    if not written:
+        print(f"error: {args.run}: no attempt of this run has asked a model", file=sys.stderr)
+        return 2
+    print(f"{written} attempts recorded in {args.folder}")
     return 0
 
 

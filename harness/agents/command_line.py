@@ -148,7 +148,7 @@ class _Talk:
     def begin(self, agent: str) -> None:
         self.before, self.began = self.transcript.elapsed, self.clock.monotonic()
         if self.transcript.started is None:
-            key = self.task.key
+            key, section = self.task.key, feature_section(self.task.feature)
             self._write(
                 "start",
                 task={"feature": key.feature, "attempt": key.name, "tier": self.task.tier},
@@ -156,7 +156,7 @@ class _Talk:
                 source=self.gateway.source,
                 agent=agent,
                 system=[],
-                first={"role": "user", "content": feature_section(self.task.feature)},
+                first={"role": "user", "content": [{"type": "text", "text": section}]},
             )
         else:
             self._write("note", kind="resumed", turns=self.transcript.turns)

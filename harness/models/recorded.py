@@ -37,8 +37,9 @@ A content entry is one of
   leave out its `id`, which is then made from turn and position.
 
 A turn may also have `stop_reason` (default `tool_use` when it calls a tool, else `end_turn`),
-`usage: {input, output, cache_read, cache_write}` in tokens and `cost_usd`; both are kept only
-from a real run (`source: recorded`) and say what it cost then. Playing costs nothing.
+`usage: {input, output, cache_read, cache_write}` in tokens, `cost_usd`, and `model` where another
+one than usual said it. Usage and cost are kept only from a real run (`source: recorded`) and say
+what it cost then, where they are missing that nobody knows. Playing costs nothing.
 
 The guards: the digest of the feature section it is asked must equal `task`, each `expect` must
 be found, and there must be a turn left. Whatever fails raises `RecordingMismatchError`.
@@ -74,8 +75,9 @@ class Turn:
     content: tuple[Mapping[str, Any], ...]
     stop_reason: str
     expect: re.Pattern[str] | None = None
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: float = 0.0
+    usage: Usage | None = field(default_factory=Usage)
+    cost_usd: float | None = 0.0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class RecordedModel:
         return ModelReply(
             content=_with_ids(turn.content, request.turn),
             stop_reason=turn.stop_reason,
-            model=recording.model,
+            model=turn.model or recording.model,
             usage=turn.usage,
             cost_usd=turn.cost_usd,
             source=recording.source,
@@ -205,14 +207,19 @@ def load(path: Path) -> Recording:
 def _turn(data: Mapping[str, Any], *, real: bool) -> Turn:
     content = tuple(_block(block) for block in data["content"])
     calls = any(block["type"] == "tool_use" for block in content)
-    expect = data.get("expect")
+    expect, usage, cost = data.get("expect"), data.get("usage"), data.get("cost_usd")
     return Turn(
         content=content,
         stop_reason=str(data.get("stop_reason", "tool_use" if calls else "end_turn")),
         expect=re.compile(str(expect), re.MULTILINE) if expect is not None else None,
-        usage=Usage(**data.get("usage", {})) if real else Usage(),
-        cost_usd=float(data.get("cost_usd", 0.0)) if real else 0.0,
+        usage=_known(usage) if real else Usage(),
+        cost_usd=(None if cost is None else float(cost)) if real else 0.0,
+        model=str(data.get("model", "")),
     )
+
+
+def _known(usage: Mapping[str, int] | None) -> Usage | None:
+    return None if usage is None else Usage(**usage)
 
 
 def _block(data: Mapping[str, Any]) -> Mapping[str, Any]:

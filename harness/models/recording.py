@@ -1,33 +1,39 @@
-"""Writes what real models said in an attempt's transcript as a recording that replays it."""
+"""Writes what models said in a run's transcripts as recordings, which replay that run offline."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from harness.agents.prompts import find_section, section_digest
 from harness.agents.transcript import NAME, Transcript
+from harness.record import files
 from orchestrator.errors import InputError
 
 
+def make_folder(target: Path) -> None:
+    """Raises `InputError` when `target` cannot be a folder of recordings: told before a run, for
+    its end is too late."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{target}: recordings cannot be written there ({error.strerror or error}); "
+            "name a folder, or one that can be made"
+        ) from error
+
+
 def write(run_folder: Path, target: Path) -> int:
-    """Recordings of all attempts of a run below `target`, one file each; how many. Replies that a
-    model gave live are `recorded`, with their usage and cost; others stay `scripted`.
-
-    Raises `InputError` when the run has no transcript.
+    """Recordings of all attempts of a run below `target`, one file each; how many, 0 when no model
+    was asked. Replies that a model gave live are `recorded`, with their usage and cost; others
+    stay `scripted`. Raises `MachineError` when they cannot be written.
     """
-    import yaml  # noqa: PLC0415 - late, for it costs start-up
-
     written = 0
     for path in sorted(run_folder.glob(f"*/*/{NAME}")):
         found = recording(Transcript(path), run_folder.name)
-        if found is None:
-            continue
-        attempt = path.parent
-        file = target / attempt.parent.name / f"{attempt.name}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), "utf-8")
-        written += 1
-    if not written:
-        raise InputError(f"{run_folder}: no attempt of this run has asked a model")
+        if found is not None:
+            attempt = path.parent
+            files.replace(target / attempt.parent.name / f"{attempt.name}.yaml", _text(found))
+            written += 1
     return written
 
 
@@ -38,17 +44,33 @@ def recording(transcript: Transcript, run: str) -> dict[str, Any] | None:
         return None
     section = find_section([start["first"]])
     live = all(reply["source"] in ("live", "recorded") for reply in replies)
+    lost = {note["turn"] for note in transcript.of("note") if note.get("kind") == "lost"}
+    usual = replies[0]["model"]
     return {
         "source": "recorded" if live else "scripted",
         "by": f"run {run}",
-        "model": replies[0]["model"],
+        "model": usual,
         "task": section_digest(section) if section is not None else "",
-        "turns": [_turn(reply) for reply in replies],
+        "turns": [_turn(reply, usual, lost=reply["turn"] in lost) for reply in replies],
     }
 
 
-def _turn(reply: dict[str, Any]) -> dict[str, Any]:
-    """Unknown usage and cost are left out."""
+def _turn(reply: dict[str, Any], usual: str, *, lost: bool) -> dict[str, Any]:
+    """What is unknown is left out: usage, cost, and what a turn cost whose first reply was lost."""
     facts: dict[str, Any] = {"content": reply["content"], "stop_reason": reply["stop_reason"]}
-    facts |= {name: reply[name] for name in ("usage", "cost_usd") if reply[name] is not None}
+    if reply["model"] != usual:
+        facts["model"] = reply["model"]
+    if reply["usage"] is not None:
+        facts["usage"] = reply["usage"]
+    if reply["cost_usd"] is not None and not lost:
+        facts["cost_usd"] = reply["cost_usd"]
     return facts
+
+
+def _text(found: dict[str, Any]) -> str:
+    """As YAML. Half a surrogate pair, which YAML has no way to write, becomes a question mark."""
+    import yaml  # noqa: PLC0415 - late, for it costs start-up
+
+    sound = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times faster where built
+    return str(yaml.dump(sound, Dumper=dumper, sort_keys=False, allow_unicode=True))

@@ -5,6 +5,7 @@ import functools
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,7 +225,9 @@ async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
     assert sorted(project.merged()) == ["alpha", "beta"]
 
 
-async def test_a_run_is_routed_and_climbs_with_its_reasons(project: Project) -> None:
+async def test_a_run_is_routed_climbs_with_its_reasons_and_can_be_replayed(
+    project: Project, tmp_path: Path
+) -> None:
     """Haiku and sonnet write the wrong thing, opus the right one: a cascade of three rounds."""
 
     def by_tier(request: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +243,7 @@ async def test_a_run_is_routed_and_climbs_with_its_reasons(project: Project) -> 
             "Implement the text file that the others of this project wait for, and nothing else."
         )
         project.defaults["rounds"] = 3
-        end = await run(project)
+        end = await run(project, "--record", str(tmp_path / "said"))
         assert end.code == 0, end
     rounds = project.events("RoundStarted")
     assert [r["tier"] for r in rounds] == ["haiku", "sonnet", "opus"]
@@ -251,6 +254,18 @@ async def test_a_run_is_routed_and_climbs_with_its_reasons(project: Project) -> 
         ("haiku", "claude-haiku-5-5"), ("sonnet", "claude-sonnet-5-5"),
         ("opus", "claude-opus-5-5"),
     ]  # fmt: skip
+    # Offline, from what was recorded: the same attempts, at what they cost then.
+    again = Project(tmp_path / "again", project.cache)
+    again.entries, again.defaults = project.entries, project.defaults
+    again.project["recording"] = str(tmp_path / "said")
+    assert again.run().code == 0
+    facts = ("attempt", "turn", "model", "usage", "cost_usd")
+    said, replayed = (
+        [{name: call[name] for name in facts} for call in one.events("ModelCalled")]
+        for one in (project, again)
+    )
+    assert replayed == said
+    assert {began["source"] for began in again.events("AttemptStarted")} == {"recorded"}
 
 
 async def test_the_models_flag_holds_through_every_round(project: Project) -> None:
