@@ -30,9 +30,9 @@ class Record:
     made_at: float = 0.0
 
 
-def claim(folder: Path, wanted: Record) -> tuple[int, bool]:
-    """Make or reopen a workspace and hold its lock: the descriptor that does, and whether it
-    was there before. What is inside is made by `make_folders` when it is needed."""
+def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
+    """Make or reopen a workspace and hold its lock: the descriptor that does, and what it was
+    made as where it was there before. What is inside is made by `make_folders` when needed."""
     folder.mkdir(parents=True, exist_ok=True)
     lock_fd = folders.try_lock(folder)
     if lock_fd is None:
@@ -46,7 +46,7 @@ def claim(folder: Path, wanted: Record) -> tuple[int, bool]:
     if known is None:
         # Whole or not at all: half of it would make a reopened workspace nobody's.
         files.replace(folder / _RECORD, json.dumps(_to_json(wanted)), sync=False)
-    return lock_fd, known is not None
+    return lock_fd, known
 
 
 def record(folder: Path) -> Record | None:
@@ -134,6 +134,12 @@ def _copy_over(source: Path, target: Path) -> None:
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip()[-500:]
         raise SandboxError(f"cannot copy {source} to {target}: {said}")
+
+
+def furnish(folder: Path, layers: Layers) -> None:
+    """A workspace that is a copy of its layers, made where it is not there. Blocks."""
+    make_folders(folder)
+    copy_layers(layers, folder)
 
 
 def make_folders(folder: Path) -> None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import containers, folders, transfer
+from harness.ports import ExecResult, SandboxLimits
+from harness.sandboxes import containers
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.capture import Capture
 from harness.sandboxes.containers import BASE_GIT, ENV, HOME, WORKDIR, Container, Engine
+from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import files_over
@@ -28,7 +29,7 @@ _ENGINE_FAILED = 125
 _LOOK_SECONDS = 1.0
 
 
-class ContainerSandbox:
+class ContainerSandbox(FolderSandbox):
     """A copy of a base in a host folder, at work in containers. See `harness.ports.Sandbox`."""
 
     workdir = WORKDIR
@@ -43,15 +44,10 @@ class ContainerSandbox:
         limits: SandboxLimits,
         holding: Holding | None = None,
     ) -> None:
-        self.id = key
-        self.reopened = False
-        self.base: Base | None = None
-        self.folder = folder
-        self.layers = layers
+        super().__init__(key, folder, layers, holding)
         self.network = self.writable_env = False
         self._engine = engine
         self._limits = limits
-        self._holding = holding or Holding(key)
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -126,33 +122,6 @@ class ContainerSandbox:
                 reason = f"over {asked:g} s of processor time" if used > asked else ""
             if reason:
                 return reason
-
-    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
-        await transfer.upload(self, path, data)
-
-    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
-        return await transfer.download(self, path, limit)
-
-    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
-        return await transfer.download_to(self, path, file, limit)
-
-    async def extend(self, seconds: float) -> None:
-        self._holding.extend(seconds)
-
-    async def freeze(self) -> None:
-        """No command runs from here on."""
-        await self._holding.freeze()
-
-    async def destroy(self) -> None:
-        await self._holding.destroy(lambda: folders.remove(self.folder))
-
-    @property
-    def gone(self) -> bool:
-        return self._holding.gone
-
-    def release(self) -> None:
-        """Let go of the workspace and leave its files, for a later run to reopen."""
-        self._holding.release()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.ports import (
-    Base,
-    BaseSpec,
-    Capabilities,
-    ExecResult,
-    Sandbox,
-    SandboxInfo,
-    SandboxLimits,
-)
-from harness.sandboxes import asking, bases, claim, containers, folders
+from harness.ports import BaseSpec, Capabilities, ExecResult, SandboxLimits
+from harness.sandboxes import claim, containers, folders
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.claim import Record
 from harness.sandboxes.container_box import LABEL, ContainerSandbox
 from harness.sandboxes.containers import ENV, Engine
+from harness.sandboxes.folder_provider import FolderProvider
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import claim_namespace
 from harness.sandboxes.toolbox import put_back, versions
-from orchestrator.errors import SandboxError, SandboxGoneError, SandboxUnavailableError
+from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 _SETUP_LIMITS = SandboxLimits(
     memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768,
@@ -50,9 +42,10 @@ class _Opened:
     lock_fd: int
 
 
-class ContainerSandboxProvider:
-    """See `harness.ports.SandboxProvider`. `name` is that of the engine."""
+class ContainerSandboxProvider(FolderProvider[ContainerSandbox, _Opened]):
+    """See `FolderProvider`. `name` is that of the engine."""
 
+    kind = ContainerSandbox
     capabilities = _CAPABILITIES
 
     def __init__(
@@ -64,109 +57,37 @@ class ContainerSandboxProvider:
         *,
         path: str | None = None,
     ) -> None:
+        super().__init__(namespace, state, cache)
         self.name = name
-        self._namespace = folders.file_name(namespace)
-        self._wanted = (state, cache)
         self._path = path
-        self._intact: set[Path] = set()
-        self._opening = asyncio.Lock()
-        self._opened: _Opened | None = None
-        self._sandboxes: dict[str, ContainerSandbox] = {}
-
-    async def prepare(self, spec: BaseSpec) -> Base:
-        opened = await self._open()
-        workshop = _Workshop(opened.engine, opened.toolbox)
-        base = await bases.prepare(spec, opened.cache, opened.toolbox, workshop, self._intact)
-        return replace(base, workspaces="copy")
-
-    async def create(
-        self,
-        base: Base,
-        key: str,
-        *,
-        labels: Mapping[str, str] | None = None,
-        limits: SandboxLimits | None = None,
-    ) -> ContainerSandbox:
-        asked = asking.checked(self.name, self.capabilities, limits)
-        opened = await self._open()
-        folder = opened.namespace / folders.file_name(key)
-        lock_fd, reopened = claim.claim(folder, Record(key, base, asked, labels or {}))
-        claim.make_folders(folder)
-        await asyncio.to_thread(claim.copy_layers, base.handle, folder)
-        holding = Holding(key, lock_fd, asked.wall_seconds)
-        sandbox = ContainerSandbox(key, opened.engine, folder, base.handle, asked, holding)
-        sandbox.base, sandbox.reopened = base, reopened
-        self._sandboxes[key] = sandbox
-        return sandbox
-
-    async def fork(
-        self,
-        base: Base,
-        keys: Sequence[str],
-        *,
-        labels: Mapping[str, str] | None = None,
-        limits: SandboxLimits | None = None,
-    ) -> tuple[Sandbox, ...]:
-        return await asking.fork(self, base, keys, labels, limits)
-
-    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
-        opened = await self._open()
-        open_here = self._sandboxes.get(id)
-        if open_here is not None and not open_here.gone:
-            return open_here
-        known = claim.record(opened.namespace / folders.file_name(id))
-        if known is None:
-            raise SandboxGoneError(f"no sandbox {id} in {opened.namespace}")
-        return await self.create(known.base, id, labels=known.labels, limits=known.limits)
-
-    async def list(
-        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
-    ) -> tuple[SandboxInfo, ...]:
-        opened = await self._open()
-        return await asyncio.to_thread(
-            claim.listed, opened.namespace.parent, namespace, labels or {}
-        )
-
-    async def snapshot(self, sandbox: Sandbox) -> Base:
-        if not isinstance(sandbox, ContainerSandbox) or sandbox.base is None:
-            raise SandboxError(f"sandbox {sandbox.id} is not of the provider `{self.name}`")
-        await sandbox.freeze()
-        facts = sandbox.folder / "facts"
-        facts.mkdir(exist_ok=True)
-        name = hashlib.sha256(str(sandbox.folder).encode()).hexdigest()[:12]
-        layers = replace(sandbox.layers, trees=(sandbox.folder / "upper",))
-        return Base(f"{sandbox.base.id}+{name}", sandbox.base.commit, facts, layers)
 
     async def reap(self, namespace: str | None = None) -> int:
         opened = await self._open()
         await asyncio.to_thread(_kill_left, opened.engine, opened.namespace.parent)
-        wanted = None if namespace is None else folders.file_name(namespace)
-        return await asyncio.to_thread(claim.reap, opened.namespace, wanted)
+        return await super().reap(namespace)
 
-    async def close(self, *, remove: bool = False) -> None:
-        """`remove` also removes this namespace's workspaces."""
-        for sandbox in self._sandboxes.values():
-            sandbox.release()
-        self._sandboxes.clear()
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await asyncio.to_thread(claim.leave, opened.namespace, opened.lock_fd, remove=remove)
+    async def _open_now(self) -> _Opened:
+        state, wanted_cache = self._wanted
+        engine = await asyncio.to_thread(containers.find, self.name, self._path)
+        cache = folders.cache_folder(wanted_cache)
+        usable = (p for p in folders.state_candidates(state, cache) if folders.usable(p))
+        # Apart from those of other providers: they are not interchangeable.
+        root = next(usable).resolve() / self.name
+        await asyncio.to_thread(_kill_left, engine, root)
+        tools = await toolbox(engine, cache)
+        namespace = root / self._namespace
+        lock_fd = await asyncio.to_thread(claim_namespace, namespace)
+        return _Opened(engine, cache, namespace, tools, lock_fd)
 
-    async def _open(self) -> _Opened:
-        async with self._opening:
-            if self._opened is None:
-                state, wanted_cache = self._wanted
-                engine = await asyncio.to_thread(containers.find, self.name, self._path)
-                cache = folders.cache_folder(wanted_cache)
-                usable = (p for p in folders.state_candidates(state, cache) if folders.usable(p))
-                # Apart from those of other providers: they are not interchangeable.
-                root = next(usable).resolve() / self.name
-                await asyncio.to_thread(_kill_left, engine, root)
-                tools = await toolbox(engine, cache)
-                namespace = root / self._namespace
-                lock_fd = await asyncio.to_thread(claim_namespace, namespace)
-                self._opened = _Opened(engine, cache, namespace, tools, lock_fd)
-            return self._opened
+    def _workshop(self, opened: _Opened) -> "_Workshop":
+        return _Workshop(opened.engine, opened.toolbox)
+
+    async def _stand(
+        self, opened: _Opened, folder: Path, wanted: Record, holding: Holding
+    ) -> ContainerSandbox:
+        layers = wanted.base.handle
+        await asyncio.to_thread(claim.furnish, folder, layers)
+        return ContainerSandbox(wanted.key, opened.engine, folder, layers, wanted.limits, holding)
 
 
 def _kill_left(engine: Engine, root: Path) -> None:
@@ -204,8 +125,7 @@ class _Workshop:
         return result.out
 
     async def _sandbox(self, layers: Layers, folder: Path) -> ContainerSandbox:
-        claim.make_folders(folder)
-        await asyncio.to_thread(claim.copy_layers, layers, folder)
+        await asyncio.to_thread(claim.furnish, folder, layers)
         return ContainerSandbox("setup", self._engine, folder, layers, _SETUP_LIMITS)
 
 

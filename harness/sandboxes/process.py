@@ -7,7 +7,6 @@ environment; a program that sheds both gets away.
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import posixpath
 import resource
@@ -15,30 +14,24 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.ports import (
-    Base,
-    BaseSpec,
-    Capabilities,
-    ExecResult,
-    Sandbox,
-    SandboxInfo,
-    SandboxLimits,
-)
-from harness.sandboxes import asking, bases, claim, folders, rlimits, transfer
+from harness.ports import BaseSpec, Capabilities, ExecResult, SandboxLimits
+from harness.sandboxes import claim, folders, rlimits
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.child import Child, Launch
 from harness.sandboxes.claim import Record
+from harness.sandboxes.folder_provider import FolderProvider
+from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.guard import tool
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import claim_namespace, shell
 from harness.sandboxes.toolbox import put_back, toolbox
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import tree, watch
-from orchestrator.errors import SandboxError, SandboxGoneError
+from orchestrator.errors import SandboxError
 
 _MARK = "FIBREFLOW_COMMAND"
 #: Rounds of looking for survivors; one that forks faster than this is stopped by its limits.
@@ -58,7 +51,7 @@ class _Opened:
     lock_fd: int
 
 
-class ProcessSandbox:
+class ProcessSandbox(FolderSandbox):
     """A copy of a base in a host folder. See `harness.ports.Sandbox`."""
 
     def __init__(
@@ -69,15 +62,10 @@ class ProcessSandbox:
         limits: SandboxLimits,
         holding: Holding | None = None,
     ) -> None:
-        self.id = key
-        self.folder = folder
-        self.layers = layers
+        super().__init__(key, folder, layers, holding)
         self.workdir = str(folder / "upper")
         self.base_git = str(layers.git)
-        self.base: Base | None = None
-        self.reopened = False
         self._limits = limits
-        self._holding = holding or Holding(key)
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -130,33 +118,6 @@ class ProcessSandbox:
             code, child.out.value(), err, timed_out,
             child.out.truncated or child.err.truncated, time.monotonic() - started,
         )  # fmt: skip
-
-    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
-        await transfer.upload(self, path, data)
-
-    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
-        return await transfer.download(self, path, limit)
-
-    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
-        return await transfer.download_to(self, path, file, limit)
-
-    async def extend(self, seconds: float) -> None:
-        self._holding.extend(seconds)
-
-    async def freeze(self) -> None:
-        """No command runs from here on."""
-        await self._holding.freeze()
-
-    async def destroy(self) -> None:
-        await self._holding.destroy(lambda: folders.remove(self.folder))
-
-    @property
-    def gone(self) -> bool:
-        return self._holding.gone
-
-    def release(self) -> None:
-        """Let go of the workspace and leave its files, for a later run to reopen."""
-        self._holding.release()
 
 
 def _limiter(limits: SandboxLimits) -> list[str]:
@@ -229,8 +190,7 @@ class _Workshop:
         self._toolbox = toolbox
 
     async def run(self, spec: BaseSpec, layers: Layers, folder: Path) -> ExecResult:
-        claim.make_folders(folder)
-        await asyncio.to_thread(claim.copy_layers, layers, folder)
+        await asyncio.to_thread(claim.furnish, folder, layers)
         # Its scripts are the toolbox's; installing by them must not change the toolbox.
         await asyncio.to_thread(_relocate, folder / "env", self._toolbox, folder / "env")
         sandbox = ProcessSandbox("setup", folder, layers, _SETUP_LIMITS)
@@ -269,10 +229,11 @@ def _relocate(env: Path, old_path: Path, new_path: Path) -> None:
             file.write_bytes(data.replace(old, new))
 
 
-class ProcessSandboxProvider:
-    """Workspaces without isolation. See `harness.ports.SandboxProvider`."""
+class ProcessSandboxProvider(FolderProvider[ProcessSandbox, _Opened]):
+    """Workspaces without isolation. See `FolderProvider`."""
 
     name = "process"
+    kind = ProcessSandbox
     capabilities = Capabilities(
         "none",
         False,
@@ -287,99 +248,24 @@ class ProcessSandboxProvider:
     def __init__(
         self, namespace: str, state: Path | None = None, cache: Path | None = None
     ) -> None:
-        self._namespace = folders.file_name(namespace)
-        self._wanted = (state, cache)
-        self._intact: set[Path] = set()
-        self._opening = asyncio.Lock()
-        self._opened: _Opened | None = None
-        self._sandboxes: dict[str, ProcessSandbox] = {}
+        super().__init__(namespace, state, cache)
 
-    async def prepare(self, spec: BaseSpec) -> Base:
-        opened = await self._open()
-        workshop = _Workshop(opened.toolbox)
-        base = await bases.prepare(spec, opened.cache, opened.toolbox, workshop, self._intact)
-        return replace(base, workspaces="copy")
+    async def _open_now(self) -> _Opened:
+        return await asyncio.to_thread(self._find)
 
-    async def create(
-        self,
-        base: Base,
-        key: str,
-        *,
-        labels: Mapping[str, str] | None = None,
-        limits: SandboxLimits | None = None,
-    ) -> ProcessSandbox:
-        asked = asking.checked(self.name, self.capabilities, limits)
-        folder = (await self._open()).namespace / folders.file_name(key)
-        lock_fd, reopened = claim.claim(folder, Record(key, base, asked, labels or {}))
-        claim.make_folders(folder)
-        await asyncio.to_thread(claim.copy_layers, base.handle, folder)
-        holding = Holding(key, lock_fd, asked.wall_seconds)
-        sandbox = ProcessSandbox(key, folder, base.handle, asked, holding)
-        sandbox.base, sandbox.reopened = base, reopened
-        self._sandboxes[key] = sandbox
-        return sandbox
-
-    async def fork(
-        self,
-        base: Base,
-        keys: Sequence[str],
-        *,
-        labels: Mapping[str, str] | None = None,
-        limits: SandboxLimits | None = None,
-    ) -> tuple[Sandbox, ...]:
-        return await asking.fork(self, base, keys, labels, limits)
-
-    async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
-        namespace = (await self._open()).namespace
-        open_here = self._sandboxes.get(id)
-        if open_here is not None and not open_here.gone:
-            return open_here
-        known = claim.record(namespace / folders.file_name(id))
-        if known is None:
-            raise SandboxGoneError(f"no sandbox {id} in {namespace}")
-        return await self.create(known.base, id, labels=known.labels, limits=known.limits)
-
-    async def list(
-        self, labels: Mapping[str, str] | None = None, *, namespace: str | None = None
-    ) -> tuple[SandboxInfo, ...]:
-        return await asyncio.to_thread(
-            claim.listed, (await self._open()).namespace.parent, namespace, labels or {}
-        )
-
-    async def snapshot(self, sandbox: Sandbox) -> Base:
-        if not isinstance(sandbox, ProcessSandbox) or sandbox.base is None:
-            raise SandboxError(f"sandbox {sandbox.id} is not of the provider `process`")
-        await sandbox.freeze()
-        facts = sandbox.folder / "facts"
-        facts.mkdir(exist_ok=True)
-        name = hashlib.sha256(str(sandbox.folder).encode()).hexdigest()[:12]
-        layers = replace(sandbox.layers, trees=(sandbox.folder / "upper",))
-        return Base(f"{sandbox.base.id}+{name}", sandbox.base.commit, facts, layers)
-
-    async def reap(self, namespace: str | None = None) -> int:
-        own = (await self._open()).namespace
-        wanted = None if namespace is None else folders.file_name(namespace)
-        return await asyncio.to_thread(claim.reap, own, wanted)
-
-    async def close(self, *, remove: bool = False) -> None:
-        """`remove` also removes this namespace's workspaces."""
-        for sandbox in self._sandboxes.values():
-            sandbox.release()
-        self._sandboxes.clear()
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await asyncio.to_thread(claim.leave, opened.namespace, opened.lock_fd, remove=remove)
-
-    async def _open(self) -> _Opened:
-        async with self._opening:
-            if self._opened is None:
-                self._opened = await asyncio.to_thread(self._open_now)
-            return self._opened
-
-    def _open_now(self) -> _Opened:
+    def _find(self) -> _Opened:
         state, wanted_cache = self._wanted
         cache = folders.cache_folder(wanted_cache)
         root = next(p for p in folders.state_candidates(state, cache) if folders.usable(p))
         # Apart from the isolated ones: the two kinds of workspace are not interchangeable.
         namespace = root.resolve() / "process" / self._namespace
         return _Opened(cache, namespace, toolbox(cache, None), claim_namespace(namespace))
+
+    def _workshop(self, opened: _Opened) -> _Workshop:
+        return _Workshop(opened.toolbox)
+
+    async def _stand(
+        self, _: _Opened, folder: Path, wanted: Record, holding: Holding
+    ) -> ProcessSandbox:
+        await asyncio.to_thread(claim.furnish, folder, wanted.base.handle)
+        return ProcessSandbox(wanted.key, folder, wanted.base.handle, wanted.limits, holding)

@@ -11,7 +11,7 @@ from harness.ports import BaseSpec, ExecResult, SandboxLimits
 from harness.sandboxes.allowlist import named_services
 from harness.sandboxes.bases import COPIES, Layers
 from harness.sandboxes.cage import Place
-from harness.sandboxes.claim import copy_layers, make_folders
+from harness.sandboxes.claim import make_folders
 from harness.sandboxes.folders import remove_tree
 from harness.sandboxes.opening import Opened
 from harness.sandboxes.toolbox import put_back
@@ -76,8 +76,6 @@ class LocalWorkshop:
     async def _place(self, layers: Layers, folder: Path) -> Place:
         make_folders(folder)
         overlay = self._opened.overlay and layers.overlay
-        if not overlay:
-            await asyncio.to_thread(copy_layers, layers, folder)
         return Place(layers, folder, self._opened.root, overlay=overlay)
 
     def _sandbox(self, place: Place, limits: SandboxLimits) -> LocalSandbox:

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO
 
-from harness.ports import Base, ExecResult, SandboxLimits
-from harness.sandboxes import allowlist, cage, claim, doorway, egress, folders, transfer
+from harness.ports import ExecResult, SandboxLimits
+from harness.sandboxes import allowlist, cage, claim, doorway, egress
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place
 from harness.sandboxes.cgroup import Group
 from harness.sandboxes.child import Launch
 from harness.sandboxes.egress import EgressProxy
+from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import Shop
 from harness.sandboxes.toolbox import INSIDE
@@ -26,26 +27,22 @@ from orchestrator.errors import SandboxError
 _UNWATCHED_SECONDS = 0.25
 
 
-class LocalSandbox:
+class LocalSandbox(FolderSandbox):
     """One overlay workspace. See `harness.ports.Sandbox`."""
 
     workdir = cage.WORKDIR
     base_git = cage.BASE_GIT
 
-    def __init__(  # noqa: PLR0913 - the provider alone makes these
+    def __init__(
         self,
         key: str,
         shop: Shop,
         place: Place,
         limits: SandboxLimits,
         holding: Holding | None = None,
-        *,
-        base: Base | None = None,
     ) -> None:
-        self.id = key
-        self.reopened = False
-        self.place = place
-        self.base = base
+        super().__init__(key, place.folder, place.layers, holding)
+        self.overlay = place.overlay
         self._shop = shop
         self._limits = limits
         self._args = cage.arguments(place)
@@ -54,7 +51,6 @@ class LocalSandbox:
         if limits.allow:
             self._proxy = EgressProxy(key, allowlist.rules(limits.allow), shop.observe)
             self._variables |= egress.variables(doorway.PORT)
-        self._holding = holding or Holding(key)
         self._furnished = False
         self._group: Group | None = None
         held = "memory" in shop.groups.controllers
@@ -96,20 +92,21 @@ class LocalSandbox:
 
     async def _furnish(self) -> None:
         """The host folders of the workspace, made when something is first to be put in them."""
-        if not self._furnished:
-            claim.make_folders(self.place.folder)
-            if not self.place.overlay:
-                layers = self.place.layers
-                await asyncio.to_thread(claim.copy_layers, layers, self.place.folder)
-            self._furnished = True
+        if self._furnished:
+            return
+        if self.overlay:
+            claim.make_folders(self.folder)
+        else:
+            await asyncio.to_thread(claim.furnish, self.folder, self.layers)
+        self._furnished = True
 
     async def untouched(self) -> bool:
         """True when certainly no command, of this process or one before it, has changed the
         repository's folder: an overlay keeps every change in its upper layer."""
         async with self._holding.turn:
             self._holding.check()
-            upper = self.place.folder / "upper"
-            return self.place.overlay and (not upper.is_dir() or not any(upper.iterdir()))
+            upper = self.folder / "upper"
+            return self.overlay and (not upper.is_dir() or not any(upper.iterdir()))
 
     async def _run(self, args: list[str], launch: Launch, timeout: float) -> ExecResult:
         started = time.monotonic()
@@ -162,7 +159,7 @@ class LocalSandbox:
         await asyncio.wait([exited], timeout=_UNWATCHED_SECONDS)
         if exited.done():
             return ""
-        written = [self.place.folder / name for name in ("upper", "tmp", "home")]
+        written = [self.folder / name for name in ("upper", "tmp", "home")]
         watching: asyncio.Future[str] = asyncio.ensure_future(
             watch(running.init_pid, written, self._watched, held)
         )
@@ -173,43 +170,14 @@ class LocalSandbox:
         finally:
             watching.cancel()
 
-    async def upload(self, path: str, data: bytes | BinaryIO) -> None:
-        await transfer.upload(self, path, data)
-
-    async def download(self, path: str, *, limit: int = 64_000_000) -> bytes:
-        return await transfer.download(self, path, limit)
-
-    async def download_to(self, path: str, file: BinaryIO, *, limit: int = 1 << 40) -> int:
-        return await transfer.download_to(self, path, file, limit)
-
-    async def extend(self, seconds: float) -> None:
-        self._holding.extend(seconds)
-
     async def freeze(self) -> None:
-        """No command runs from here on, so the files can become a layer."""
-        await self._holding.freeze()
+        await super().freeze()
         await self._furnish()
 
-    async def destroy(self) -> None:
-        await self._holding.destroy(self._remove)
-
-    def _remove(self) -> None:
-        folders.remove(self.place.folder)
-        self._ungroup()
-
-    def _ungroup(self) -> None:
+    def _let_go(self) -> None:
         if self._group is not None:
             self._group.remove()
             self._group = None
-
-    @property
-    def gone(self) -> bool:
-        return self._holding.gone
-
-    def release(self) -> None:
-        """Let go of the workspace and leave its files, for a later run to reopen."""
-        if self._holding.release():
-            self._ungroup()
 
 
 def _result(

@@ -119,7 +119,6 @@ def grow_old(request: pytest.FixtureRequest, shells: SandboxProvider) -> Callabl
         if shells.name == "e2b":
             request.getfixturevalue("e2b_cloud").cloud.boxes[box.cloud_id].started = 0.0
             return
-        folder = getattr(box, "folder", None) or box.place.folder
-        os.utime(folder.parent, (0, 0))
+        os.utime(box.folder.parent, (0, 0))
 
     return age
