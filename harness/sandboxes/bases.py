@@ -16,9 +16,9 @@ from harness.ports import Base, BaseSpec, ExecResult
 from harness.sandboxes import checkout
 from harness.sandboxes.folders import complete_or_nothing, remove, remove_tree
 from harness.sandboxes.seal import seal
+from harness.sandboxes.setup_inputs import digest_of_setup
 from harness.sandboxes.toolbox import writable_copy
 from orchestrator.errors import SandboxError
-from orchestrator.manifests import is_manifest
 
 #: Changes whenever what a base consists of does.
 _FORMAT = 5
@@ -120,8 +120,8 @@ async def _complete(making: Path, spec: BaseSpec, cache: Path, tools: _Tools) ->
 async def _setup_layer(tree: Path, spec: BaseSpec, cache: Path, tools: _Tools) -> Path:
     """The folder with what `spec.setup` made: upper, env, home and a list of untracked files."""
     assert spec.setup is not None
-    manifests = await asyncio.to_thread(digest_of_manifests, tree)
-    key = _digest(_FORMAT, spec.setup, sorted(spec.env.items()), manifests, tools.toolbox.name)
+    inputs = await asyncio.to_thread(digest_of_setup, tree, spec.setup)
+    key = _digest(_FORMAT, spec.setup, sorted(spec.env.items()), inputs, tools.toolbox.name)
     final = cache / "layers" / key
     async with _lock(cache / "locks" / f"layer-{key}"):
         if await asyncio.to_thread(_is_intact, final, tools.intact):
@@ -213,20 +213,6 @@ def _seal_of_base(folder: Path) -> str:
 
 def _seal_of_layer(folder: Path) -> str:
     return seal(folder / name for name in ("upper", "home", "env"))
-
-
-def digest_of_manifests(tree: Path) -> str:
-    """A digest of every manifest in the tree: what a setup command is assumed to depend on.
-    Their content, not the commit, names its layer, so that the next commit reuses it."""
-    digest = hashlib.sha256()
-    for folder, names, files in os.walk(tree):
-        names[:] = sorted(n for n in names if n != ".git")
-        for name in sorted(files):
-            path = Path(folder) / name
-            if is_manifest(name) and path.is_file() and not path.is_symlink():
-                digest.update(f"{path.relative_to(tree)}\0".encode(errors="surrogateescape"))
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _digest(*facts: object) -> str:

@@ -20,7 +20,6 @@ from typing import Any
 from harness.ports import Base, BaseSpec, SandboxLimits
 from harness.record import files
 from harness.sandboxes import checkout
-from harness.sandboxes.bases import digest_of_manifests
 from harness.sandboxes.e2b.cloud import Cloud
 from harness.sandboxes.e2b.errors import translated
 from harness.sandboxes.e2b.jobs import AGENT, INSIDE, PLACE, Job, Runner, document
@@ -34,6 +33,7 @@ from harness.sandboxes.e2b.sandbox import (
     Prepared,
     environment,
 )
+from harness.sandboxes.setup_inputs import digest_of_setup
 from harness.sandboxes.toolbox import versions
 from orchestrator.errors import SandboxError, SandboxUnavailableError
 
@@ -162,7 +162,7 @@ def _source(cloud: Cloud, spec: BaseSpec, git_dir: Path, commit: str, folder: Pa
     made_of = (
         _FORMAT, settings.image, settings.cpus, settings.memory_mb, tools(),
         program(), spec.setup, sorted(spec.env.items()),
-        digest_of_manifests(folder / "tree") if spec.setup else "",
+        digest_of_setup(folder / "tree", spec.setup) if spec.setup else "",
     )  # fmt: skip
     template = f"fibreflow-{digest(*made_of)}"
     return _Source(spec, commit, folder, template, f"fibreflow-base-{digest(template, commit)}")
