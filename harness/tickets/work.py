@@ -18,10 +18,11 @@ from harness.record import files
 from harness.tickets import artifact, intake
 from harness.tickets.artifact import HandOver
 from harness.tickets.github import GitHub, opened
+from harness.tickets.proof import Claim, proof
 from harness.tickets.settings import TicketSettings, read_settings
 from orchestrator import tickets
 from orchestrator.errors import InputError, NotPermittedError, TicketError
-from orchestrator.ticket_comments import Outcome
+from orchestrator.ticket_comments import WITH_PATCH, Outcome
 from orchestrator.tickets import Ticket, Trigger
 from orchestrator.triage import Triage, triage
 
@@ -173,7 +174,20 @@ async def _outcome(case: _Case, place: Place, code: int) -> tuple[HandOver, byte
         outcome = "patch" if patch else "nothing"
     elif feature["state"] == "review":
         outcome = "review" if patch else "nothing"
-    return _told(case, outcome, report, feature), patch
+    shown, lacking = await _proof(case, place, outcome, patch)
+    made = _told(case, outcome, report, feature)
+    evidence, open_ = (*shown, *made.evidence), (*lacking, *made.unverified)
+    return made.model_copy(update={"evidence": evidence, "unverified": open_}), patch
+
+
+async def _proof(
+    case: _Case, place: Place, outcome: Outcome, patch: bytes
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if outcome not in WITH_PATCH:
+        return (), ()
+    claim = Claim(place.checkout.resolve(), case.base, patch, case.triage.sort == "bug")
+    log = place.workspace / case.digest / "proof.log"
+    return await proof(claim, case.settings, place.sandbox, log)
 
 
 async def _patch(case: _Case, repository: Repository, run: Path, feature: dict[str, Any]) -> bytes:
@@ -220,6 +234,4 @@ def _evidence(
         open_.append("no test command is set (.github/fibreflow.yaml), so no test was run")
     if chosen["coverage"] is not None:
         seen.append(f"{chosen['coverage']:.0%} of the changed lines are run by tests")
-    if case.triage.sort == "bug":
-        open_.append("that the new test fails without the fix: see it for yourself")
     return tuple(seen), tuple(str(o)[:500] for o in open_)

@@ -10,29 +10,23 @@ never run beside its own patch but for that one proof.
 
 import asyncio
 import contextlib
-import secrets
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from harness.ports import Base, Sandbox, SandboxProvider
+from harness.ports import Base, SandboxProvider
 from harness.verify import probing
 from harness.verify.bench import Bench
-from harness.verify.commands import is_test_file, is_test_module, read_command
-from harness.verify.facts import SUITE_OPTIONS, baseline, suite_command, test_files
-from harness.verify.judging import tampered
-from harness.verify.suite import Canary, TestRun, run_tests
+from harness.verify.commands import is_test_file, is_test_module
+from harness.verify.facts import baseline, suite_command, test_files
+from harness.verify.own_tests import read_texts, run_own
 from harness.verify.tree import Tree, patched
-from orchestrator.crossing import MAX_TEXT, OwnTest, most_telling, new_tests, worth_running
-from orchestrator.errors import SandboxError
+from orchestrator.crossing import OwnTest, most_telling, new_tests, worth_running
 from orchestrator.evidence import CrossTest
 from orchestrator.probes import Probe, in_turn, of_signatures, of_tests, packages
 from orchestrator.values import Project
 
-#: Of one attempt: so many files are read. A feature seldom has more.
-_MOST_FILES = 8
 #: At the same time, of one feature: other attempts are running beside it.
 _AT_ONCE = 2
 #: Fewer probes say nothing: one corner that nobody specified would outweigh the 30% of which the
@@ -117,8 +111,8 @@ async def compare(job: CrossJob) -> Crossed:
 async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Crossed:
     full = [r.name for r in job.rivals if r.full and r.name in trees]
     old, *new = await asyncio.gather(
-        _texts(bench, job.base, {p for n in full for p in trees[n].touched}),
-        *(_texts(bench, trees[n].base, trees[n].touched) for n in full),
+        read_texts(bench, job.base, {p for n in full for p in trees[n].touched}),
+        *(read_texts(bench, trees[n].base, trees[n].touched) for n in full),
     )
     texts = dict(zip(full, new, strict=True))
     tests = await asyncio.to_thread(_chosen, texts, old, job.tests)
@@ -146,19 +140,6 @@ async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Cr
         digests={n: tuple(row[i] for i in kept) for n, row in digests.items()} if kept else {},
         ran=len(tests),
     )
-
-
-async def _texts(bench: Bench, base: Base, paths: Sequence[str] | set[str]) -> dict[str, str]:
-    """The Python files among `paths` as they are in `base`; tests first, others are left out."""
-    wanted = sorted((p for p in paths if p.endswith(".py")), key=lambda p: (not is_test_file(p), p))
-    found: dict[str, str] = {}
-    if not wanted:
-        return found
-    async with bench.fork(base) as sandbox:
-        for path in wanted[:_MOST_FILES]:
-            with contextlib.suppress(FileNotFoundError, SandboxError, UnicodeDecodeError):
-                found[path] = (await sandbox.download(path, limit=MAX_TEXT)).decode()
-    return found
 
 
 def _chosen(
@@ -250,54 +231,14 @@ async def _at_home(ground: _Field, found: Outcomes, author: str) -> None:
 
 
 async def _run(ground: _Field, tree: Tree, tests: Sequence[OwnTest]) -> dict[OwnTest, bool | None]:
-    """Run the tests' files under new names beside the originals; empty when nothing can be
-    believed of the run. A skipped test has no outcome."""
+    """Empty when nothing can be believed of the run. A skipped test has no outcome."""
     if not tests or ground.over:
         return {}
-    async with ground.slots, ground.bench.fork(tree.base) as sandbox:
-        named = await _copies(sandbox, ground.texts, tests)
-        line = shlex.join(["python", "-m", "pytest", "-q", *named.values()])
-        canary = Canary.fresh()
-        config = {"canary": canary.token, "good": canary.good, "bad": canary.bad}
-        command = read_command(line)[0]
-        seen = await run_tests(ground.bench, sandbox, command, options=SUITE_OPTIONS, config=config)
-    trusted = ground.known - set(tree.touched)
-    if not _honest(seen, canary) or tampered(seen, ground.foreign, trusted, tree.touched):
-        ground.bench.note("nothing that this run reported is believed")
-        return {}
-    return {t: _outcome(seen, f"{named[t.author, t.path]}::{t.name}") for t in tests}
-
-
-async def _copies(
-    sandbox: Sandbox, texts: Mapping[str, Mapping[str, str]], tests: Sequence[OwnTest]
-) -> dict[tuple[str, str], str]:
-    named: dict[tuple[str, str], str] = {}
-    for author, path in dict.fromkeys((t.author, t.path) for t in tests):
-        # A name that nobody can foresee: product code must not know whose test is running.
-        copy = str(PurePosixPath(path).with_name(f"test_{secrets.token_hex(6)}.py"))
-        await sandbox.upload(copy, texts[author][path].encode())
-        named[author, path] = copy
-    return named
-
-
-def _honest(seen: TestRun, canary: Canary) -> bool:
-    """It ended by itself, and reported the planted tests as they ended."""
-    if seen.reported is None or seen.result.timed_out:
-        return False
-    planted = {i: o for i, (o, _) in seen.tests.items() if canary.token in i}
-    ends = {i.rpartition("::")[2]: outcome for i, outcome in planted.items()}
-    # Where no file could be imported there is nothing to plant the two beside.
-    nothing = not any("::" in i for i in seen.tests)
-    return nothing or ends == {canary.good: "passed", canary.bad: "failed"}
-
-
-def _outcome(seen: TestRun, name: str) -> bool | None:
-    """All cases of a parametrised test together. A test that did not run, because its file could
-    not be imported, failed."""
-    cases = [o for i, (o, _) in seen.tests.items() if i == name or i.startswith(f"{name}[")]
-    if cases and all(o in {"skipped", "xfailed"} for o in cases):
-        return None
-    return bool(cases) and "failed" not in cases
+    async with ground.slots:
+        ended = await run_own(
+            ground.bench, tree, tests, ground.texts, known=ground.known, foreign=ground.foreign
+        )
+    return {test: ending.passed for test, ending in ended.items()}
 
 
 # -------------------------------------------------------------------- probes

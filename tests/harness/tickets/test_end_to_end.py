@@ -30,6 +30,8 @@ async def test_a_label_becomes_one_draft_pull_request(shop: Shop) -> None:
         True, "fibreflow/issue-7", "main",
     )  # fmt: skip
     assert "Resolves #7" in pull["body"]
+    shown = "test_issue_7.py::test_empty fails without the change"
+    assert shown in pull["body"].partition("**Not verified**")[0]
     assert "return sum(cart)" in shop.shown("shop.py")
     (status,) = shop.status()
     assert f"#{pull['number']}" in status
