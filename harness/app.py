@@ -121,7 +121,9 @@ def _run_of(
     if now.unfinished is not None:
         run = now.unfinished.id
         return run, RunFile.load(workspace.run_file(run))
-    run = new_run_id(SystemClock().now(), secrets.token_hex(2), after=workspace.newest)
+    run = options.planned
+    if not run or workspace.run_file(run).exists():
+        run = new_run_id(SystemClock().now(), secrets.token_hex(2), after=workspace.newest)
     file = RunFile.first(options, target, now)
     file.store(workspace.run_file(run))
     return run, file

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from harness import __version__, control_flags, deploy_flags, flag_values, sla_flags
+from harness import (
+    __version__,
+    control_flags,
+    deploy_flags,
+    flag_values,
+    plan_flags,
+    sla_flags,
+)
 from harness.cost_flags import CostOptions, add_costs, cost_options
 from harness.deploy_flags import DeployOptions
 from harness.learn_flags import LearnOptions, add_learn, learn_options
@@ -72,6 +79,11 @@ class RunOptions:
     until: str | None = None
     not_before: str | None = None
     quiet_hours: str | None = None
+    goal: str = ""
+    plan_only: bool = False
+    approve_plan: bool = False
+    commit_documents: bool = False
+    planned: str = ""  # the run that planning began
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,6 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         workspace=workspace,
         features=args.features or workspace / "feature_list.json",
         repo=args.repo,
-        autopilot=args.autopilot,
         attempts=args.attempts,
         exactly=args.exactly,
         rounds=args.rounds,
@@ -183,6 +194,7 @@ def _run_options(args: argparse.Namespace, workspace: Path) -> RunOptions:
         screen="json" if args.json else "plain" if args.plain else None,
         **sla_flags.of_run(args),
         **control_flags.of_run(args),
+        **plan_flags.of_run(args),
     )
 
 
@@ -254,15 +266,10 @@ def _command(
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
     add = sub.add_argument
-    add("--autopilot", action="store_true", help="unattended: never ask, leave with an exit code")
+    plan_flags.add_to_run(sub)
     add("--repo", type=Path, metavar="PATH", help="git repository to build (default: project.repo)")
     add("--features", type=Path, metavar="FILE", help="the feature list")
-    add(
-        "--attempts",
-        type=flag_values.number(1, 100),
-        metavar="N",
-        help="attempts per round of a feature",
-    )
+    add("--attempts", type=flag_values.number(1, 100), metavar="N", help="per round of a feature")
     add(
         "--rounds",
         type=flag_values.number(1, 20),

@@ -61,10 +61,10 @@ def read_features(options: RunOptions) -> FeatureList:
     if given.project.deploy is not None:
         # What a person has rejected is work like any other, in every run from then on.
         given = with_rework(given, Records(Workspace(options.workspace.resolve())).all())
-    return _with_flags(given, options)
+    return with_flags(given, options)
 
 
-def _with_flags(given: FeatureList, options: RunOptions) -> FeatureList:
+def with_flags(given: FeatureList, options: RunOptions) -> FeatureList:
     entries = given.features
     defaults = given.defaults
     if options.attempts is not None:

@@ -71,6 +71,10 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
     if command.run is not None:
         from harness import app  # noqa: PLC0415 - each command pays for its own imports only
 
+        if command.run.goal:
+            from harness.planner import driving  # noqa: PLC0415 - most runs have their list
+
+            return driving.start(command.run, app.choose_model, app.start)
         return app.start(command.run)
     from harness.commands import COMMANDS  # noqa: PLC0415
 

@@ -113,8 +113,20 @@ def _trouble(error: str) -> str:
     return f"busy ({one_line(error, 80)})"
 
 
+def _wrote(event: e.DocumentWritten, _: FeatureState | None) -> str:
+    what = f"{event.role} wrote {event.document} v{event.version}"
+    back = f", sent back: {one_line('; '.join(event.problems), 200)}" if event.problems else ""
+    return f"{what} ({event.source}, {money(event.cost_usd or 0.0, event.cost_usd is None)}){back}"
+
+
 #: Kinds that are not here are for the journal only.
 _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
+    e.PlanStarted: lambda event, _: f"plans ({event.model}): {one_line(event.goal)}",
+    e.DocumentWritten: _wrote,
+    e.PlanReviewed: lambda event, _: f"plan {event.request}: {event.verdict} {event.by}".rstrip(),
+    e.PlanFinished: lambda event, _: (
+        f"planned {counted(len(event.features), 'feature')}: {', '.join(event.features)}"
+    ),
     e.RunFinished: lambda event, _: f"finished, exit code {event.exit_code}",
     e.RunStopped: lambda event, _: f"stopped: {one_line(event.reason)}",
     e.DrainRequested: lambda event, _: (

@@ -4,6 +4,7 @@ A patch is hostile: whoever may edit the exam, or a file that the test runner lo
 decides what "passed" means. `conftest.py` is the best known of those files.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -103,6 +104,37 @@ def is_protected(path: str, globs: Iterable[str]) -> bool:
 def matches(path: str, glob: str) -> bool:
     """Whether a normal path falls under a glob, by the rules of `is_protected`."""
     return _matches(tuple(path.split("/")), _pattern(glob))
+
+
+def may_meet(one: str, other: str) -> bool:
+    """Whether some path may fall under both globs. A `[...]` counts as any character: where it
+    cannot be told, they meet."""
+    return _meet(_pattern(one), _pattern(other))
+
+
+@lru_cache(maxsize=4096)
+def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Folder by folder; a `**` of either takes any number of the other's."""
+    if not one or not other:
+        return all(part == "**" for part in (*one, *other))
+    if one[0] == "**":
+        return _meet(one[1:], other) or _meet(one, other[1:])
+    if other[0] == "**":
+        return _meet(one, other[1:]) or _meet(one[1:], other)
+    return _names_meet(one[0], other[0]) and _meet(one[1:], other[1:])
+
+
+@lru_cache(maxsize=4096)
+def _names_meet(one: str, other: str) -> bool:
+    one, other = (re.sub(r"\[!?\]?[^\]]*\]", "?", name) for name in (one, other))
+    if not one or not other:
+        return not (one + other).strip("*")
+    if one[0] == "*":
+        return _names_meet(one[1:], other) or _names_meet(one, other[1:])
+    if other[0] == "*":
+        return _names_meet(one, other[1:]) or _names_meet(one[1:], other)
+    alike = one[0] == other[0] or "?" in {one[0], other[0]}
+    return alike and _names_meet(one[1:], other[1:])
 
 
 def _anchored(path: str) -> str:

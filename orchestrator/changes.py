@@ -96,6 +96,17 @@ def _judged(run: RunState, event: e.PatternJudged) -> RunState:
     return replace(run, judged=more(run.judged, text))
 
 
+def _planned(run: RunState, event: e.DocumentWritten) -> RunState:
+    """What planning cost is part of the run's price."""
+    return replace(
+        run,
+        calls=run.calls + 1,
+        usage=run.usage + (event.usage or NO_USAGE),
+        cost_usd=run.cost_usd + (event.cost_usd or 0.0),
+        unknown_cost=run.unknown_cost or event.cost_usd is None,
+    )
+
+
 def counted(run: RunState, event: e.Event) -> RunState:
     """What the run as a whole counts of an attempt's event."""
     if isinstance(event, e.PatternUsed):
@@ -251,6 +262,10 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
         unknown_cost=run.unknown_cost or event.cost_usd is None,
     ),
     e.ConnectionAsked: lambda run, _event: run,
+    e.PlanStarted: lambda run, event: replace(run, run=event.run, model=event.model),
+    e.DocumentWritten: _planned,
+    e.PlanReviewed: lambda run, _event: run,
+    e.PlanFinished: lambda run, _event: run,
     e.PatternLearned: _learned,
     e.PatternJudged: _judged,
 }

@@ -59,6 +59,8 @@ def ledger(happened: Iterable[events.Event]) -> Ledger:
         elif isinstance(event, events.ModelCalled | ReflectionFinished):
             of = begun.get((event.run, event.feature, event.attempt))
             calls.append(_call(event, of))
+        elif isinstance(event, events.DocumentWritten):
+            calls.append(_planning(event))
         elif isinstance(event, events.FeatureMerged):
             merged.append((event.run, event.feature or ""))
     return Ledger(tuple(calls), tuple(merged))
@@ -75,6 +77,21 @@ def _call(event: events.ModelCalled | ReflectionFinished, of: events.AttemptStar
         tier=(of.tier if of is not None and not reflects else "") or _tier_named(event.model),
         agent="reflection" if reflects else of.agent if of is not None else "",
         source=of.source if of is not None else "live",
+        usage=event.usage,
+        cost_usd=event.cost_usd,
+    )
+
+
+def _planning(event: events.DocumentWritten) -> Call:
+    return Call(
+        day=event.time[:10],
+        run=event.run,
+        feature="",
+        attempt="",
+        model=event.model,
+        tier=_tier_named(event.model),
+        agent=event.role,
+        source=event.source,
         usage=event.usage,
         cost_usd=event.cost_usd,
     )

@@ -9,6 +9,7 @@
     │   ├── SlaViolatedError               data that a run or feature needs is not fresh
     │   └── WorkspaceLockedError           another run owns this workspace
     ├── LimitReachedError               4  a budget, quota or time limit; nothing is wrong
+    ├── PlanError                          a planner's document was not usable, or was refused
     ├── DeployError                        a release could not be brought up, made live or undone
     ├── DeliveryError                      a notice did not reach the people it is for
     ├── ProbeError                         an SLA's value could not be measured: no data
@@ -76,6 +77,10 @@ def _told(source: str, problems: tuple[str, ...]) -> str:
 
 class ProbeError(FibreFlowError):
     """An SLA's value could not be measured; the message says why. The SLA has no data then."""
+
+
+class PlanError(FibreFlowError):
+    """No plan came of a goal: a role's document was sent back too often, or a person refused."""
 
 
 class DeployError(FibreFlowError):

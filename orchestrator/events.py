@@ -36,13 +36,15 @@ from orchestrator.limit_events import (
     LimitHit,
 )
 from orchestrator.occurrence import Event
+from orchestrator.planning_events import DocumentWritten, PlanFinished, PlanReviewed, PlanStarted
 from orchestrator.values import Usage
 
 __all__ = [
     "BudgetLow", "ControlTaken", "DataHeld", "DataOverridden", "DataRefused", "DataReleased",
-    "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed", "FeatureRequeued",
-    "FeatureSkipped", "FeatureStarted", "HoursKept", "LimitChanged", "LimitHit",
-    "PatternJudged", "PatternLearned", "PatternUsed", "ReflectionFinished", "RepairStarted",
+    "DocumentWritten", "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed",
+    "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept", "LimitChanged", "LimitHit",
+    "PatternJudged", "PatternLearned", "PatternUsed", "PlanFinished", "PlanReviewed",
+    "PlanStarted", "ReflectionFinished", "RepairStarted",
 ]  # fmt: skip
 
 

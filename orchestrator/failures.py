@@ -51,6 +51,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.SlaFileError: Failure("wrong SLA file", "user", stops_run=True),
     e.SlaViolatedError: Failure("data is not as fresh as promised", "user", stops_run=True),
     e.ProbeError: Failure("a probe could not measure", "provider"),
+    e.PlanError: Failure("no plan came of the goal", "model"),
     e.DeployError: Failure("a deployment failed", "provider"),
     e.DeliveryError: Failure("a message was not delivered", "provider"),
     e.MachineError: Failure("this machine lacks something", "user", stops_run=True),

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Writes into each recording the digest of the task it is made for: FEATURE_LIST FOLDER.
 
-Run it after a feature's text was changed on purpose; see `harness/models/recorded.py`.
+Run it after a feature's text was changed on purpose; see `harness/models/recorded.py`. A goal file
+in place of the list: the features are then those that the recorded plan comes to.
 Prints what changed; exits with 1 when a recording belongs to no feature.
 """
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
@@ -14,6 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs from a fresh checkout, not installed
 
 from harness.agents.prompts import feature_section, section_digest  # noqa: E402
+from harness.models.recorded import load  # noqa: E402
+from harness.planner.asking import PLAN, key_of, section  # noqa: E402
+from orchestrator import planning, registry  # noqa: E402
+from orchestrator.documents import Document  # noqa: E402
 from orchestrator.features import parse  # noqa: E402
 
 _TASK = re.compile(r"^task:.*$", re.MULTILINE)
@@ -25,6 +31,27 @@ def stamp(text: str, digest: str) -> str:
     return _TASK.sub(line, text, count=1) if _TASK.search(text) else f"{line}\n{text}"
 
 
+def of_goal(goal: str, folder: Path) -> dict[str, str]:
+    """`FEATURE` or `_plan/ATTEMPT` -> digest, by the last answers of the recorded plan."""
+    digests: dict[str, str] = {}
+    standing: dict[registry.Kind, Document] = {}
+    for role in registry.ROLES:
+        key = key_of(role)
+        digests[str(key)] = section_digest(section(goal, role))
+        answer = load(folder / PLAN / f"{key.name}.yaml").turns[-1].content[-1]["input"]
+        content, problems = planning.read(role.writes, answer, standing, planning.Ground())
+        if problems:
+            raise SystemExit(f"{key}: {'; '.join(problems)}")
+        standing[role.writes] = Document(role.writes, 1, role.name, "", (), content)
+    text = planning.feature_list(planning.planned(standing), {}, {})
+    return digests | of_list(text, "the recorded plan")
+
+
+def of_list(text: str, source: str) -> dict[str, str]:
+    features = parse(text, source).features
+    return {feature.id: section_digest(feature_section(feature)) for feature in features}
+
+
 def main(argv: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("feature_list", type=Path)
@@ -32,11 +59,13 @@ def main(argv: list[str] | None = None) -> int:
         "folder", type=Path, help="the recordings: FOLDER/<feature>/<attempt>.yaml"
     )
     given = options.parse_args(argv)
-    features = parse(given.feature_list.read_text("utf-8"), str(given.feature_list)).features
-    digests = {feature.id: section_digest(feature_section(feature)) for feature in features}
+    text = given.feature_list.read_text("utf-8")
+    goal = json.loads(text).get("goal") if given.feature_list.name == "goal.json" else None
+    digests = of_goal(goal, given.folder) if goal else of_list(text, str(given.feature_list))
     strangers = 0
     for path in sorted(given.folder.glob("*/*.yaml")):
-        digest = digests.get(path.parent.name)
+        name = path.parent.name
+        digest = digests.get(f"{PLAN}/{path.stem}" if name == PLAN else name)
         if digest is None:
             print(f"{path}: no feature {path.parent.name!r} in {given.feature_list}")
             strangers += 1

@@ -15,7 +15,7 @@ from orchestrator.values import Feature
 Block = Mapping[str, Any]
 
 _CACHE = {"type": "ephemeral"}
-_OPENING = "<feature "
+_OPENINGS = ("<feature ", "<goal ")
 
 SYSTEM = """\
 You are a software engineer. You implement one feature in an existing git repository and \
@@ -76,11 +76,11 @@ def section_digest(section: str) -> str:
 
 
 def find_section(messages: Sequence[Block]) -> str | None:
-    """The feature section of a conversation: a text block of its own in the first message."""
+    """The feature, or the goal, of a conversation: a text block of its own in the first message."""
     content = messages[0].get("content") if messages else None
     for block in content if isinstance(content, list | tuple) else ():
         text = block.get("text", "")
-        if isinstance(text, str) and text.startswith(_OPENING):
+        if isinstance(text, str) and text.startswith(_OPENINGS):
             return text
     return None
 
