@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import forewarning, inputs, play, routing, run_file, sandboxes
+from harness import forewarning, inputs, lock, play, routing, run_file, sandboxes
 from harness.exam_texts import protection
 from harness.flags import RunOptions
 from harness.git import Repository
@@ -165,6 +165,7 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
         try:
             async with open_services(opened, journal, lambda: screen.state) as services:
                 await _announce(opened, file, journal, resumed=resumed)
+                await lock.keep(opened, services)
                 code = await play.play(services, file, opened.target.head, _hours(opened.options))
         finally:
             journal.close()

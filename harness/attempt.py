@@ -181,7 +181,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
                 limits=task.limits,
                 journal=services.journal,
                 work=work,
-                verify=lambda patch: _verified(services, key, commit, patch),
+                verify=lambda patch: verified(services, key, commit, patch),
             )
             done = await repairs.run(await work(task.limits))
             # Before the sandbox goes: a crash between the two would find neither.
@@ -345,7 +345,7 @@ async def _verification_part(
     verification = verification_record.load(folder)
     if verification is None:
         services.journal.write(events.VerificationStarted(**names))
-        verification = await _verified(services, key, commit, (folder / result.patch).read_bytes())
+        verification = await verified(services, key, commit, (folder / result.patch).read_bytes())
     services.journal.write(
         events.VerificationFinished(
             usable=verification.usable,
@@ -362,7 +362,7 @@ async def _verification_part(
     return verification
 
 
-async def _verified(services: Services, key: AttemptKey, commit: str, patch: bytes) -> Verification:
+async def verified(services: Services, key: AttemptKey, commit: str, patch: bytes) -> Verification:
     """A sandbox that fails says nothing about the patch: once more, then it stays unverified,
     which is nobody's lesson."""
     feature = services.feature(key.feature)

@@ -229,6 +229,14 @@ def look(command: Command) -> int:
     return shows[command.name](command, workspace, find_run(workspace, command.run_id))
 
 
+def again(command: Command) -> int:
+    from harness import again  # noqa: PLC0415 - the others do without its imports
+
+    workspace = _workspace(command)
+    does = {"verify": again.verify, "replay": again.replay, "lock": again.show_lock}
+    return does[command.name](command, workspace, find_run(workspace, command.run_id))
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -245,4 +253,5 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "approvals": approvals,
     **dict.fromkeys(control_flags.ASKING, steer),
     **dict.fromkeys(("logs", "attempt", "diff"), look),
+    **dict.fromkeys(("verify", "replay", "lock"), again),
 }

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from harness import flag_values
@@ -19,6 +20,9 @@ COMMANDS: Mapping[str, str] = {
     "logs": "what happened, line by line",
     "attempt": "one attempt: its conversation, patch and evidence",
     "diff": "what was merged for a feature, or would be",
+    "verify": "verify a finished run's patches again and choose again; 1: something differs",
+    "replay": "play a run again from its recording, in a copy; 1: a feature ended otherwise",
+    "lock": "what a run was given, resolved; with --diff, in what another was given something else",
 }
 ASKING = ("pause", "drain", "stop", "retune", "requeue", "skip")
 
@@ -42,7 +46,22 @@ def add(sub: argparse.ArgumentParser, name: str) -> None:
         )
     if name == "logs":
         sub.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
-    sub.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+    if name in ("verify", "replay", "lock"):
+        _add_again(sub, name)
+    else:
+        sub.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+
+
+def _add_again(sub: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of the commands that go over a run once more."""
+    sub.add_argument("run_id", nargs="?", metavar="RUN", help="default: the newest")
+    sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    if name == "verify":
+        sub.add_argument("--only", metavar="ID", help="only this feature")
+    if name == "replay":
+        sub.add_argument("--into", type=Path, metavar="DIR", help="a new folder for the copy")
+    if name == "lock":
+        sub.add_argument("--diff", metavar="RUN", help="the other run, or a lock file; 1: differs")
 
 
 def add_to_run(sub: argparse.ArgumentParser) -> None:

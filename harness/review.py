@@ -45,7 +45,7 @@ async def accept(
         workspace=workspace,
         options=options,
         target=target,
-        model=_NoModel(),
+        model=NoModel(),
         settings=app.settings_of(info.id, given, options, workers=1),
     )
     journal = Journal(workspace.events(info.id), info.id, SystemClock())
@@ -59,7 +59,7 @@ async def accept(
     return commit
 
 
-class _NoModel:
+class NoModel:
     """A decision asks no model, and needs no key for one."""
 
     source: Literal["live", "recorded", "scripted"] = "live"

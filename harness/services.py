@@ -107,7 +107,11 @@ class Bases:
         seconds = round(self._clock.monotonic() - began, 3)
         self._journal.write(
             events.BasePrepared(
-                commit=commit, seconds=seconds, cached=not base.fresh, workspaces=base.workspaces
+                commit=commit,
+                seconds=seconds,
+                cached=not base.fresh,
+                workspaces=base.workspaces,
+                id=base.id,
             )
         )
         return base

@@ -120,12 +120,14 @@ class ConnectionAsked(Event):
 @dataclass(frozen=True, kw_only=True)
 class BasePrepared(Event):
     """A commit was made ready to fork sandboxes from; `cached`: it had been before this run.
-    `workspaces`: how they have its files, `overlay` or `copy`."""
+    `workspaces`: how they have its files, `overlay` or `copy`. `id`: the digest of all that it
+    was made of, empty in the runs of older versions."""
 
     commit: str
     seconds: float
     cached: bool = False
     workspaces: str = ""
+    id: str = ""
 
     @property
     def part(self) -> str:

@@ -1,6 +1,7 @@
 """Writes what models said in a run's transcripts as recordings, which replay that run offline."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,20 @@ def make_folder(target: Path) -> None:
         ) from error
 
 
-def write(run_folder: Path, target: Path) -> int:
-    """Recordings of all attempts of a run below `target`, one file each; how many, 0 when no model
-    was asked. Replies that a model gave live are `recorded`, with their usage and cost; others
-    stay `scripted`. Raises `MachineError` when they cannot be written.
+def write(run_folder: Path, target: Path, only: Collection[str] | None = None) -> int:
+    """Recordings of all attempts of a run below `target`, or of `only` some (`feature/attempt`),
+    one file each; how many, 0 when no model was asked. Replies that a model gave live are
+    `recorded`, with their usage and cost; others stay `scripted`.
+
+    Raises `MachineError` when they cannot be written.
     """
     written = 0
     for path in sorted(run_folder.glob(f"*/*/{NAME}")):
+        attempt = path.parent
+        if only is not None and f"{attempt.parent.name}/{attempt.name}" not in only:
+            continue
         found = recording(Transcript(path), run_folder.name)
         if found is not None:
-            attempt = path.parent
             files.replace(target / attempt.parent.name / f"{attempt.name}.yaml", _text(found))
             written += 1
     return written
