@@ -141,11 +141,14 @@ def settings_of(run: str, given: FeatureList, options: RunOptions, *, workers: i
 
 def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) -> Model:
     """The recording that the list names, else a real model by the environment's key."""
-    recording = inputs.recording_path(given, workspace.root)
-    if recording is not None and not options.live:
+    if (recording := inputs.recording_path(given, workspace.root)) and not options.live:
         from harness.models.recorded import RecordedModel  # noqa: PLC0415
 
         return RecordedModel(recording)
+    return live_model()
+
+
+def live_model() -> Model:
     from harness.models.anthropic_api import AnthropicModel  # noqa: PLC0415
 
     return AnthropicModel()

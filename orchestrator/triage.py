@@ -7,17 +7,19 @@ from typing import Literal
 from orchestrator.ticket_text import visible
 from orchestrator.tickets import Orders, Ticket
 
-Sort = Literal["bug", "feature", "question", "duplicate", "vague", "out of scope", "suspicious"]
+Sort = Literal["bug", "feature", "question", "duplicate", "too vague", "out of scope", "suspicious"]
 WORKED_ON: frozenset[Sort] = frozenset({"bug", "feature"})
 
 
 @dataclass(frozen=True, slots=True)
 class Triage:
-    """`why` is a sentence for a person; `questions` are asked once, of a vague ticket."""
+    """`why` is a sentence for a person; `questions` are asked once, of a vague ticket. `certain`: a
+    label says so, and nobody else need be asked."""
 
     sort: Sort
     why: str
     questions: tuple[str, ...] = ()
+    certain: bool = False
 
     @property
     def begins(self) -> bool:
@@ -106,7 +108,7 @@ _CONCRETE = re.compile(r"`[^`]+`|\w+\(|\w+\.\w{1,5}\b|^\s*(>>>|\$ )|\d", re.MULT
 _DUPLICATE = re.compile(r"\bduplicate of #\d+", re.IGNORECASE)
 _FEW_WORDS = 8
 
-_QUESTIONS = (
+QUESTIONS = (
     "What did you do (a command, a call, an input), word for word?",
     "What happened, and what did you expect instead?",
     "Which file, function or command is it about, and in which version?",
@@ -127,15 +129,15 @@ def triage(ticket: Ticket, given: Orders) -> Triage:
         return Triage("out of scope", "its labels say that it shall not be done")
     own = "\n".join([given.instructions, *(said.text for said in ticket.said)])
     if _vague(f"{text}\n{own}"):
-        return Triage("vague", "it does not say enough to begin with", _QUESTIONS)
+        return Triage("too vague", "it does not say enough to begin with", QUESTIONS)
     return _sorted(text, labels, asked=bool(own.strip()))
 
 
 def _sorted(text: str, labels: set[str], *, asked: bool) -> Triage:
     if "bug" in labels:
-        return Triage("bug", "it is labelled as a bug")
+        return Triage("bug", "it is labelled as a bug", certain=True)
     if labels & {"enhancement", "feature"}:
-        return Triage("feature", "it is labelled as a feature")
+        return Triage("feature", "it is labelled as a feature", certain=True)
     title = text.partition("\n")[0].strip()
     question = "question" in labels or (title.endswith("?") and _ASKS.match(title))
     if question and not asked and not _CONCRETE.search(text):

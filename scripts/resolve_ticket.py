@@ -101,6 +101,7 @@ def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder
     place = Place(
         options.checkout, workspace, folder, options.api, os.environ.get("GITHUB_TOKEN"),
         options.base, options.sandbox, trusted=options.event is None,
+        connect=app.live_model,
     )  # fmt: skip
     return work(trigger, place, app.start).outcome
 

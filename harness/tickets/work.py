@@ -8,18 +8,20 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.flags import RunOptions
 from harness.git import Repository, open_repository
+from harness.ports import Model
 from harness.record import files
 from harness.tickets import artifact, intake
 from harness.tickets.artifact import HandOver
 from harness.tickets.github import GitHub, opened
 from harness.tickets.proof import Claim, proof
 from harness.tickets.settings import TicketSettings, read_settings
+from harness.tickets.triaging import TRIAGE_USD, sort
 from orchestrator import tickets
 from orchestrator.errors import InputError, NotPermittedError, TicketError
 from orchestrator.ticket_comments import WITH_PATCH, Outcome
@@ -35,7 +37,8 @@ _ENDS: dict[int, Outcome] = {1: "failed", 2: "unable", 4: "limit", 5: "unable"}
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where it happens. `checkout`: the repository; `workspace`: kept between runs; `out`: the
-    artifact's folder. `trusted`: who asked has been asked about already, at the keyboard."""
+    artifact's folder. `trusted`: who asked has been asked about already, at the keyboard.
+    `connect`: a model that helps with triage; without one the rules alone decide."""
 
     checkout: Path
     workspace: Path
@@ -46,6 +49,7 @@ class Place:
     sandbox: str = "local"
     live: bool = True
     trusted: bool = False
+    connect: Callable[[], Model] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,15 @@ class _Case:
     triage: Triage
     settings: TicketSettings
     base: str
+    cost_usd: float | None = 0.0
 
     @property
     def digest(self) -> str:
         return tickets.digest(self.ticket, self.trigger.orders, self.base)
+
+    @property
+    def budget_usd(self) -> float:
+        return self.trigger.orders.budget_usd or self.settings.budget_usd
 
     @property
     def branch(self) -> str:
@@ -96,7 +105,12 @@ async def _look(trigger: Trigger, place: Place) -> _Case:
         ticket = await intake.fetch(github, settled.number)
     if not ticket.open:
         raise TicketError(f"#{ticket.number} is closed; reopen it first")
-    return _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
+    case = _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
+    if place.connect is None:
+        return case
+    folder, funds = place.workspace / case.digest, min(case.budget_usd, TRIAGE_USD)
+    made = await sort(ticket, settled.orders, folder, funds, place.connect)
+    return replace(case, triage=made.triage, cost_usd=made.cost_usd)
 
 
 async def _permit(github: GitHub, trigger: Trigger, settings: TicketSettings) -> None:
@@ -117,12 +131,15 @@ def _not_begun(case: _Case) -> HandOver | None:
     if case.triage.begins:
         return None
     outcome: Outcome = "asks" if case.triage.questions else "declined"
-    return _hand_over(case, outcome, reasons=(case.triage.why,), questions=case.triage.questions)
+    return _hand_over(
+        case, outcome, reasons=(case.triage.why,), questions=case.triage.questions,
+        cost_usd=case.cost_usd,
+    )  # fmt: skip
 
 
 def _options(case: _Case, place: Place) -> RunOptions:
     """The ticket as a feature list of its own, and the flags to run it with."""
-    orders, settings = case.trigger.orders, case.settings
+    orders, settings, spent = case.trigger.orders, case.settings, case.cost_usd
     workspace = place.workspace / case.digest
     project = {
         "name": case.ticket.repo, "repo": str(place.checkout.resolve()), "base": case.base,
@@ -134,7 +151,7 @@ def _options(case: _Case, place: Place) -> RunOptions:
         "project": {k: v for k, v in project.items() if v is not None},
         "defaults": {
             "attempts": orders.attempts or settings.attempts, "rounds": settings.rounds,
-            "budget_usd": orders.budget_usd or settings.budget_usd,
+            "budget_usd": case.budget_usd - (TRIAGE_USD if spent is None else spent),
             "timeout_minutes": settings.timeout_minutes,
         },
         "features": [{
@@ -216,8 +233,14 @@ def _told(
         case, outcome,
         reasons=tuple(str(r)[:500] for r in reasons[:10]), evidence=evidence,
         unverified=unverified, attempt=str(feature["attempt"] or ""),
-        cost_usd=report["cost_usd"],
+        cost_usd=_sum(case.cost_usd, report["cost_usd"]),
     )  # fmt: skip
+
+
+def _sum(*costs: float | None) -> float | None:
+    """None when any of it is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return round(sum(known), 6) if len(known) == len(costs) else None
 
 
 def _evidence(

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,13 +39,18 @@ def submits(summary: str = "done") -> dict[str, Any]:
 
 
 def mends(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a model that knows the answer says."""
+    """What a model that knows the answer says; asked for a sort first."""
+    if not request.get("tools"):
+        return [{"type": "text", "text": '{"sort": "bug"}'}]
     turns = [[creates("shop.py", MENDED), creates("test_issue_7.py", TEST)], [submits()]]
     return turns[min(len(request["messages"]) // 2, 1)]
 
 
 class Shop:
-    def __init__(self, folder: Path, github: GitHubServer, cache: Path) -> None:
+    def __init__(
+        self, folder: Path, github: GitHubServer, cache: Path, source: Path | None = None
+    ) -> None:
+        """`source`: another project's files instead of the shop's."""
         self.folder = folder
         self.github = github
         self.cache = cache
@@ -56,7 +63,9 @@ class Shop:
         self.checkout.mkdir(parents=True)
         self._git("init", "-q", "--bare", "-b", "main", str(self.origin), at=folder)
         self._git("init", "-q", "-b", "main")
-        self.commit(FILES, "Begin")
+        if source is not None:
+            shutil.copytree(source, self.checkout, dirs_exist_ok=True)
+        self.commit(FILES if source is None else {}, "Begin")
         self._git("push", "-q", str(self.origin), "main")
 
     def _git(self, *args: str, at: Path | None = None) -> str:
@@ -96,6 +105,21 @@ class Shop:
     def shown(self, path: str, number: int = 7) -> str:
         return self._git("show", f"fibreflow/issue-{number}:{path}", at=self.origin)
 
+    def branch(self, folder: Path, number: int = 7) -> Path:
+        """A checkout of the ticket's branch."""
+        name = f"fibreflow/issue-{number}"
+        self._git("clone", "-q", "-b", name, str(self.origin), str(folder), at=self.folder)
+        return folder
+
+    def written(self) -> dict[str, str]:
+        """What each attempt that wrote something said that it writes."""
+        found = {}
+        for path in self.folder.glob("workspace/*/logs/*/issue-7/*/transcript.jsonl"):
+            said = re.findall(r"I write: (\w+)", path.read_text())
+            if said:
+                found[path.parent.name] = said[0]
+        return found
+
     def event(self, name: str, **body: Any) -> Path:
         path = self.folder / f"{name}.json"
         given = {"repository": {"full_name": REPO}, "sender": {"login": "ann"}, **body}
@@ -133,7 +157,7 @@ class Shop:
             *words, env=environment, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        said, _ = await asyncio.wait_for(process.communicate(), 120)
+        said, _ = await asyncio.wait_for(process.communicate(), 300)
         return process.returncode or 0, said.decode()
 
     async def work(self, event: Path, **more: str) -> tuple[int, str]:
