@@ -7,7 +7,7 @@ JOBS   ?= auto
 # `make autopilot SANDBOX=e2b`: where attempts run; see docs/e2b.md.
 SANDBOX ?= local
 
-.PHONY: setup autopilot test test-all check clean
+.PHONY: setup autopilot test test-all check lint clean
 
 setup: $(STAMP)
 
@@ -26,17 +26,20 @@ autopilot: $(STAMP)
 	$(BIN)/python harness/runner.py --autopilot --sandbox $(SANDBOX)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --long
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --slow
 
-check: $(STAMP)
+# Before each commit: everything but the tests that take seconds each.
+check: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n $(JOBS)
 
 clean:
 	-@test ! -d logs/deploy || $(BIN)/python harness/runner.py deploy down

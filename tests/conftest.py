@@ -23,15 +23,24 @@ def missing_isolation() -> str:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="the long tests too: `make test-all`")
+    parser.addoption("--long", action="store_true", help="tests of seconds too: `make test`")
+    parser.addoption("--slow", action="store_true", help="all tests: `make test-all`")
+
+
+def _left_out(config: pytest.Config) -> tuple[str, ...]:
+    """Who names a test wants it run."""
+    if config.getoption("slow") or any("::" in arg for arg in config.args):
+        return ()
+    return ("slow",) if config.getoption("long") else ("slow", "long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    if not config.getoption("slow"):
-        long = [item for item in items if item.get_closest_marker("slow")]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
+    left_out = _left_out(config)
+    if left_out:
+        late = {item for item in items if any(item.get_closest_marker(m) for m in left_out)}
+        config.hook.pytest_deselected(items=list(late))
+        items[:] = [item for item in items if item not in late]
     for item in items:
         if item.path.relative_to(here).parts[0] in ISOLATED:
             item.add_marker(pytest.mark.isolation)

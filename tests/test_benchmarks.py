@@ -21,6 +21,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 def test_overhead_prints_its_figures_as_one_object_last() -> None:
     done = run("overhead.py", "--attempts", "3", "--json")
@@ -66,6 +67,7 @@ def test_routing_reports_every_strategy_and_says_whether_the_target_is_met() -> 
     assert abs(sum(found["labelled"]["share"].values()) - 1) < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 def test_sandbox_prints_its_figures_as_one_object_last() -> None:
     done = run("sandbox.py", "--files", "60", "--rounds", "2", "--json")
@@ -78,6 +80,7 @@ def test_sandbox_prints_its_figures_as_one_object_last() -> None:
     assert 1 < found["idle_100_mb_each"] < 100
 
 
+@pytest.mark.long
 def test_slas_prints_its_figures_as_one_object_last() -> None:
     done = run("slas.py", "--slas", "3", "--interval", "0.3", "--minutes", "0.01", "--json")
     assert done.returncode == 0, done.stderr
@@ -103,6 +106,7 @@ def test_selection_reports_every_rule_with_its_interval() -> None:
     assert 0 < found["confidence"]["brier"] < 1
 
 
+@pytest.mark.long
 def test_learning_lowers_repeated_failures_and_finds_what_is_harmful() -> None:
     done = run("learning.py", "--features", "60", "--seeds", "1", "--patterns", "2000", "--json")
     assert done.returncode == 0, done.stderr
@@ -122,6 +126,7 @@ def test_schedule_is_no_worse_than_waves_and_never_below_the_bound() -> None:
     assert found["ratio_to_bound_mean"] <= found["ratio_to_bound_p95"]
 
 
+@pytest.mark.long
 def test_scale_prints_its_figures_as_one_object_last() -> None:
     done = run("scale.py", "--attempts", "20", "--seconds", "0.2", "--json")
     assert done.returncode == 0, done.stderr

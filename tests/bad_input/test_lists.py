@@ -101,6 +101,7 @@ def test_no_json_raises_anything_else(value: object) -> None:
     only_its_own_error(json.dumps(value))
 
 
+@pytest.mark.long
 @UNTIMED
 @given(st.lists(st.dictionaries(KEYS, JSON, max_size=6), max_size=4), JSON, JSON)
 def test_no_list_of_entries_raises_anything_else(

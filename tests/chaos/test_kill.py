@@ -74,6 +74,7 @@ def finished(project: Project) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in (d.with_name("transcript.jsonl") for d in done)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_anywhere(make: Callable[..., Project], seed: int) -> None:
     project = make()
@@ -91,6 +92,7 @@ def test_killed_anywhere(make: Callable[..., Project], seed: int) -> None:
     finish(project)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0.0, 0.03, 0.08])
 def test_killed_in_the_middle_of_a_merge(make: Callable[..., Project], delay: float) -> None:
     project = make()
@@ -99,6 +101,7 @@ def test_killed_in_the_middle_of_a_merge(make: Callable[..., Project], delay: fl
     finish(project)
 
 
+@pytest.mark.long
 def test_killed_between_the_branch_and_the_event(make: Callable[..., Project]) -> None:
     project = make()
     build(project)

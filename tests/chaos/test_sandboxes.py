@@ -104,6 +104,7 @@ class Runner:
             return await asyncio.to_thread(self.process.wait)
 
 
+@pytest.mark.long
 async def test_nothing_is_left(  # the fixtures are its world
     orphans_come_here: None,
     neighbour: tuple[LocalSandboxProvider, Sandbox],

@@ -63,6 +63,7 @@ async def test_replaced_folders_stay_replaced_in_forks(shells: SandboxProvider, 
     assert (await last.exec("ls pkg; cat README")).out == b"README\n"
 
 
+@pytest.mark.long
 async def test_setup_runs_once_and_its_files_stay_out_of_patches(
     shells: SandboxProvider, repo: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,7 @@ def integrate(repo: Path, choice: dict[str, str], rng: random.Random) -> list[st
 TRIALS = max(len(correct_of(feature)) for feature in FEATURES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trial", range(TRIALS))
 def test_any_correct_attempts_in_any_order_build_the_service(trial, tmp_path):
     rng = random.Random(trial)

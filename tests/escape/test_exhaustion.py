@@ -44,6 +44,7 @@ async def attack(box: Sandbox, script: str, timeout: float = 60) -> ExecResult:
     return result
 
 
+@pytest.mark.long
 async def test_ten_gigabytes_of_output(box: Sandbox) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     heard = 0
@@ -144,6 +145,7 @@ INODES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", INODES.values(), ids=INODES)
 async def test_inodes(small: Sandbox, script: str) -> None:
     result = await attack(small, script.replace("input()", "import time; time.sleep(600)"))

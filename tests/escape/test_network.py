@@ -115,6 +115,7 @@ async def test_two_sandboxes_do_not_reach_each_other(
         await running
 
 
+@pytest.mark.long
 async def test_setup_has_the_internet_but_not_the_hosts_loopback(
     provider: LocalSandboxProvider, base: Base, seen: list[Connection]
 ) -> None:

@@ -249,6 +249,7 @@ async def test_a_repository_in_the_repository_is_the_attempts_fault(
         await patches.export(box, base)
 
 
+@pytest.mark.long
 async def test_an_endless_patch_is_refused(box: Sandbox, base: Base) -> None:
     await box.exec("head -c 40000000 /dev/urandom > big")
     with pytest.raises(PatchRejectedError, match="larger than 20 MB"):

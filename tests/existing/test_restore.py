@@ -74,6 +74,7 @@ async def isolated(tmp_path: Path) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.long
 @pytest.mark.network
 @pytest.mark.isolation
 @pytest.mark.usefixtures("isolated")

@@ -37,6 +37,7 @@ def killed(project: Project) -> str:
     return project.runs[-1]
 
 
+@pytest.mark.long
 def test_json_of_a_run_that_has_nothing_to_do(project: Project) -> None:
     project.simple("alpha")
     assert project.run("--json").code == 0
@@ -101,6 +102,7 @@ def test_a_run_is_not_resumed_with_another_list(project: Project) -> None:
     assert project.states() == {"alpha": "merged", "beta": "merged"}
 
 
+@pytest.mark.long
 def test_a_list_that_cannot_be_written_loses_nothing(project: Project) -> None:
     """Its name leaves no room for the new file beside it, which even root cannot change."""
     project.simple("alpha")
@@ -129,6 +131,7 @@ def test_a_folder_for_logs_that_cannot_be_made(project: Project) -> None:
     assert project.git("branch", "--list", "autopilot") == ""
 
 
+@pytest.mark.long
 def test_submitting_nothing_is_no_crash(project: Project) -> None:
     project.feature("alpha")
     project.record("alpha", [[submit()]])

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from harness.doctor import Finding, diagnose, render
 
 
+@pytest.mark.long
 def test_this_machine_is_diagnosed_by_trying(tmp_path: Path) -> None:
     findings = {finding.name: finding for finding in diagnose(tmp_path)}
     assert {"python", "git", "unshare", "nsenter", "bubblewrap", "user namespaces", "sandbox",

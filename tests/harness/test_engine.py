@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Runs one workflow of three steps; with a number it dies inside that step.
@@ -72,6 +74,7 @@ def play(folder: Path, die: int) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
+@pytest.mark.long
 async def test_a_crash_between_steps_repeats_only_the_last(tmp_path: Path) -> None:
     assert (await asyncio.to_thread(play, tmp_path, 2)).returncode == 9
     assert (await asyncio.to_thread(play, tmp_path, 101)).returncode == 9

@@ -61,6 +61,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(project: Project) -> N
     assert project.merged() == ["alpha"]
 
 
+@pytest.mark.long
 def test_a_read_only_disk_is_refused_at_the_start(project: Project) -> None:
     project.simple("alpha")
     done = on_a_disk(project, "ro,size=3m", "mount -o remount,rw {logs}")
@@ -125,6 +126,7 @@ def test_a_store_that_is_no_database_is_named_and_left_alone(project: Project) -
     assert project.merged() == ["alpha", "beta"]
 
 
+@pytest.mark.long
 def test_a_list_that_was_cut_is_refused_with_its_line_and_nothing_is_lost(project: Project) -> None:
     program, go = held(project)
     kill(program)

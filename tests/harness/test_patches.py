@@ -33,6 +33,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, Base, Repositor
         await provider.close(remove=True)
 
 
+@pytest.mark.long
 async def test_changes_additions_and_removals(opened: tuple[Sandbox, Base, Repository]) -> None:
     sandbox, base, repository = opened
     await sandbox.exec("echo 'x = 1' >> shop/total.py; rm old.txt; printf 'a\\0b' > new.bin")
@@ -42,11 +43,13 @@ async def test_changes_additions_and_removals(opened: tuple[Sandbox, Base, Repos
     assert names == ["new.bin", "shop/total.py"]
 
 
+@pytest.mark.long
 async def test_nothing_changed(opened: tuple[Sandbox, Base, Repository]) -> None:
     sandbox, base, _ = opened
     assert await patches.export(sandbox, base) == b""
 
 
+@pytest.mark.long
 async def test_commits_and_configuration_of_the_agent_do_not_matter(
     opened: tuple[Sandbox, Base, Repository],
 ) -> None:
@@ -58,6 +61,7 @@ async def test_commits_and_configuration_of_the_agent_do_not_matter(
     assert b"+x = 1" in await patches.export(sandbox, base)
 
 
+@pytest.mark.long
 async def test_compiled_python_is_left_out_whatever_the_ignore_file_says(
     opened: tuple[Sandbox, Base, Repository],
 ) -> None:

@@ -31,6 +31,7 @@ def fibreflow(cache: Path, *words: str, stdin: bytes = b"") -> subprocess.Comple
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("provider", ["local", "process"])
 def test_a_command_with_our_streams_and_its_exit_code(cache: Path, provider: str) -> None:
     line = "cat; echo err >&2; exit 7"
@@ -57,6 +58,7 @@ def test_the_repository_is_there_as_committed_and_stays_as_it_was(
     assert (tmp_path / "file").read_text() == "not yet\n"
 
 
+@pytest.mark.long
 def test_limits_of_the_profile_hold_and_connections_are_said(cache: Path) -> None:
     done = fibreflow(cache, "run", "--profile", "quick", "--", "sh", "-c", "ulimit -n")
     assert done.stdout == b"1024\n"
@@ -66,6 +68,7 @@ def test_limits_of_the_profile_hold_and_connections_are_said(cache: Path) -> Non
     assert b"fibreflow: connection to 127.0.0.1:9 refused: " in done.stderr
 
 
+@pytest.mark.long
 def test_nothing_is_left(cache: Path) -> None:
     assert fibreflow(cache, "run", "--", "true").returncode == 0
     assert json.loads(fibreflow(cache, "list", "--json").stdout) == []

@@ -172,6 +172,7 @@ def test_dependency_audit_names_what_is_loose(tmp_path):
     assert run("dependency-audit", tmp_path / "empty").returncode == 0
 
 
+@pytest.mark.long
 def test_test_runner_names_the_failing_and_ends_the_endless(tmp_path):
     tests = tmp_path / "tests"
     tests.mkdir()

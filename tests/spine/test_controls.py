@@ -48,6 +48,7 @@ def names(project: Project, kind: str) -> list[Any]:
     return [e["feature"] for e in project.events(kind)]
 
 
+@pytest.mark.long
 def test_pause_and_resume(held: Held) -> None:
     held.project.simple("next")
     held.start()
@@ -99,6 +100,7 @@ def test_drain_and_stop(held: Held, word: str) -> None:
     held.project.assert_no_attempt_twice()
 
 
+@pytest.mark.long
 def test_retune(held: Held) -> None:
     held.project.feature("next", "slow")
     held.project.record("next", writes("next.txt", "next done"))
@@ -180,6 +182,7 @@ def test_looking(held: Held) -> None:
     assert "no feature" in held.ask("diff", "none", code=2)
 
 
+@pytest.mark.long
 def test_detached(held: Held) -> None:
     held.go.touch()
     started = held.project.run("--detach")

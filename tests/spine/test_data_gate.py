@@ -29,6 +29,7 @@ def spoil(facts: Path) -> None:
     os.utime(facts, (old, old))
 
 
+@pytest.mark.long
 def test_a_run_holds_while_its_file_is_stale_and_goes_on_by_itself(project: Project) -> None:
     project.simple("a", "b")
     facts = promise(project, "{runs: true}")
@@ -50,6 +51,7 @@ def test_a_run_holds_while_its_file_is_stale_and_goes_on_by_itself(project: Proj
     assert any("facts_age" in text for text in project.report()["warnings"])
 
 
+@pytest.mark.long
 def test_only_the_gated_feature_waits(project: Project) -> None:
     project.simple("b")
     project.feature("a", scope=["data/**"])
@@ -69,6 +71,7 @@ def test_only_the_gated_feature_waits(project: Project) -> None:
     assert sorted(project.merged()) == ["a", "after-a", "b"]
 
 
+@pytest.mark.long
 def test_an_agent_is_gated(project: Project) -> None:
     project.simple("a")
     facts = promise(project, "{agents: ['built*']}")
@@ -82,6 +85,7 @@ def test_an_agent_is_gated(project: Project) -> None:
     assert project.run("--sla-policy", "refuse").code == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", [("--sla-policy", "refuse"), ("--sla-wait", "0")])
 def test_a_run_that_cannot_start_ends_with_5_and_names_the_slas(
     project: Project, flags: tuple[str, ...]
@@ -110,6 +114,7 @@ def test_a_policy_that_lets_pass(project: Project, policy: str) -> None:
     assert any("facts_age" in t for t in project.report()["warnings"]) == (policy == "warn")
 
 
+@pytest.mark.long
 def test_an_override_by_flag_is_an_event_and_in_the_report(project: Project) -> None:
     project.simple("a")
     spoil(promise(project, "{runs: true, features: ['*']}"))
@@ -123,6 +128,7 @@ def test_an_override_by_flag_is_an_event_and_in_the_report(project: Project) -> 
     assert "the sync is known to be late" in report
 
 
+@pytest.mark.long
 def test_a_run_that_holds_can_be_overridden_from_outside(project: Project) -> None:
     project.simple("a")
     spoil(promise(project, "{runs: true}"))
@@ -136,6 +142,7 @@ def test_a_run_that_holds_can_be_overridden_from_outside(project: Project) -> No
     assert any("looked at it" in text for text in project.report()["warnings"])
 
 
+@pytest.mark.long
 def test_a_held_run_that_is_killed_holds_again(project: Project) -> None:
     project.simple("a")
     facts = promise(project, "{features: ['a']}")
@@ -152,6 +159,7 @@ def test_a_held_run_that_is_killed_holds_again(project: Project) -> None:
     assert len(project.runs) == 1
 
 
+@pytest.mark.long
 def test_interrupting_a_hold_leaves_at_once(project: Project) -> None:
     project.simple("a")
     spoil(promise(project, "{features: ['a']}"))
@@ -163,6 +171,7 @@ def test_interrupting_a_hold_leaves_at_once(project: Project) -> None:
     assert not project.events("ModelCalled")
 
 
+@pytest.mark.long
 def test_missing_data_holds_unless_it_is_declared_good(project: Project) -> None:
     project.simple("a")
     facts = promise(project, "{runs: true}")

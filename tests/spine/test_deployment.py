@@ -85,6 +85,7 @@ def pending(project: Project) -> list[dict[str, Any]]:
     return [a for a in found if a["standing"] == "pending"]
 
 
+@pytest.mark.long
 def test_an_unattended_run_waits_for_a_person_and_goes_to_production(site: Project) -> None:
     end = site.run("--autopilot")
     assert end.code == 3, end.out + end.err

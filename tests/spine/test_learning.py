@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.spine.project import Project, Turn, submit, writes
 
 #: The exam prints its reason, as tests do.
@@ -42,6 +44,7 @@ def prepare(project: Project) -> None:
     project.defaults |= {"attempts": 5, "rounds": 2, "quorum": 5}
 
 
+@pytest.mark.long
 def test_a_pattern_of_round_one_changes_round_two(project: Project) -> None:
     prepare(project)
     project.feature("alpha")
@@ -68,6 +71,7 @@ def test_a_pattern_of_round_one_changes_round_two(project: Project) -> None:
     assert pattern["scope"]["files"] == ["alpha.txt"]
 
 
+@pytest.mark.long
 def test_the_report_says_what_it_was_worth(project: Project) -> None:
     prepare(project)
     project.feature("alpha")
@@ -80,6 +84,7 @@ def test_the_report_says_what_it_was_worth(project: Project) -> None:
     assert (learned["hits"], learned["shown"]["tries"], learned["withheld"]["tries"]) == (6, 4, 1)
 
 
+@pytest.mark.long
 def test_a_later_feature_and_a_later_run_know_it(project: Project) -> None:
     prepare(project)
     project.defaults |= {"attempts": 1, "quorum": 1, "rounds": 1}
@@ -102,6 +107,7 @@ def test_a_later_feature_and_a_later_run_know_it(project: Project) -> None:
     assert ended == {e["attempt"]: "passed" if e["shown"] else "rejected" for e in used}
 
 
+@pytest.mark.long
 def test_the_words_of_a_test_are_quoted_bounded_and_without_secrets(project: Project) -> None:
     key = "sk-ant-" + "b" * 30
     hostile = (

@@ -46,6 +46,7 @@ async def run(project: Project, *flags: str) -> End:
     return await asyncio.to_thread(project.run, *flags)
 
 
+@pytest.mark.long
 async def test_faults_of_the_provider_are_ridden_out(project: Project) -> None:
     faults = {1: rate_limited(0.2), 3: overloaded(), 4: cut(), 6: malformed_call()}
     async with MessagesServer(answer, faults=faults) as server:
@@ -66,6 +67,7 @@ async def test_faults_of_the_provider_are_ridden_out(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.long
 async def test_a_network_that_is_away_for_a_while_costs_nothing(project: Project) -> None:
     server = MessagesServer(answer)
     server.reserve()
@@ -135,6 +137,7 @@ async def test_what_one_conversation_alone_breaks_does_not_stop_the_run_for_ever
     project.assert_nothing_left()
 
 
+@pytest.mark.long
 async def test_an_address_that_is_none_is_refused_before_anything_begins(project: Project) -> None:
     project.project.pop("recording")
     project.feature("alpha")
@@ -166,6 +169,7 @@ async def test_a_budget_stops_the_run_and_more_of_it_goes_on(project: Project) -
     assert abs(project.report()["cost_usd"] - 4 * 0.0101) < 1e-9
 
 
+@pytest.mark.long
 async def test_what_has_passed_when_the_budget_ends_is_merged(project: Project) -> None:
     project.defaults |= {"attempts": 2, "quorum": 2}
     async with MessagesServer(answer) as server:
@@ -197,6 +201,7 @@ async def test_without_a_key_nothing_begins(project: Project) -> None:
     assert project.runs == []
 
 
+@pytest.mark.long
 async def test_without_a_key_there_may_be_nothing_to_do(project: Project) -> None:
     async with MessagesServer(answer) as server:
         live(project, server, "alpha")
@@ -207,6 +212,7 @@ async def test_without_a_key_there_may_be_nothing_to_do(project: Project) -> Non
     assert "nothing to do" in end.out
 
 
+@pytest.mark.long
 async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
     refused = True
 
@@ -268,6 +274,7 @@ async def test_a_run_is_routed_climbs_with_its_reasons_and_can_be_replayed(
     assert {began["source"] for began in again.events("AttemptStarted")} == {"recorded"}
 
 
+@pytest.mark.long
 async def test_the_models_flag_holds_through_every_round(project: Project) -> None:
     def wrong(request: dict[str, Any]) -> dict[str, Any]:
         said = answer(request)
@@ -284,6 +291,7 @@ async def test_the_models_flag_holds_through_every_round(project: Project) -> No
     assert "--model" in rounds[0]["reasons"][0]
 
 
+@pytest.mark.long
 async def test_a_drain_does_not_wait_for_a_provider_that_is_away(project: Project) -> None:
     server = MessagesServer(answer)
     server.reserve()

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.spine.project import Project, Turn, bash, says, submit, writes
 
 FITS = ["sh checks/room.sh"]
 
 
+@pytest.mark.long
 def test_green_alone_red_together(project: Project) -> None:
     for name in ("p", "q"):
         project.feature(name, acceptance=[f"sh checks/part.sh {name}", *FITS])
@@ -20,6 +23,7 @@ def test_green_alone_red_together(project: Project) -> None:
     assert project.git("ls-tree", "-r", "--name-only", "autopilot", "parts").count("\n") == 1
 
 
+@pytest.mark.long
 def test_a_refused_winner_gets_another_round_that_knows_why(project: Project) -> None:
     project.defaults["rounds"] = 2
     for name in ("p", "q"):
@@ -33,6 +37,7 @@ def test_a_refused_winner_gets_another_round_that_knows_why(project: Project) ->
     assert sorted(project.merged()) == ["p", "q"]
 
 
+@pytest.mark.long
 def test_a_conflict_is_refused(project: Project) -> None:
     for name in ("p", "q"):
         project.feature(name, acceptance=[f"sh checks/shared.sh {name}"])
@@ -44,6 +49,7 @@ def test_a_conflict_is_refused(project: Project) -> None:
     assert project.file("shared.txt") == f"{project.merged()[0]}\n"
 
 
+@pytest.mark.long
 def test_a_failure_blocks_its_dependents_and_nothing_else(project: Project) -> None:
     project.feature("a")
     project.record("a", writes("a.txt", "wrong"))
@@ -60,6 +66,7 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(project: Project) -> N
     assert {e["feature"] for e in project.events("FeatureStarted")} == {"a", "x", "y"}
 
 
+@pytest.mark.long
 def test_order(project: Project) -> None:
     """The critical path first, and no feature before all that it depends on is integrated."""
     project.simple("z", "a")
@@ -77,6 +84,7 @@ def test_order(project: Project) -> None:
         assert happened.index(start) > happened.index(merge)
 
 
+@pytest.mark.long
 def test_losers_at_work_are_cancelled(project: Project) -> None:
     project.defaults |= {"attempts": 2, "quorum": 1, "timeout_minutes": 30}
     project.feature("alpha")
@@ -94,6 +102,7 @@ def test_losers_at_work_are_cancelled(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.long
 def test_a_round_that_failed_teaches_the_next(project: Project) -> None:
     project.defaults |= {"rounds": 3, "attempts": 2}
     project.feature("alpha")
@@ -109,6 +118,7 @@ def test_a_round_that_failed_teaches_the_next(project: Project) -> None:
     assert project.report()["features"][0]["attempt"] == "r2-a01"
 
 
+@pytest.mark.long
 def test_it_gives_up_after_its_rounds(project: Project) -> None:
     project.defaults["rounds"] = 2
     project.feature("alpha")
@@ -136,6 +146,7 @@ FORGED = (
 )
 
 
+@pytest.mark.long
 def test_cheats_are_not_selected(make: Callable[..., Project]) -> None:
     project = make(extra=CHEATED)
     project.defaults |= {"attempts": 5, "quorum": 5}

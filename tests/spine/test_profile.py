@@ -7,6 +7,7 @@ from orchestrator.features import parse
 from tests.spine.project import Project, bash, creates, submit
 
 
+@pytest.mark.long
 def test_the_profiles_limits_hold_for_the_attempt_and_its_checks(project: Project) -> None:
     project.project |= {"profile": "quick", "workspaces": "copy"}
     project.feature("a", acceptance=['test "$(ulimit -n)" = 1024 && test "$(cat a.txt)" = 1024'])

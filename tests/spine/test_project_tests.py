@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.spine.project import Project, writes
 
 GREEN = "def test_green():\n    assert True\n"
@@ -12,6 +14,7 @@ def warnings(project: Project) -> list[str]:
     return [e["message"] for e in project.events("WarningGiven")]
 
 
+@pytest.mark.long
 def test_tests_that_cannot_be_run_stop_the_run_before_any_attempt(project: Project) -> None:
     project.simple("alpha")
     project.project["test"] = "no-such-command --all"
@@ -29,6 +32,7 @@ def test_tests_that_cannot_be_run_stop_the_run_before_any_attempt(project: Proje
     assert warnings(project) == []
 
 
+@pytest.mark.long
 def test_tests_that_are_red_before_any_change_are_said_once(make: Callable[..., Project]) -> None:
     project = make(extra={"tests/test_green.py": GREEN, "tests/test_red.py": RED})
     project.simple("alpha")
@@ -37,6 +41,7 @@ def test_tests_that_are_red_before_any_change_are_said_once(make: Callable[..., 
     assert "(1 failed); only what passed before is required" in said
 
 
+@pytest.mark.long
 def test_a_command_that_fails_is_said_with_its_exit_status(project: Project) -> None:
     project.simple("alpha")
     project.project["test"] = "exit 7"
@@ -45,6 +50,7 @@ def test_a_command_that_fails_is_said_with_its_exit_status(project: Project) -> 
     assert "(exit 7); none of them is required" in said
 
 
+@pytest.mark.long
 def test_exams_of_features_to_come_are_red_as_they_should_be(make: Callable[..., Project]) -> None:
     exam = "from pathlib import Path\n\n\ndef test_it():\n    assert Path('b.txt').exists()\n"
     project = make(extra={"tests/test_green.py": GREEN, "tests/test_b.py": exam})

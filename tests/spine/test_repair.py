@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.spine.project import Project, bash, creates, says, submit
 
 
@@ -14,6 +16,7 @@ def first(name: str) -> list:
     ]
 
 
+@pytest.mark.long
 def test_what_verification_found_is_mended_where_it_failed(project: Project) -> None:
     project.feature("alpha")
     project.defaults |= {"rounds": 2, "repairs": 1}
@@ -37,6 +40,7 @@ def test_what_verification_found_is_mended_where_it_failed(project: Project) -> 
     assert len(project.events("RoundStarted")) == 1
 
 
+@pytest.mark.long
 def test_a_repair_that_breaks_off_leaves_what_was_handed_in_and_counts_as_a_try(
     project: Project,
 ) -> None:

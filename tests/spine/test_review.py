@@ -14,6 +14,7 @@ def in_review(project: Project) -> None:
     project.record("beta", writes("beta.txt", "beta done"))
 
 
+@pytest.mark.long
 def test_a_person_decides_and_the_rest_goes_on(project: Project) -> None:
     in_review(project)
     assert project.run().code == 3
@@ -70,6 +71,7 @@ def test_accept_finds_the_run_that_has_the_attempt(project: Project) -> None:
         assert states == {"alpha": "merged", "beta": "blocked", "x": "failed"}
 
 
+@pytest.mark.long
 def test_a_run_ends_well_when_a_person_takes_the_last_of_it(project: Project) -> None:
     project.feature("alpha", acceptance=None)
     project.record("alpha", writes("alpha.txt", "alpha done"))
@@ -82,6 +84,7 @@ def test_a_run_ends_well_when_a_person_takes_the_last_of_it(project: Project) ->
     assert "exit code 0" in again.out
 
 
+@pytest.mark.long
 def test_accepting_what_makes_the_branch_red_is_refused(project: Project) -> None:
     project.feature("alpha", acceptance=None)
     project.record("alpha", writes("parts/alpha", "12345678"))
@@ -96,6 +99,7 @@ def test_accepting_what_makes_the_branch_red_is_refused(project: Project) -> Non
     assert project.run().code == 3
 
 
+@pytest.mark.long
 def test_a_winner_that_changes_what_setup_reads_is_for_a_person(project: Project) -> None:
     """Setup runs with a network, and what it leaves behind is under every later verification."""
     project.project["setup"] = "true"

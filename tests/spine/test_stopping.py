@@ -19,6 +19,7 @@ def slow(project: Project, seconds: int) -> None:
     project.simple("c")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_once_drains(project: Project, number: signal.Signals) -> None:
     slow(project, 2)
@@ -40,6 +41,7 @@ def test_once_drains(project: Project, number: signal.Signals) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.long
 def test_twice_leaves_at_once(project: Project) -> None:
     slow(project, 600)
     program = project.start("--workers", "1")
@@ -81,6 +83,7 @@ def test_another_run_leaves_the_files_of_a_killed_one(make: Callable[..., Projec
     assert project.file("a.txt") == "a done"
 
 
+@pytest.mark.long
 def test_an_attempt_whose_files_are_gone_does_not_go_on(project: Project) -> None:
     """Its conversation would speak of work that is nowhere to be found."""
     killed_half_way(project)
@@ -95,6 +98,7 @@ def test_an_attempt_whose_files_are_gone_does_not_go_on(project: Project) -> Non
     assert finished["turns"] == 2
 
 
+@pytest.mark.long
 def test_two_runners_cannot_share_a_workspace(project: Project) -> None:
     slow(project, 600)
     program = project.start()

@@ -17,6 +17,7 @@ def two_features(project: Project) -> None:
     project.store()
 
 
+@pytest.mark.long
 def test_a_run_leaves_all_it_promises(project: Project) -> None:
     two_features(project)
     before = project.list.read_text("utf-8")
@@ -53,6 +54,7 @@ def test_a_run_leaves_all_it_promises(project: Project) -> None:
     project.assert_nothing_left()
 
 
+@pytest.mark.long
 def test_what_a_run_writes_itself_is_no_uncommitted_change(project: Project) -> None:
     """The workspace may be the repository."""
     project.workspace.rename(project.folder / "old")
@@ -121,6 +123,7 @@ def test_each_base_is_told_of_with_what_it_took(make: Callable[..., Project]) ->
     assert found == [False, True]
 
 
+@pytest.mark.long
 def test_a_recording_that_is_missing_is_the_reason_in_the_end(project: Project) -> None:
     project.defaults["attempts"] = 2
     project.feature("alpha")
@@ -131,6 +134,7 @@ def test_a_recording_that_is_missing_is_the_reason_in_the_end(project: Project) 
     assert "alpha" in reason.partition("RecordingMismatchError")[2]
 
 
+@pytest.mark.long
 def test_a_failed_feature_names_the_command_that_failed(project: Project) -> None:
     project.feature("alpha")
     project.record("alpha", writes("alpha.txt", "wrong"))
@@ -140,6 +144,7 @@ def test_a_failed_feature_names_the_command_that_failed(project: Project) -> Non
     assert "r1-a01, passed 0 of 1: sh checks/has.sh alpha: exit 1" in line
 
 
+@pytest.mark.long
 def test_the_same_command_again_has_nothing_to_do(project: Project) -> None:
     project.simple("alpha")
     assert project.run().code == 0
@@ -152,6 +157,7 @@ def test_the_same_command_again_has_nothing_to_do(project: Project) -> None:
     assert project.git("rev-parse", "autopilot") == head
 
 
+@pytest.mark.long
 def test_json_lines_with_the_report_last(project: Project) -> None:
     project.simple("alpha")
     end = project.run("--json")
@@ -161,6 +167,7 @@ def test_json_lines_with_the_report_last(project: Project) -> None:
     assert lines[-1] == project.report()
 
 
+@pytest.mark.long
 def test_only_what_was_asked_for(project: Project) -> None:
     project.simple("alpha", "gamma")
     project.feature("beta", "alpha")
@@ -174,6 +181,7 @@ def test_only_what_was_asked_for(project: Project) -> None:
     assert sorted(project.merged()) == ["alpha", "beta", "gamma"]
 
 
+@pytest.mark.long
 def test_attempts_rounds_and_workers_by_flag(project: Project) -> None:
     project.feature("alpha")
     project.record("alpha", writes("alpha.txt", "wrong"))
@@ -187,6 +195,7 @@ def test_attempts_rounds_and_workers_by_flag(project: Project) -> None:
     assert started == [(t, n) for n in names for t in ("AttemptStarted", "AttemptFinished")]
 
 
+@pytest.mark.long
 def test_without_isolation_only_with_a_warning(make: Callable[..., Project]) -> None:
     project = make(sandbox="process")
     project.simple("alpha")

@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from harness.notices import Notices
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
@@ -34,6 +36,7 @@ def environment(slack: SlackServer) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_it_asks_in_slack_and_takes_clicks_and_links_in(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     store = store_with(tmp_path / "logs")
@@ -91,6 +94,7 @@ def test_half_of_slacks_settings_is_told(tmp_path: Path) -> None:
     assert "SLACK_APPROVALS_CHANNEL" in done.stderr
 
 
+@pytest.mark.long
 def test_a_link_for_somebody_who_may_not_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     store_with(tmp_path / "logs")

@@ -21,6 +21,7 @@ FILES = {
 }
 
 
+@pytest.mark.long
 async def test_what_is_found_and_how_bad_it_is(tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     for name, text in FILES.items():

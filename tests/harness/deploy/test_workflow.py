@@ -117,6 +117,7 @@ def assert_once(project: Path) -> None:
 NEVER = 10_000
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 def test_dying_at_every_point_in_turn(project: Path) -> None:
     """Each step begins, is done, is kept: three points; the process dies at each, one after
@@ -127,6 +128,7 @@ def test_dying_at_every_point_in_turn(project: Path) -> None:
     assert_once(project)
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 @pytest.mark.parametrize("number", [8, 14, 20, *range(21, 37), *range(1, 8), *range(9, 14)][:KILLS])
 def test_kill_9(project: Path, number: int) -> None:
@@ -136,6 +138,7 @@ def test_kill_9(project: Path, number: int) -> None:
     assert_once(project)
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 def test_production_waits_for_fresh_data_and_goes_on_by_itself(project: Path) -> None:
     """Exit code 3 and a reason while it is stale; the same command goes on when it is fresh."""

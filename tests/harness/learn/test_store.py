@@ -82,6 +82,7 @@ def _counts(folder: str, run: str) -> None:
         at(Path(folder)).update(change)
 
 
+@pytest.mark.long
 def test_many_processes_lose_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
     runs = [f"run-{n}" for n in range(4)]

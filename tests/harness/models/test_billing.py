@@ -72,6 +72,7 @@ async def spender(server: MessagesServer, book: Path, cap: float) -> asyncio.sub
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(ROUNDS))
 async def test_what_is_billed_is_below_the_cap_and_in_the_book(tmp_path, seed):
     rng = random.Random(f"cap {seed}")

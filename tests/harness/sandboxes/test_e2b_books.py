@@ -27,6 +27,7 @@ async def test_labels_say_whose_it_is(bench: Bench) -> None:
     assert found.body["autoPause"] is True  # so that a crash costs no money and loses no work
 
 
+@pytest.mark.long
 async def test_others_of_the_same_account_are_left_alone(bench: Bench) -> None:
     ours, theirs = bench.provider(deployment="ours"), bench.provider(deployment="theirs")
     base = await bench.base(ours)
@@ -68,6 +69,7 @@ async def test_one_template_for_all_commits_with_the_same_locks(
     assert not (await provider.prepare(BaseSpec(repo, "HEAD", setup))).fresh
 
 
+@pytest.mark.long
 async def test_setup_cannot_change_the_tools_that_verify(bench: Bench) -> None:
     provider = bench.provider()
     setup = (
@@ -78,6 +80,7 @@ async def test_setup_cannot_change_the_tools_that_verify(bench: Bench) -> None:
     assert (await box.exec("python -m pytest --version")).text.startswith("pytest ")
 
 
+@pytest.mark.long
 async def test_no_token_is_inside(bench: Bench) -> None:
     provider = bench.provider()
     box = await provider.create(await bench.base(provider), "a")

@@ -231,6 +231,7 @@ async def test_expired_in_the_middle_of_a_command(bench: Bench, base: Base) -> N
         await command
 
 
+@pytest.mark.long
 async def test_the_heartbeat_keeps_a_sandbox_and_nobody_else_does(bench: Bench, base: Base) -> None:
     provider = bench.provider("run-2", lifetime_seconds=2.0)
     box = await provider.create(base, "a")

@@ -53,6 +53,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_nothing_outlives_a_killed_runner(
     provider: LocalSandboxProvider, base: Base, repo: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -128,6 +129,7 @@ async def test_a_damaged_base_is_made_again(
     assert list((cache / "bases").glob(".making-*")) == []
 
 
+@pytest.mark.long
 async def test_what_was_changed_in_the_cache_is_not_used_by_another_run(
     provider: LocalSandboxProvider, repo: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -149,6 +151,7 @@ async def test_what_was_changed_in_the_cache_is_not_used_by_another_run(
         assert changed.read_text() == text
 
 
+@pytest.mark.long
 async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: Path) -> None:
     two = [LocalSandboxProvider(f"n{n}", tmp_path / "state", cache) for n in range(2)]
     try:
@@ -163,6 +166,7 @@ async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: P
     assert not any((tmp_path / "state").iterdir())
 
 
+@pytest.mark.long
 async def test_workspaces_as_copies(tmp_path: Path, cache: Path, repo: Path) -> None:
     copies = LocalSandboxProvider("copies", tmp_path / "state", cache / "copies", overlay=False)
     try:
@@ -192,6 +196,7 @@ def folded(repo: Path) -> Path:
     return repo
 
 
+@pytest.mark.long
 async def test_a_setup_that_renames_folders_gets_copies(
     provider: LocalSandboxProvider, folded: Path
 ) -> None:

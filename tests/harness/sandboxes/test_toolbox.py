@@ -5,10 +5,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from harness.sandboxes import toolbox as module
 from harness.sandboxes.toolbox import toolbox
 
 
+@pytest.mark.long
 def test_a_toolbox_for_its_own_place_runs(tmp_path: Path) -> None:
     made = toolbox(tmp_path, None)
     for program in ("pytest", "coverage", "ruff"):
@@ -26,6 +29,7 @@ def test_a_toolbox_for_its_own_place_runs(tmp_path: Path) -> None:
     assert seen.returncode == 1
 
 
+@pytest.mark.long
 def test_it_is_built_once_and_its_byte_code_is_ready(tmp_path: Path) -> None:
     made = toolbox(tmp_path)
     stamp = made.stat().st_mtime_ns
@@ -39,6 +43,7 @@ def test_versions_name_what_is_offered() -> None:
     assert {"pytest", "coverage", "ruff"} <= module.versions().keys()
 
 
+@pytest.mark.long
 def test_what_setup_did_to_the_tools_is_undone_and_what_it_added_stays(tmp_path: Path) -> None:
     made = toolbox(tmp_path / "cache")
     env, outside = tmp_path / "env", tmp_path / "outside"
@@ -76,6 +81,7 @@ def test_what_setup_did_to_the_tools_is_undone_and_what_it_added_stays(tmp_path:
     assert not list(tmp_path.glob(".env*"))
 
 
+@pytest.mark.long
 def test_an_environment_of_links_takes_the_tools_nowhere_else(tmp_path: Path) -> None:
     made = toolbox(tmp_path / "cache")
     env, outside = tmp_path / "env", tmp_path / "outside"

@@ -20,6 +20,7 @@ async def index(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+@pytest.mark.long
 async def test_a_configured_index_on_loopback_is_asked(
     tmp_path: Path, cache: Path, repo: Path
 ) -> None:
@@ -44,6 +45,7 @@ async def test_a_configured_index_on_loopback_is_asked(
     assert Connection("setup", "127.0.0.1", port, True) in seen
 
 
+@pytest.mark.long
 async def test_setup_cannot_change_what_verification_runs(
     tmp_path: Path, cache: Path, repo: Path
 ) -> None:

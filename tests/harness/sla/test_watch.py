@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.emulators.slack import SlackServer
 
 RUNNER = Path(__file__).resolve().parents[3] / "harness" / "runner.py"
@@ -74,6 +76,7 @@ def status(watch: Watch) -> dict[str, Any]:
     return {row["sla"]: row for row in body["slas"]}
 
 
+@pytest.mark.long
 def test_it_tells_once_over_a_kill_and_shows_how_things_are(tmp_path: Path) -> None:
     with SlackServer() as slack:
         write(tmp_path, slack)

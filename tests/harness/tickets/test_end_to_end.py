@@ -10,6 +10,7 @@ from tests.harness.tickets.shop import BOT, Shop, mends
 pytestmark = pytest.mark.isolation
 
 
+@pytest.mark.long
 async def test_a_label_becomes_one_draft_pull_request(shop: Shop) -> None:
     async with MessagesServer(mends) as model:
         keys = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "any"}

@@ -72,6 +72,7 @@ async def test_killed_between_every_two_steps(shop: Shop) -> None:
     assert_one_of_each(shop)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["POST", "PATCH", "DELETE"])
 async def test_an_answer_that_was_lost_after_the_work(shop: Shop, what: str) -> None:
     put_artifact(shop)

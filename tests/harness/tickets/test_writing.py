@@ -41,6 +41,7 @@ async def test_a_patch_that_fails_the_checks_is_told_and_goes_nowhere(shop: Shop
     assert (shop.pushed(), shop.github.pulls) == ("", {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "facts",
     [{"number": 8}, {"repo": "acme/other"}, {"base": "1" * 40}],
@@ -72,6 +73,7 @@ async def test_peoples_commits_on_the_branch_are_left_alone(shop: Shop) -> None:
     assert "left alone" in shop.status()[0]
 
 
+@pytest.mark.long
 async def test_a_further_round_updates_the_same_pull_request(shop: Shop) -> None:
     put_artifact(shop)
     assert (await shop.write(shop.labelled()))[0] == 0
@@ -93,6 +95,7 @@ async def test_a_strangers_comment_with_our_marker_is_not_taken_for_ours(shop: S
     assert_one_of_each(shop)
 
 
+@pytest.mark.long
 async def test_limits_are_waited_out(shop: Shop) -> None:
     shop.github.writes_a_minute = 1
     shop.github.faults += [

@@ -147,6 +147,7 @@ async def test_own_vacuous_tests_prove_nothing(field: Field) -> None:
     )
 
 
+@pytest.mark.long
 async def test_deleting_a_test_that_passed_does_not_hide_what_broke(field: Field) -> None:
     edits: Edits = {
         "shop/total.py": RIGHT,
@@ -159,6 +160,7 @@ async def test_deleting_a_test_that_passed_does_not_hide_what_broke(field: Field
     assert "breaks tests that passed: tests/test_price.py::test_net" in found.problems
 
 
+@pytest.mark.long
 async def test_weakening_a_test_that_passed_does_not_either(field: Field) -> None:
     found = await field.judge(
         {
@@ -171,6 +173,7 @@ async def test_weakening_a_test_that_passed_does_not_either(field: Field) -> Non
     assert "tests/test_price.py::test_net" in found.regressions
 
 
+@pytest.mark.long
 async def test_exit_in_the_projects_tests_only(field: Field) -> None:
     """The acceptance passes; a module that only the project's tests import ends the process."""
     found = await field.judge({"shop/total.py": RIGHT, "shop/price.py": "import os\nos._exit(0)\n"})
@@ -178,6 +181,7 @@ async def test_exit_in_the_projects_tests_only(field: Field) -> None:
     assert UNREPORTED in found.problems[0]
 
 
+@pytest.mark.long
 async def test_an_endless_loop_is_timed_out(field: Field) -> None:
     field.timeout = 3.0
     await refused(field, {"shop/total.py": "while True:\n    pass\n"}, "timed out after 3 s")
@@ -194,6 +198,7 @@ async def test_output_without_end_is_bounded(field: Field) -> None:
     assert "\x1b" not in field.log
 
 
+@pytest.mark.long
 async def test_a_background_process_cannot_reach_the_next_command(field: Field) -> None:
     """It would overwrite the code as soon as the first command ended."""
     left_behind = (
@@ -297,16 +302,19 @@ class TestHonest:
         found = await field.judge({"shop/total.py": RIGHT, "tests/test_mine.py": own})
         assert found.passed, (found, field.log)
 
+    @pytest.mark.long
     async def test_settings_in_pyproject(self, field: Field) -> None:
         settings = '[tool.pytest.ini_options]\naddopts = "-q"\ntestpaths = ["tests"]\n'
         found = await field.judge({"shop/total.py": RIGHT, "pyproject.toml": settings})
         assert found.passed, (found, field.log)
         assert found.problems == ("changes files outside its scope: pyproject.toml",)
 
+    @pytest.mark.long
     async def test_a_test_that_was_red_before_may_stay_red(self, field: Field) -> None:
         field.start({**FILES, "tests/test_later.py": "import shop.later\n\n\ndef test(): pass\n"})
         assert (await field.judge({"shop/total.py": RIGHT})).passed
 
+    @pytest.mark.long
     async def test_a_flaky_test_is_no_regression(self, field: Field) -> None:
         """It fails whenever more than one test runs, as one does that needs a quiet machine."""
         files = {
@@ -346,6 +354,7 @@ async def test_an_exam_that_no_command_names_is_put_back(field: Field, command: 
     assert not found.passed, field.log
 
 
+@pytest.mark.long
 async def test_what_the_exam_imports_and_reads_is_put_back(field: Field) -> None:
     helper = (
         "import json, pathlib\n"

@@ -41,6 +41,7 @@ async def crossed(field: Field, **rivals: Edits) -> Crossed:
     return found
 
 
+@pytest.mark.long
 async def test_a_test_tells_rivals_apart_and_probes_show_it(field: Field) -> None:
     found = await crossed(
         field,
@@ -58,6 +59,7 @@ async def test_a_test_tells_rivals_apart_and_probes_show_it(field: Field) -> Non
     assert len({row[plain] for row in found.digests.values()}) == 1
 
 
+@pytest.mark.long
 async def test_three_probes_are_too_few_to_hold_anybody_back(field: Field) -> None:
     few = own("def test_few():\n    assert total([5, -2]) == 3\n    assert total([]) == 0\n")
     found = await crossed(
@@ -69,6 +71,7 @@ async def test_three_probes_are_too_few_to_hold_anybody_back(field: Field) -> No
     assert found.outcomes == {"a": (True,), "b": (False,)}
 
 
+@pytest.mark.long
 async def test_what_proves_nothing_counts_for_nothing(field: Field) -> None:
     liar = own(
         "import random, os\n\n\n"
@@ -92,6 +95,7 @@ async def test_what_proves_nothing_counts_for_nothing(field: Field) -> None:
     assert all(row[0] is (name == "a") for name, row in found.outcomes.items())
 
 
+@pytest.mark.long
 async def test_a_rival_that_forges_its_report_passes_nothing(field: Field) -> None:
     forger = WRONG + (
         "\n\nimport sys\n\nif 'pytest' in sys.modules:\n"

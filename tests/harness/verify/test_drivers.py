@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import harness.verify
 
 TEXTS = Path(harness.verify.__file__).parent
@@ -40,6 +42,7 @@ def said(folder: Path, config: dict[str, Any], *arguments: str) -> list[tuple[st
     return [(kind, data) for kind, data, _ in lines]
 
 
+@pytest.mark.long
 def test_lines_are_measured_where_tests_are_shared_out(tmp_path: Path) -> None:
     folder = tmp_path / "work"
     folder.mkdir()

@@ -229,6 +229,7 @@ async def test_hooks_that_decide_nothing_may_be_added(field: Field) -> None:
     assert found.passed, (found, field.log)
 
 
+@pytest.mark.long
 async def test_regressions_forged_in_the_projects_tests(field: Field) -> None:
     """The acceptance is honest; a test that passed is broken and reported as passed."""
     forged = IN_PYTEST["runtest"].replace("KNOWN", "'test_price'")

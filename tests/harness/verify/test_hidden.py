@@ -17,6 +17,7 @@ WRONG = "def total(prices):\n    return 0\n"
 COMMANDS = [f"timeout 60 bash -c '{BOTH}'", "cd . && make test"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_a_run_within_reports(field: Field, command: str) -> None:
     field.start(MAKE)
@@ -51,6 +52,7 @@ async def test_a_report_of_its_own_counts_as_well(field: Field) -> None:
     assert found.problems[0] == "sh check.sh: page: blank", (found, field.log)
 
 
+@pytest.mark.long
 async def test_the_projects_tests_may_run_within(field: Field) -> None:
     """What passed on the base is watched test by test."""
     field.start({**FILES, "Makefile": "test:\n\tpython -m pytest -q tests\n"})

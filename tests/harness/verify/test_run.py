@@ -91,6 +91,7 @@ async def test_where_all_was_green_nothing_red_is_added(field: Field) -> None:
     assert fine.passed
 
 
+@pytest.mark.long
 async def test_every_kind_of_command(field: Field) -> None:
     bad = '<testsuite><testcase name="a"><failure message="m"/></testcase></testsuite>'
     field.start(
@@ -133,6 +134,7 @@ async def test_unittest_that_ends_early(field: Field) -> None:
     assert "does not report" in found.problems[0]
 
 
+@pytest.mark.long
 async def test_without_acceptance_a_red_project_that_turns_green_is_trusted(field: Field) -> None:
     field.feature = replace(field.feature, acceptance=())
     field.project = Project(test="python -m pytest -q tests")
@@ -157,6 +159,7 @@ async def test_evidence_and_log_are_kept(field: Field) -> None:
     assert "git apply" in field.log
 
 
+@pytest.mark.long
 async def test_ids_that_change_from_run_to_run(field: Field) -> None:
     unstable = (
         "import pytest\n\n\n@pytest.mark.parametrize('x', [1], ids=lambda v: str(id(object())))\n"
@@ -207,6 +210,7 @@ class TestTree:
         assert not found.passed
         assert "tests/test_total.py" in found.problems[0]
 
+    @pytest.mark.long
     async def test_a_regression(self, field: Field) -> None:
         found = await self.judge(
             field, {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return 1\n"}
@@ -214,6 +218,7 @@ class TestTree:
         assert not found.usable
         assert "tests/test_price.py::test_net" in found.regressions
 
+    @pytest.mark.long
     async def test_a_deleted_test_is_put_back(self, field: Field) -> None:
         found = await self.judge(
             field,
