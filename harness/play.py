@@ -16,6 +16,7 @@ from harness.ports import Base
 from harness.record.workspace import Workspace
 from harness.run_file import RunFile, Standing
 from harness.services import Services
+from harness.telemetry.watching import watching
 from orchestrator import events, plan
 from orchestrator.errors import FibreFlowError, InputError, SandboxError, SlaViolatedError
 from orchestrator.hours import Hours
@@ -36,6 +37,11 @@ async def play(services: Services, file: RunFile, head: str, when: Hours) -> int
     except (InputError, SlaViolatedError) as error:
         services.journal.write(events.RunStopped(exit_code=error.exit_code, reason=str(error)))
         raise
+    with watching(services):
+        return await _play(services, file, when)
+
+
+async def _play(services: Services, file: RunFile, when: Hours) -> int:
     engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
     batch = Batch(services, engine)
     await engine.start()

@@ -1,0 +1,1 @@
+"""Shows a run to others while it is at work: OpenTelemetry traces and Prometheus metrics."""
