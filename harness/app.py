@@ -287,7 +287,7 @@ async def open_services(
             note=journal.write,
         )
         stop = Stop()
-        book.abandon(purse.scope)
+        purse.take_over()
         provider = sandboxes.provider(settings.sandbox, settings.run, observe=connected)
         _account_for(provider, purse, journal)
         stack.push_async_callback(provider.close)

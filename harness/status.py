@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from harness.record.workspace import RunInfo
 from orchestrator import waiting
 from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
-from orchestrator.wording import command, duration, model_source, money, one_line, unisolated
+from orchestrator.wording import (
+    command,
+    duration,
+    lost,
+    model_source,
+    money,
+    one_line,
+    unisolated,
+)
 
 
 def render_status(run: RunState, *, alive: bool = False) -> str:
@@ -19,6 +27,7 @@ def render_status(run: RunState, *, alive: bool = False) -> str:
         f"model: {model_source(run)}",
         unisolated(run) or f"sandbox: {one_line(run.sandbox)}",
         f"{money(run.cost_usd, run.unknown_cost)}{cap}, {duration(took)}{_left(run)}",
+        *([lost(run.lost_calls, run.lost_usd)] if run.lost_calls else []),
         "",
         *_table(run),
     ]

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from orchestrator import events as e
+from orchestrator.cost import total
 from orchestrator.course import KEPT, NO_USAGE, NOTHING, Asked, AttemptState, FeatureState, RunState
 from orchestrator.transitions import FeaturePhase
 
@@ -119,6 +120,13 @@ def counted(run: RunState, event: e.Event) -> RunState:
             usage=run.usage + (event.usage or NO_USAGE),
             cost_usd=run.cost_usd + (event.cost_usd or 0.0),
             unknown_cost=run.unknown_cost or event.cost_usd is None,
+        )
+    if isinstance(event, e.CallLost):
+        return replace(
+            run,
+            lost_calls=run.lost_calls + 1,
+            lost_usd=total((run.lost_usd, event.reserved_usd)),
+            unknown_cost=True,
         )
     if isinstance(event, e.ModelRetried):
         return replace(run, retries=run.retries + 1)
@@ -274,6 +282,7 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
     e.AttemptStarted: _started,
     e.AttemptResumed: lambda attempt, _event: replace(attempt, resumed=attempt.resumed + 1),
     e.ModelCalled: _called,
+    e.CallLost: lambda attempt, _event: replace(attempt, unknown_cost=True),
     e.ModelRetried: lambda attempt, _event: replace(attempt, retries=attempt.retries + 1),
     e.AttemptFinished: _worked,
     e.AttemptCancelled: lambda attempt, event: replace(attempt, reason=event.reason),

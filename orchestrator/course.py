@@ -126,6 +126,8 @@ class RunState:
     features: Mapping[str, FeatureState] = field(default_factory=lambda: NOTHING)
     cost_usd: float = 0.0
     unknown_cost: bool = False
+    lost_calls: int = 0  # which may have been charged beside `cost_usd`
+    lost_usd: float | None = 0.0  # the most that they can have cost, None when not known
     usage: Usage = NO_USAGE
     calls: int = 0
     retries: int = 0

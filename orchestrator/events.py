@@ -28,6 +28,7 @@ from orchestrator.learning_events import (
 )
 from orchestrator.limit_events import (
     BudgetLow,
+    CallLost,
     DataHeld,
     DataOverridden,
     DataRefused,
@@ -40,11 +41,11 @@ from orchestrator.planning_events import DocumentWritten, PlanFinished, PlanRevi
 from orchestrator.values import Usage
 
 __all__ = [
-    "BudgetLow", "ControlTaken", "DataHeld", "DataOverridden", "DataRefused", "DataReleased",
-    "DocumentWritten", "Event", "FailureSigned", "FeatureBlocked", "FeatureFailed",
-    "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept", "LimitChanged", "LimitHit",
-    "PatternJudged", "PatternLearned", "PatternUsed", "PlanFinished", "PlanReviewed",
-    "PlanStarted", "ReflectionFinished", "RepairStarted",
+    "BudgetLow", "CallLost", "ControlTaken", "DataHeld", "DataOverridden", "DataRefused",
+    "DataReleased", "DocumentWritten", "Event", "FailureSigned", "FeatureBlocked",
+    "FeatureFailed", "FeatureRequeued", "FeatureSkipped", "FeatureStarted", "HoursKept",
+    "LimitChanged", "LimitHit", "PatternJudged", "PatternLearned", "PatternUsed",
+    "PlanFinished", "PlanReviewed", "PlanStarted", "ReflectionFinished", "RepairStarted",
 ]  # fmt: skip
 
 

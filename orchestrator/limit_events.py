@@ -37,6 +37,20 @@ class BudgetLow(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallLost(Event):
+    """A call that may have been charged, and nobody will tell what: its reply was cut off, or its
+    asker was cancelled or killed. `reserved_usd` is the most that it can have cost, None where
+    the price is unknown; `entry` tells it from others in the book of money."""
+
+    entry: int
+    reserved_usd: float | None
+
+    @property
+    def part(self) -> str:
+        return str(self.entry)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LimitHit(Event):
     """A budget or quota stopped new work."""
 

@@ -14,6 +14,7 @@ from orchestrator.wording import (
     command,
     counted,
     duration,
+    lost,
     markdown,
     model_source,
     money,
@@ -74,6 +75,7 @@ class FeatureReport:
 @dataclass(frozen=True, slots=True)
 class Report:
     """A run. `cost_usd` is None when a part of it is unknown; `known_cost_usd` is the rest.
+    `lost_calls` may have been charged beside it, with `lost_usd` at most (None: not known).
 
     `next` are (command, what it is for). `note` says so when no model was asked.
     """
@@ -84,6 +86,8 @@ class Report:
     branch: str
     cost_usd: float | None
     known_cost_usd: float
+    lost_calls: int
+    lost_usd: float | None
     budget_usd: float | None
     seconds: float
     exit_code: int | None
@@ -115,6 +119,8 @@ def build(run: RunState) -> Report:
         branch=run.branch,
         cost_usd=_cost(run.cost_usd, run.unknown_cost),
         known_cost_usd=run.cost_usd,
+        lost_calls=run.lost_calls,
+        lost_usd=run.lost_usd,
         budget_usd=run.budget_usd,
         seconds=round(max(0.0, (end or 0.0) - (run.started or 0.0)), 3),
         exit_code=run.exit_code,
@@ -155,6 +161,7 @@ def summary(report: Report) -> tuple[str, ...]:
     states = ", ".join(f"{n} {said.get(state, state)}" for state, n in found) or "no features"
     cost = money(report.known_cost_usd, report.cost_usd is None)
     lines = [f"{states} in {duration(report.seconds)} for {cost}"]
+    lines += [lost(report.lost_calls, report.lost_usd)] if report.lost_calls else []
     lines += report.note.split("; ") if report.note else []
     lines += [f"stopped: {one_line(report.stopped)}"] if report.stopped else []
     lines += [
@@ -318,6 +325,8 @@ def _facts(report: Report) -> list[str]:
         ("Cost", f"{cost}{cap} ({counted(report.calls, 'call')}, {report.usage.total} tokens)"),
         ("Time", duration(report.seconds)),
     ]
+    if report.lost_calls:
+        facts.insert(-1, ("Unknown cost", lost(report.lost_calls, report.lost_usd)))
     if report.stopped:
         facts.append(("Stopped", report.stopped))
     return [f"- {name}: {markdown(value)}" for name, value in facts]

@@ -58,6 +58,7 @@ ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
     "AttemptResumed": {"": {"running": "running"}},
     "ModelCalled": {"": _STAYS},
     "ModelRetried": {"": _STAYS},
+    "CallLost": {"": _STAYS},
     "PatternUsed": {"": _STAYS},
     "FailureSigned": {"": _STAYS},
     "ReflectionFinished": {"": _STAYS},

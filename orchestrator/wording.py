@@ -54,6 +54,12 @@ def money(known: float, unknown: bool = False) -> str:
     return f"at least {text}" if known else "unknown"
 
 
+def lost(calls: int, usd: float | None) -> str:
+    """What is to be said of calls that may have been charged, and nobody knows what."""
+    most = "" if usd is None else f", {money(usd)} at most"
+    return f"{counted(calls, 'call')} of unknown cost{most}: cut off before the end of the reply"
+
+
 def duration(seconds: float | None) -> str:
     """`4s`, `3m05s`, `2h07m`; empty when not known."""
     if seconds is None:

@@ -135,6 +135,17 @@ class BudgetBook:
             )
             return usd(held)
 
+    def lost(self, scope: str, key: str | None = None) -> list[tuple[int, str, float | None]]:
+        """What is of unknown cost under `scope`, and of `key` alone where one is given: a number
+        that stays, its key, and the dollars kept for it (None: the price is unknown)."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT rowid, key, nano FROM entries WHERE scope = ? AND state = 'unknown' "
+                "AND (? IS NULL OR key = ?) ORDER BY rowid",
+                (scope, key, key),
+            ).fetchall()
+        return [(entry, name, usd(nano) if nano else None) for entry, name, nano in found]
+
     def spent(self, scope: str) -> float:
         """Dollars known to be spent."""
         return usd(self.balance(scope).spent)
@@ -292,8 +303,32 @@ class RunPurse:
         self._book.settle(key, amount)
 
     async def settle(self, key: AttemptKey, call: str, actual: float | None) -> None:
-        await asyncio.to_thread(self._book.settle, self._key(key, call), actual)
+        await asyncio.to_thread(self._settle, self._key(key, call), actual)
         await self._warn()
+
+    def _settle(self, key: str, actual: float | None) -> None:
+        self._book.settle(key, actual)
+        if actual is None:
+            self._tell(key)
+
+    def take_over(self) -> None:
+        """Before the run goes on: whoever held money for it is dead, and what they asked may have
+        been charged. Blocks."""
+        self._book.abandon(self.scope)
+        self._tell()
+
+    def _tell(self, key: str | None = None) -> None:
+        """An event for each lost call; told again of one that it knows, the journal keeps one."""
+        for entry, name, reserved in self._book.lost(self.scope, key):
+            feature, *rest = name.removeprefix(f"{self._run}/").split("/")
+            if len(rest) != 2:  # a sandbox's bill, which is known
+                continue
+            attempt = rest[0]
+            self._note(
+                events.CallLost(
+                    feature=feature, attempt=attempt, entry=entry, reserved_usd=reserved
+                )
+            )
 
     async def release(self, key: AttemptKey, call: str) -> None:
         await asyncio.to_thread(self._book.release, self._key(key, call))

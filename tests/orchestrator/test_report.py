@@ -147,6 +147,22 @@ def test_unknown_cost_is_said():
     assert "at least $1.50" in report.summary(final)[0]
 
 
+def test_calls_that_were_lost_are_said_with_the_most_they_can_have_cost():
+    who = {"feature": "later", "attempt": "r1-a01"}
+    lost = [e.CallLost(**who, entry=n, reserved_usd=0.25) for n in (1, 2)]
+    final = built(*started("later"), *attempt("later", "r1-a01"), *lost)
+    body = report.to_json(final)
+    assert (body["cost_usd"], body["known_cost_usd"]) == (None, pytest.approx(1.75))
+    assert (body["lost_calls"], body["lost_usd"]) == (2, 0.5)
+    (later,) = (f for f in final.features if f.id == "later")
+    assert later.cost_usd is None and later.attempts[0].cost_usd is None
+    said = "2 calls of unknown cost, $0.50 at most"
+    assert said in report.to_markdown(final)
+    assert any(line.startswith(said) for line in report.summary(final))
+    none = built(e.CallLost(**who, entry=3, reserved_usd=None))
+    assert "1 call of unknown cost: " in report.to_markdown(none)
+
+
 def test_a_recording_is_said_to_be_one():
     final = built()
     assert "no model was asked" in final.note

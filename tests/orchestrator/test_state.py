@@ -113,6 +113,7 @@ ATTEMPT_EXPECTED = [
         },
     ),
     (attempt("f", "r1-a01")[1], {s: s for s in get_args(AttemptPhase)}),
+    (e.CallLost(**WHO, entry=1, reserved_usd=0.1), {s: s for s in get_args(AttemptPhase)}),
     (e.ModelRetried(**WHO, error="429", wait=1.0), {s: s for s in get_args(AttemptPhase)}),
 ]
 

@@ -18,6 +18,7 @@ from tests.emulators.messages_api import (
     malformed_call,
     overloaded,
     rate_limited,
+    stall,
     unauthorized,
 )
 from tests.spine.project import End, Project, until, wait
@@ -289,6 +290,33 @@ async def test_the_models_flag_holds_through_every_round(project: Project) -> No
     rounds = project.events("RoundStarted")
     assert [r["tier"] for r in rounds] == ["sonnet", "sonnet"]
     assert "--model" in rounds[0]["reasons"][0]
+
+
+@pytest.mark.long
+async def test_what_a_stopped_run_had_asked_is_of_unknown_cost(project: Project) -> None:
+    """Killed once and stopped once in the middle of a call: nobody knows what those cost."""
+    async with MessagesServer(answer, faults={1: stall(), 2: stall()}) as server:
+        live(project, server, "alpha")
+        for number in (signal.SIGKILL, signal.SIGINT):
+            asked, process = len(server.requests), project.start()
+            try:
+                await asyncio.to_thread(until, lambda a=asked: len(server.requests) > a, "asked")
+                process.send_signal(number)
+                if number == signal.SIGINT:
+                    await asyncio.to_thread(until, lambda: project.events("DrainRequested"), "")
+                    process.send_signal(number)
+                await asyncio.to_thread(process.communicate)
+            finally:
+                process.kill()
+        stopped = project.report()
+        assert (stopped["cost_usd"], stopped["lost_calls"]) == (None, 2)
+        assert stopped["lost_usd"] > 0
+        end = await run(project)
+        assert end.code == 0, end
+        assert "2 calls of unknown cost, $" in end.out
+    report = project.report()
+    assert (report["cost_usd"], report["lost_calls"]) == (None, 2)
+    assert report["known_cost_usd"] > 0
 
 
 @pytest.mark.long

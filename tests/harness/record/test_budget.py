@@ -284,6 +284,26 @@ async def test_a_lost_reply_keeps_its_reservation_and_a_refused_call_does_not(tm
     assert book.held("run R") == pytest.approx(0.3)
 
 
+async def test_what_was_lost_is_told_for_each_call_and_its_number_stays(tmp_path, book):
+    """Also of calls whose asker was killed, at the next start, and of a cancelled one."""
+    heard: list[events.Event] = []
+    purse = RunPurse(book, StepClock(), run="R", note=heard.append)
+    caps = {"feature_usd": None, "attempt_usd": None}
+    await purse.reserve(KEY, "t1", 0.3, **caps)
+    purse.book("sandbox e2b 17", 0.2)
+    await purse.reserve(KEY, "t2", None, **caps)
+    book.reserve([("run other", None)], "other/f/r1-a01/t1", 0.4)
+    await purse.settle(KEY, "t2", None)
+    RunPurse(book, StepClock(), run="R", note=heard.append).take_over()
+    lost = {event.key: (str(event.reserved_usd), event.attempt) for event in heard}
+    assert sorted(lost.values()) == [("0.3", "r1-a01"), ("None", "r1-a01")]
+    assert len(heard) == 3  # told twice of one, under one key
+    await purse.reserve(KEY, "t1", 0.1, **caps)
+    await purse.settle(KEY, "t1", 0.1)
+    purse.take_over()
+    assert {event.key for event in heard} == lost.keys()
+
+
 async def test_what_was_never_asked_costs_nothing_and_that_is_known(tmp_path, book):
     done = await Bench(tmp_path, book, *[ModelUnreachableError("x")] * 9, [submit()]).work()
     assert done.ending == "submitted" and done.cost_usd == pytest.approx(0.1)
