@@ -135,19 +135,25 @@ async def _let_go() -> None:
 
 @contextlib.asynccontextmanager
 async def _signals(services: Services, leave: asyncio.Event) -> AsyncIterator[None]:
-    """Ctrl-C once lets running attempts end, twice leaves at once; nothing is lost either way."""
+    """Ctrl-C once lets running attempts end, twice leaves at once; nothing is lost either way.
+
+    A terminal that is closed drains too, and never more: the shell and the kernel may both say
+    so. Whoever started us with `nohup` wants us to go on.
+    """
     loop = asyncio.get_running_loop()
 
-    def asked(name: str) -> None:
-        reason = f"interrupted by {name}; the same command goes on from here"
+    def asked(number: signal.Signals) -> None:
+        reason = f"interrupted by {number.name}; the same command goes on from here"
         if services.stop.request(reason, INTERRUPTED):
             services.journal.write(events.DrainRequested(reason=reason))
-        else:
+        elif number != signal.SIGHUP:
             leave.set()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     for number in numbers:
-        loop.add_signal_handler(number, asked, number.name)
+        loop.add_signal_handler(number, asked, number)
     try:
         yield
     finally:

@@ -20,12 +20,15 @@ def slow(project: Project, seconds: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_once_drains(project: Project, number: signal.Signals) -> None:
     slow(project, 2)
     program = project.start("--workers", "1")
     until(lambda: project.events("ModelCalled"), "the attempt is at work")
     program.send_signal(number)
+    if number == signal.SIGHUP:  # a closed terminal: the kernel says so, and the shell again
+        until(lambda: project.events("DrainRequested"), "it drains")
+        program.send_signal(number)
     end = wait(program)
     assert end.code == 130
     assert end.err == ""
