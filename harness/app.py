@@ -250,6 +250,7 @@ async def open_services(
     from harness.sandboxes import profiles  # noqa: PLC0415
     from harness.sandboxes.limited import LimitedProvider  # noqa: PLC0415
     from harness.sla.gate import gate_settings, open_gate  # noqa: PLC0415
+    from harness.verify.measuring import Measuring  # noqa: PLC0415
 
     given, workspace, target = opened.given, opened.workspace, opened.target
     settings, clock = opened.settings, SystemClock()
@@ -302,9 +303,8 @@ async def open_services(
             open_gate(workspace, settings.run, clock, journal, settings_of_gate)
         )
         bases = Bases(limited, repository, given.project, journal, clock)
-        knowledge = _knowledge(opened, journal, gateway, current)
-        stack.callback(knowledge.close)
-        router = await asyncio.to_thread(_router, opened, purse, journal)
+        known = contextlib.closing(_knowledge(opened, journal, gateway, current))
+        tools = await stack.enter_async_context(Measuring(scratch))
         yield Services(
             settings=settings,
             workspace=workspace,
@@ -324,17 +324,17 @@ async def open_services(
                 )
             ),
             checker=PatchChecker(
-                given, workspace, settings.run, repository, limited, bases, protected
+                given, workspace, settings.run, repository, limited, bases, protected, tools
             ),
             journal=journal,
             commands=commands,
             integrator=Integrator(repository, target.branch, journal, settings.run),
-            router=router,
+            router=await asyncio.to_thread(_router, opened, purse, journal),
             write_passes=refresh_passes,
             gate=gate or NoGate(),
             stop=stop,
             hand=Hand(journal, stop, current, purse.retune),
-            knowledge=knowledge,
+            knowledge=stack.enter_context(known),
         )
 
 

@@ -12,6 +12,7 @@ from harness.verify import facts
 from harness.verify.bench import Bench
 from harness.verify.cross import Crossed, CrossJob, Rival, compare
 from harness.verify.facts import Baseline
+from harness.verify.measuring import Measuring
 from harness.verify.run import LOG, TreeJob, VerifyJob, verify, verify_tree
 from orchestrator.errors import InputError
 from orchestrator.values import AttemptKey, Feature, FeatureList, Verification
@@ -33,6 +34,7 @@ class PatchChecker:
     provider: SandboxProvider
     bases: Bases
     protected: Callable[[Feature], tuple[str, ...]]
+    measuring: Measuring
 
     async def base(self, base: Base) -> tuple[str, ...]:
         minutes = self.given.defaults.timeout_minutes
@@ -70,6 +72,7 @@ class PatchChecker:
                 key=f"{key.feature}.{key.name}.verify",
                 pending=await self._pending(base.commit, feature),
                 timeout=self._seconds(feature),
+                measuring=self.measuring,
             )
         )
 

@@ -20,7 +20,7 @@ from harness.verify import probing
 from harness.verify.bench import Bench
 from harness.verify.commands import is_test_file, is_test_module
 from harness.verify.facts import baseline, suite_command, test_files
-from harness.verify.own_tests import read_texts, run_own
+from harness.verify.own_tests import readable, run_own
 from harness.verify.tree import Tree, patched
 from orchestrator.crossing import OwnTest, most_telling, new_tests, worth_running
 from orchestrator.evidence import CrossTest
@@ -110,11 +110,8 @@ async def compare(job: CrossJob) -> Crossed:
 
 async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Crossed:
     full = [r.name for r in job.rivals if r.full and r.name in trees]
-    old, *new = await asyncio.gather(
-        read_texts(bench, job.base, {p for n in full for p in trees[n].touched}),
-        *(read_texts(bench, trees[n].base, trees[n].touched) for n in full),
-    )
-    texts = dict(zip(full, new, strict=True))
+    texts = {name: readable(trees[name]) for name in full}
+    old = {path: text for name in full for path, text in trees[name].before.items()}
     tests = await asyncio.to_thread(_chosen, texts, old, job.tests)
     probes = await asyncio.to_thread(_probes, texts, old, job.probes)
     command = await suite_command(bench, job.base, job.project)

@@ -26,6 +26,8 @@ from orchestrator.values import Project
 SUITE_OPTIONS = ("--continue-on-collection-errors",)
 _DETECTED = "python -m pytest -q"
 _SUITE = "suite.json"
+_MYPY = ("mypy.ini", ".mypy.ini")
+_USES_MYPY = re.compile(r"^\[(tool\.)?mypy\b", re.MULTILINE)
 _TOOLS = re.compile(r"pytest|py\.test|unittest|--doctest")
 
 
@@ -82,26 +84,41 @@ def _lies_in(test: str, place: str) -> bool:
 
 async def test_files(bench: Bench, base: Base) -> Mapping[str, str]:
     """The base's test files and support: path -> blob id."""
+    tests: Mapping[str, str] = (await _known(bench, base))["tests"]
+    return tests
+
+
+async def uses_mypy(bench: Bench, base: Base) -> bool:
+    """Whether the base's settings speak of it."""
+    return bool((await _known(bench, base))["mypy"])
+
+
+async def _known(bench: Bench, base: Base) -> dict[str, Any]:
+    """What its files and settings say, read once."""
 
     async def find() -> dict[str, Any]:
         async with bench.fork(base) as sandbox:
             command = f"git --git-dir={sandbox.base_git} ls-tree -r -z HEAD"
             result = await bench.run(sandbox, command, limit=32_000_000)
-            shown = " ".join(f"HEAD:{name}" for name in SETTINGS)
+            shown = " ".join(f"HEAD:{name}" for name in (*SETTINGS, *_MYPY))
             told = await bench.run(
                 sandbox,
                 f"for f in {shown}; do git --git-dir={sandbox.base_git} show $f; done 2>/dev/null",
             )
-        is_named = named_as_tests([told.out.decode("utf-8", "replace")])
+        settings = told.out.decode("utf-8", "replace")
+        is_named = named_as_tests([settings])
         entries = (e.partition(b"\t") for e in result.out.split(b"\0") if b"\t" in e)
         blobs = {
             path.decode("utf-8", "surrogateescape"): facts.split(b" ")[2].decode("ascii", "replace")
             for facts, _, path in entries
         }
         tests = {p: blob for p, blob in blobs.items() if is_test_file(p) or is_named(p)}
-        return {p: blob for p, blob in tests.items() if p.isprintable()}
+        return {
+            "tests": {p: blob for p, blob in tests.items() if p.isprintable()},
+            "mypy": _USES_MYPY.search(settings) is not None,
+        }
 
-    return await once(base.folder / "files-of-tests.json", find)
+    return await once(base.folder / "files.json", find)
 
 
 async def may_hide_tests(bench: Bench, base: Base, command: str) -> bool:

@@ -1,21 +1,19 @@
 """Runs tests that attempts wrote, under names that nobody can foresee, and says how they ended."""
 
-import contextlib
 import secrets
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from harness.ports import Base, Sandbox
+from harness.ports import Sandbox
 from harness.verify.bench import Bench
 from harness.verify.commands import is_test_file, read_command
 from harness.verify.facts import SUITE_OPTIONS
 from harness.verify.judging import tampered
 from harness.verify.suite import Canary, TestRun, run_tests
 from harness.verify.tree import Tree
-from orchestrator.crossing import MAX_TEXT, OwnTest
-from orchestrator.errors import SandboxError
+from orchestrator.crossing import OwnTest
 
 #: Of one attempt: so many files are read. A feature seldom has more.
 _MOST_FILES = 8
@@ -31,17 +29,10 @@ class Ending:
     why: str = ""
 
 
-async def read_texts(bench: Bench, base: Base, paths: Sequence[str] | set[str]) -> dict[str, str]:
-    """The Python files among `paths` as they are in `base`; tests first, others are left out."""
-    wanted = sorted((p for p in paths if p.endswith(".py")), key=lambda p: (not is_test_file(p), p))
-    found: dict[str, str] = {}
-    if not wanted:
-        return found
-    async with bench.fork(base) as sandbox:
-        for path in wanted[:_MOST_FILES]:
-            with contextlib.suppress(FileNotFoundError, SandboxError, UnicodeDecodeError):
-                found[path] = (await sandbox.download(path, limit=MAX_TEXT)).decode()
-    return found
+def readable(tree: Tree) -> dict[str, str]:
+    """The Python files that the patch leaves there, tests first; of many the rest is left out."""
+    wanted = sorted(tree.after, key=lambda p: (not is_test_file(p), p))
+    return {path: tree.after[path] for path in wanted[:_MOST_FILES]}
 
 
 async def run_own(  # noqa: PLR0913 - what is run, on what, and by which rules it is believed

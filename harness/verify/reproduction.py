@@ -9,7 +9,7 @@ from harness.ports import Base, SandboxProvider
 from harness.verify.bench import Bench
 from harness.verify.commands import is_test_module
 from harness.verify.facts import baseline, test_files
-from harness.verify.own_tests import Ending, read_texts, run_own
+from harness.verify.own_tests import Ending, readable, run_own
 from harness.verify.patch import shown
 from harness.verify.tree import Tree, patched
 from orchestrator.crossing import OwnTest, new_tests, worth_running
@@ -47,15 +47,11 @@ async def reproduce(job: ReproductionJob) -> tuple[Seen, ...]:
 
 async def _both(bench: Bench, job: ReproductionJob, tree: Tree) -> tuple[Seen, ...]:
     base = job.base
-    paths = [path for path in tree.touched if is_test_module(path)]
-    if not paths:
-        return ()
-    old, new, known = await asyncio.gather(
-        read_texts(bench, base, paths), read_texts(bench, tree.base, paths), test_files(bench, base)
-    )
-    tests = worth_running(_new(new, old), _MOST_TESTS)
+    new = {path: text for path, text in readable(tree).items() if is_test_module(path)}
+    tests = worth_running(_new(new, tree.before), _MOST_TESTS)
     if not tests:
         return ()
+    known = await test_files(bench, base)
     texts = {_AUTHOR: new}
     foreign = (await baseline(bench, base, job.test)).foreign if job.test else frozenset[str]()
     before, after = await asyncio.gather(

@@ -2,7 +2,7 @@
 
 In this order, and no further than needed: the patch is inspected and applied to a fork of the
 base; each acceptance command runs in a fork of that; the project's tests run in another, under
-coverage; what is not yet confirmed by a second process is run again; ruff measures what changed.
+coverage; what is not yet confirmed by a second process is run again; tools read what changed.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ports import Base, SandboxProvider
-from harness.verify import checks, lint, record
+from harness.verify import checks, quality, record
 from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
@@ -26,6 +26,7 @@ from harness.verify.facts import (
     test_files,
 )
 from harness.verify.judging import judge
+from harness.verify.measuring import Measuring
 from harness.verify.patch import PatchText
 from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.tree import Tree, listed, patched
@@ -42,7 +43,8 @@ _TOTAL = 6.0
 class VerifyJob:
     """One patch to verify. `timeout` is for one command, in seconds; `folder` is the attempt's
     log folder; `key` names the sandboxes. `protected` are globs no patch may touch. `pending`
-    are acceptance commands of other features that are not merged yet.
+    are acceptance commands of other features that are not merged yet. Without `measuring` there
+    is no quality.
     """
 
     provider: SandboxProvider
@@ -55,6 +57,7 @@ class VerifyJob:
     key: str
     pending: tuple[str, ...] = ()
     timeout: float = 600.0
+    measuring: Measuring | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,10 @@ async def _widen(
     if least is not None and found.coverage is not None and found.coverage < least:
         why = f"its tests run {found.coverage:.0%} of the lines it adds, {least:.0%} are required"
         return replace(found, usable=False, problems=(why,))
-    return replace(found, quality=await _quality(bench, job, tree, measured))
+    if job.measuring is None:
+        return found
+    measured_quality = await quality.measure(bench, job.measuring, job.base, tree, measured)
+    return replace(found, quality=measured_quality)
 
 
 async def _regression(
@@ -339,16 +345,6 @@ def _coverage(
         executable += len(added)
         covered += len(added - missing)
     return covered / executable if executable else None
-
-
-async def _quality(
-    bench: Bench, job: VerifyJob, tree: Tree, measured: Sequence[str]
-) -> float | None:
-    if not measured:
-        return None
-    added = sum(len(tree.text.added[path]) for path in measured)
-    async with bench.fork(tree.base) as sandbox:
-        return await lint.measure(bench, sandbox, job.base.commit, measured, added)
 
 
 # --------------------------------------------------------------------- words

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.ports import Base, ExecResult
@@ -17,9 +17,13 @@ from harness.verify.patch import (
     unsafe_path,
 )
 from orchestrator.acceptance import is_protected
+from orchestrator.crossing import MAX_TEXT
 
 _UNREADABLE, _REFUSED = 3, 4
 _LONGEST_LIST = 5
+
+#: Of Python files that the patch touches, to be read and never run.
+_MAX_TEXTS = 3_000_000  # bytes, all together, on each side
 
 #: One command for all of it. Nothing of the patch has run when it ends: git alone has written,
 #: by the clean git directory's configuration. Links are listed after they were made.
@@ -28,7 +32,16 @@ d=$(mktemp -d) || exit 125
 cat > "$d/patch"
 export GIT_DIR={git} GIT_WORK_TREE={work} GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 cd {work} || exit 125
+texts() {{
+  sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
+    for p; do
+      case $p in *.py) [ -f "$p" ] && [ ! -L "$p" ] || continue ;; *) continue ;; esac
+      n=$(($(wc -c < "$p")))
+      [ "$n" -gt {text} ] || {{ printf "%s\\0%s\\0" "$p" "$n"; cat "$p"; }}
+    done' sh | head -c {all}
+}}
 git apply --numstat -z "$d/patch" > "$d/names" || exit 3
+texts > "$d/before"
 sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
   for p; do
     d=$(dirname "${{p%/__init__.py}}")
@@ -42,18 +55,25 @@ cat "$d/fresh"
 printf '%s' {mark}
 sed -z 's/^[^\\t]*\\t[^\\t]*\\t//' "$d/names" | xargs -0 -r sh -c '
   for p; do [ -L "$p" ] && printf "%s\\0%s\\0" "$p" "$(readlink "$p")"; done; :' sh
+printf '%s' {mark}
+cat "$d/before"
+printf '%s' {mark}
+texts
 rm -rf "$d"
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A patched base to fork from. `touched` names every path the patch changes."""
+    """A patched base to fork from. `touched` names every path the patch changes; `before` and
+    `after` have the texts of Python files among them, but for very large ones."""
 
     base: Base
     text: PatchText = field(default_factory=PatchText)
     touched: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.asynccontextmanager
@@ -73,20 +93,24 @@ async def patched(
     async with bench.fork(base) as sandbox:
         mark = f"mark-{secrets.token_hex(16)}"
         script = _SCRIPT.format(
-            git=shlex.quote(sandbox.base_git), work=shlex.quote(sandbox.workdir), mark=mark
+            git=shlex.quote(sandbox.base_git),
+            work=shlex.quote(sandbox.workdir),
+            mark=mark,
+            text=MAX_TEXT,
+            all=_MAX_TEXTS,
         )
         bench.note(f"git apply ({len(patch)} bytes)")
-        result = await bench.run(sandbox, script, stdin=patch, limit=8_000_000)
+        result = await bench.run(sandbox, script, stdin=patch, limit=16_000_000)
         if not result.ok:
             bench.output(result)
             yield Tree(base, text, (), (_why_not(result),))
             return
-        names, _, rest = result.out.partition(mark.encode())
-        fresh, _, links = rest.partition(mark.encode())
+        # Nothing that the patch brings can hold the mark. Without all of it there is no text.
+        names, fresh, links, before, after = [*result.out.split(mark.encode()), *[b""] * 4][:5]
         touched = _touched(names, text)
         problems = (*_problems(touched, _pairs(links), protected), *_shadowing(fresh))
         tree = base if problems else await bench.provider.snapshot(sandbox)
-        yield Tree(tree, text, touched, problems)
+        yield Tree(tree, text, touched, problems, _texts(before), _texts(after))
 
 
 def _why_not(result: ExecResult) -> str:
@@ -106,6 +130,20 @@ def _touched(names: bytes, text: PatchText) -> tuple[str, ...]:
         if entry.count(b"\t") >= 2
     ]
     return tuple(dict.fromkeys([*found, *text.sources]))
+
+
+def _texts(told: bytes) -> dict[str, str]:
+    """What `texts` of the script said, but for what is not UTF-8 or was cut off at the end."""
+    found: dict[str, str] = {}
+    while told:
+        path, _, rest = told.partition(b"\0")
+        size, _, rest = rest.partition(b"\0")
+        if not size.isdigit() or len(rest) < int(size):
+            break
+        with contextlib.suppress(UnicodeDecodeError):
+            found[path.decode("utf-8", "surrogateescape")] = rest[: int(size)].decode()
+        told = rest[int(size) :]
+    return found
 
 
 def _pairs(links: bytes) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from harness.exam_texts import exam_texts
 from harness.git import Repository
 from harness.ports import Base, BaseSpec
 from harness.sandboxes.local import LocalSandboxProvider
+from harness.verify.measuring import Measuring
 from harness.verify.run import VerifyJob, verify
 from orchestrator.acceptance import protected_globs
 from orchestrator.errors import SandboxUnavailableError
@@ -94,6 +95,7 @@ class Field:
         self.project = Project()
         self.timeout = 60.0
         self.log = ""
+        self.measuring: Measuring | None = None  # most tests are not about quality
 
     def start(self, files: dict[str, str] | None = None) -> None:
         make_repo(self.repo, FILES if files is None else files)
@@ -119,6 +121,7 @@ class Field:
             provider=self.provider, base=base, patch=patch, feature=self.feature,
             project=self.project, protected=protected,
             folder=self.folder / "log", key="attempt", timeout=self.timeout,
+            measuring=self.measuring,
         )  # fmt: skip
         found = await verify(job)
         self.log = (job.folder / "verify.log").read_text()
@@ -145,3 +148,10 @@ async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxPro
 @pytest.fixture
 def field(provider: LocalSandboxProvider, tmp_path: Path) -> Field:
     return Field(provider, tmp_path)
+
+
+@pytest.fixture
+async def measured(field: Field, tmp_path: Path) -> AsyncIterator[Field]:
+    """One that has quality measured as well."""
+    async with Measuring(tmp_path) as field.measuring:
+        yield field

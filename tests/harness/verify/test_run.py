@@ -17,7 +17,7 @@ async def test_a_right_patch_passes_with_measures(field: Field) -> None:
     assert found.passed, (found, field.log)
     assert found.problems == ()
     assert found.coverage == 1.0
-    assert found.quality == 1.0
+    assert found.quality is None  # nobody was there to measure it
     assert found.seconds is not None
     assert found.seconds > 0
 
@@ -61,14 +61,6 @@ async def test_coverage_can_be_required(field: Field, least: float, usable: bool
     assert found.coverage == pytest.approx(6 / 9)
     assert found.usable is usable
     assert usable or found.problems[0].endswith("67% of the lines it adds, 70% are required")
-
-
-async def test_flaws_lower_the_quality(field: Field) -> None:
-    flawed = "import os, sys\n" + RIGHT + "\n\ndef g(x=[]):\n    exec('1')\n    return x\n"
-    found = await field.judge({"shop/total.py": flawed})
-    assert found.passed
-    assert found.quality is not None
-    assert 0 < found.quality < 0.9
 
 
 async def test_a_patch_that_breaks_what_passed_is_not_usable(field: Field) -> None:
