@@ -64,7 +64,8 @@ async def choose(
     if not services.feature(id_).acceptance:
         evidence = plan.for_a_person(evidence)
     evidence, tests = await across.compared(services, keys, evidence, commit)
-    chosen = plan.in_its_words(select(evidence, cross_tests=tests), found.ends, found.problems)
+    chosen = select(evidence, cross_tests=tests, policy=services.project.selection)
+    chosen = plan.in_its_words(chosen, found.ends, found.problems)
     if chosen.winner is not None and services.project.setup is not None:
         manifests = await _manifests(services, keys[chosen.winner], commit)
         chosen = plan.reviewed_setup(chosen, manifests)

@@ -4,16 +4,18 @@ Nothing is coerced and no unknown key is let through. Each field's description f
 sentence "must be ...": it stands in the published schema and in every error message.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from orchestrator import feature_rules as rules
 from orchestrator.deploy_models import DeployEntry
+from orchestrator.selection import OnNoConsensus, Policy
 from orchestrator.values import Defaults, Feature, Profile, Project, Tier, Workspaces
 
 _DEFAULTS = Defaults()
 _PROJECT = Project()
+_POLICY = Policy()
 
 _LONG = Field(min_length=1, max_length=rules.TEXT_LIMIT)
 _SHORT = Field(min_length=1, max_length=4096)  # a path, a glob, a name: PATH_MAX of Linux
@@ -40,6 +42,8 @@ _MINUTES = Field(gt=0, le=1440, description="a number of minutes above 0, at mos
 _DOLLARS = Field(gt=0, le=1_000_000, description="US dollars above 0, at most 1000000")
 _TIER = "haiku, sonnet or opus, in double quotes"
 _AGENT = "the name of an agent, such as builtin"
+_SHARE = "a share from 0 to 1, such as 0.95"
+_WEIGHT = "a number from 0 to 1000"
 
 
 class _Strict(BaseModel):
@@ -87,6 +91,38 @@ class FeatureEntry(_Strict):
         return Feature(**{**_frozen(self), "category": self.category or ""})
 
 
+class WeightsEntry(_Strict):
+    """What the score is made of; only the ratios count."""
+
+    coverage: float = Field(default=_POLICY.coverage, ge=0, le=1000, description=_WEIGHT)
+    tests: float = Field(default=_POLICY.tests, ge=0, le=1000, description=_WEIGHT)
+    quality: float = Field(default=_POLICY.quality, ge=0, le=1000, description=_WEIGHT)
+    speed: float = Field(default=_POLICY.speed, ge=0, le=1000, description=_WEIGHT)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not any((self.coverage, self.tests, self.quality, self.speed)):
+            raise ValueError("all weights are 0; give at least one of them a share")
+        return self
+
+
+class SelectionEntry(_Strict):
+    """How an attempt is chosen, and when a person is asked."""
+
+    weights: WeightsEntry = Field(
+        default=WeightsEntry(), description="an object with coverage, tests, quality and speed"
+    )
+    min_consensus: float = Field(default=_POLICY.min_consensus, ge=0, le=1, description=_SHARE)
+    min_confidence: float = Field(default=_POLICY.min_confidence, ge=0, le=1, description=_SHARE)
+    on_no_consensus: OnNoConsensus = Field(
+        default=_POLICY.on_no_consensus, description="review or best, in double quotes"
+    )
+
+    def value(self) -> Policy:
+        rest = {name: getattr(self, name) for name in type(self).model_fields if name != "weights"}
+        return Policy(**self.weights.model_dump(), **rest)
+
+
 class ProjectEntry(_Strict):
     """The repository being built."""
 
@@ -108,16 +144,21 @@ class ProjectEntry(_Strict):
     workspaces: Workspaces = Field(
         default=_PROJECT.workspaces, description="one of auto, overlay, copy"
     )
-    min_coverage: float | None = Field(
-        default=None, ge=0, le=1, description="a share from 0 to 1, such as 0.95"
+    min_coverage: float | None = Field(default=None, ge=0, le=1, description=_SHARE)
+    selection: SelectionEntry = Field(
+        default=SelectionEntry(), description="an object with weights, min_consensus, ..."
     )
     deploy: DeployEntry | None = Field(
         default=None, description="an object with adapter, staging and production"
     )
 
     def value(self) -> Project:
-        deploy = self.deploy.value() if self.deploy is not None else None
-        return Project(**{**_frozen(self), "name": self.name or "", "deploy": deploy})
+        made = {
+            "name": self.name or "",
+            "selection": self.selection.value(),
+            "deploy": self.deploy.value() if self.deploy is not None else None,
+        }
+        return Project(**{**_frozen(self), **made})
 
 
 class DefaultsEntry(_Strict):

@@ -30,6 +30,11 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "defaults": models.DefaultsEntry,
     "features": models.FeatureEntry,
 }
+#: Objects of the project.
+_WITHIN: dict[int | str, type[BaseModel]] = {
+    "deploy": DeployEntry,
+    "selection": models.SelectionEntry,
+}
 #: Looking for the nearest of 10,000 ids takes a tenth of a second.
 HINT_LIMIT = 50
 
@@ -266,8 +271,8 @@ def _place(document: Document, path: Path) -> tuple[type[BaseModel], str, Path]:
         return models.BareEntry, document.name(head) if isinstance(head, int) else "", path[1:]
     if head == "features" and len(path) > 1 and isinstance(path[1], int):
         return models.FeatureEntry, document.name(path[1]), path[2:]
-    if head == "project" and path[1:2] == ("deploy",) and len(path) > 2:
-        return _below(DeployEntry, "project.deploy", path[2:])
+    if head == "project" and len(path) > 2 and path[1] in _WITHIN:
+        return _below(_WITHIN[path[1]], f"project.{path[1]}", path[2:])
     if head in _SECTIONS and len(path) > 1:
         return _SECTIONS[str(head)], str(head), path[1:]
     return models.FullForm, "", path

@@ -8,6 +8,9 @@ from typing import Literal
 from orchestrator.evidence import check_share
 
 
+OnNoConsensus = Literal["review", "best"]
+
+
 @dataclass(frozen=True)
 class Policy:
     """The weights (any scale; only their ratios count) and when a person must decide.
@@ -23,7 +26,7 @@ class Policy:
     speed: float = 10.0
     min_consensus: float = 0.70
     min_confidence: float = 0.0
-    on_no_consensus: Literal["review", "best"] = "review"
+    on_no_consensus: OnNoConsensus = "review"
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a weight that is negative or not finite, when all are 0, for a

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.deploy_values import Deploy
+from orchestrator.selection import Policy
 
 Tier = Literal["haiku", "sonnet", "opus"]
 #: A set of limits of harness/sandboxes/profiles.yaml.
@@ -67,6 +68,7 @@ class Project:
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
     min_coverage: float | None = None
+    selection: Policy = Policy()
     deploy: Deploy | None = None
 
 

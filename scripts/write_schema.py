@@ -17,6 +17,7 @@ from orchestrator.feature_models import (
     DefaultsEntry,
     FeatureEntry,
     ProjectEntry,
+    SelectionEntry,
     schema,
 )
 
@@ -58,7 +59,22 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "be measured is not held against it.",
             "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
             "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
+            "selection": "How an attempt is chosen, and when a person is asked: see below and "
+            "[selection.md](selection.md).",
             "deploy": "How the project is deployed: see [deploy.md](deploy.md).",
+        },
+    ),
+    (
+        "project.selection.*",
+        SelectionEntry,
+        {
+            "weights": "The shares of `coverage`, `tests`, `quality` and `speed` in the score, "
+            "which decides between attempts that are believed alike. Only the ratios count.",
+            "min_consensus": "Below this agreement of the top three a person decides.",
+            "min_confidence": "Below this probability that the winner is right a person decides; "
+            "0 is never.",
+            "on_no_consensus": "`best` takes the single best where the top three disagree, and "
+            "says so. Without a trusted check a person decides all the same.",
         },
     ),
     (
@@ -175,7 +191,10 @@ def _default(model: type[BaseModel], key: str) -> str:
     field = model.model_fields[key]
     if field.is_required():
         return "**required**"
-    return "" if field.default is None else f"`{json.dumps(field.default)}`"
+    value = field.default
+    if isinstance(value, BaseModel):
+        value = value.model_dump() if model is not ProjectEntry else {}
+    return "" if value is None else f"`{json.dumps(value)}`"
 
 
 def main() -> None:

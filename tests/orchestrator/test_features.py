@@ -16,6 +16,7 @@ from orchestrator.deploy_values import Deploy, Environment, Smoke
 from orchestrator.errors import FeatureListError
 from orchestrator.features import decode, digest, parse, with_passes
 from orchestrator.json_lines import plain, scan
+from orchestrator.selection import Policy
 from orchestrator.values import Defaults, Feature, Project
 from scripts.write_schema import DOCS, TARGET, documented, rendered
 
@@ -34,6 +35,8 @@ FULL = """{
   "project": {"name": "demo", "repo": "build/demo", "base": "main", "branch": "auto/pilot",
               "setup": "pip install -e .", "test": "pytest -q", "protected": ["tests/**"],
               "env": {"TZ": "UTC"}, "seed": "examples/demo", "recording": "examples/rec",
+              "selection": {"weights": {"speed": 0, "tests": 50}, "min_consensus": 0.6,
+                            "min_confidence": 0.2, "on_no_consensus": "best"},
               "deploy": {"adapter": "process", "command": ["./serve"], "health": "/up",
                          "staging": {"smoke": [{"get": "/x", "contains": "ok"}]},
                          "production": {"listen": 8080, "smoke": [{"run": "true"}]},
@@ -83,6 +86,7 @@ def test_full_form_reads_every_key() -> None:
         name="demo", repo="build/demo", base="main", branch="auto/pilot",
         setup="pip install -e .", test="pytest -q", protected=("tests/**",), env={"TZ": "UTC"},
         seed="examples/demo", recording="examples/rec", deploy=DEPLOY,
+        selection=Policy(40, 50, 20, 0, 0.6, 0.2, "best"),
     )  # fmt: skip
     assert got.defaults == Defaults(
         attempts=4, rounds=2, quorum=1, timeout_minutes=5.0, turns=9, budget_usd=3.0,
@@ -269,7 +273,8 @@ def test_schema_describes_both_forms_and_forbids_other_keys() -> None:
     assert len(schema["anyOf"]) == 2
     models = schema["$defs"]
     lists = {"BareEntry", "FeatureEntry", "ProjectEntry", "DefaultsEntry", "FullForm"}
-    assert set(models) == lists | {"DeployEntry", "EnvironmentEntry", "SmokeEntry", "ApprovalEntry"}
+    within = {"DeployEntry", "EnvironmentEntry", "SmokeEntry", "ApprovalEntry"}
+    assert set(models) == lists | within | {"SelectionEntry", "WeightsEntry"}
     assert all(m["additionalProperties"] is False for m in models.values())
     for model in models.values():
         assert all(p.get("description") for p in model["properties"].values())
