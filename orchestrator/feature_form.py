@@ -15,6 +15,9 @@ def full_form(given: FeatureList) -> dict[str, Any]:
     absent, `exactly`, and how it is deployed."""
     project = _present(asdict(given.project))
     project.pop("deploy", None)
+    weights = given.project.selection.weights
+    rest = {k: v for k, v in project["selection"].items() if k not in weights}
+    project["selection"] = {"weights": dict(weights), **rest}
     defaults = _present(asdict(given.defaults))
     for name in _FLAGS:
         defaults.pop(name)

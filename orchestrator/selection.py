@@ -7,7 +7,6 @@ from typing import Literal
 
 from orchestrator.evidence import check_share
 
-
 OnNoConsensus = Literal["review", "best"]
 
 
