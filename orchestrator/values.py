@@ -68,7 +68,7 @@ class Project:
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
     min_coverage: float | None = None
-    selection: Policy = Policy()
+    selection: Policy = field(default_factory=Policy)
     deploy: Deploy | None = None
 
 
