@@ -145,13 +145,9 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
         from harness.models.recorded import RecordedModel  # noqa: PLC0415
 
         return RecordedModel(recording)
-    return live_model()
+    from harness.models.endpoints import live_model  # noqa: PLC0415
 
-
-def live_model() -> Model:
-    from harness.models.anthropic_api import AnthropicModel  # noqa: PLC0415
-
-    return AnthropicModel()
+    return live_model(workspace.root)
 
 
 async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:

@@ -21,6 +21,8 @@ class Failure:
     between two of them in seconds, doubling; `patience` bounds the sum of the waits, and `pause`
     does where the provider itself says how long (then that is a plan, and no hope).
     `stops_run`: the error that is left in the end concerns the run, not the attempt that met it.
+    `elsewhere`: seconds of nothing but failures after which another model is asked, where the tier
+    has one (see `orchestrator.model_chains`); None: never, for it would not help.
     `reply_lost`: the provider may have worked and charged, so its cost is unknown, not zero.
     """
 
@@ -33,6 +35,7 @@ class Failure:
     pause: float = 0.0
     stops_run: bool = False
     reply_lost: bool = False
+    elsewhere: float | None = None
 
     @property
     def retry(self) -> bool:
@@ -72,6 +75,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         most=120,
         patience=3600,
         stops_run=True,
+        elsewhere=30,
     ),
     # An outage is usually over in minutes; about 15 of them, then the run stops: the next
     # attempt would meet the same provider.
@@ -83,6 +87,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         most=120,
         patience=900,
         stops_run=True,
+        elsewhere=30,
     ),
     # Limits are counted per minute by every provider we know: tries within one window are
     # wasted, so begin with seconds, reach the window's length, and keep that up for long. What
@@ -96,6 +101,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         patience=3600,
         pause=NIGHT,
         stops_run=True,
+        elsewhere=120,
     ),
     e.ModelTimeoutError: Failure(
         "no answer, or a cut one",
@@ -105,6 +111,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
         most=30,
         patience=300,
         reply_lost=True,
+        elsewhere=30,
     ),
     # Sampling again usually helps, waiting does not; each try is paid for, so few.
     e.ModelMalformedError: Failure(
@@ -116,7 +123,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.ModelUnauthorizedError: Failure("the key is not accepted", "user", stops_run=True),
     # Waited for only where the provider says until when.
     e.ModelQuotaExhaustedError: Failure(
-        "credit or quota used up", "user", tries=9, pause=NIGHT, stops_run=True
+        "credit or quota used up", "user", tries=9, pause=NIGHT, stops_run=True, elsewhere=0
     ),
     e.RecordingMismatchError: Failure("a recording asked the wrong thing", "harness"),
     e.PatchRejectedError: Failure("a patch that must not be applied", "model"),

@@ -96,12 +96,13 @@ def _resolve(options: argparse.Namespace, trigger: Trigger) -> int:
 
 def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder: Path) -> str:
     from harness import app  # noqa: PLC0415 - only this half needs all of it
+    from harness.models.endpoints import live_model  # noqa: PLC0415
     from harness.tickets.work import Place, work  # noqa: PLC0415
 
     place = Place(
         options.checkout, workspace, folder, options.api, os.environ.get("GITHUB_TOKEN"),
         options.base, options.sandbox, trusted=options.event is None,
-        connect=app.live_model,
+        connect=live_model,
     )  # fmt: skip
     return work(trigger, place, app.start).outcome
 

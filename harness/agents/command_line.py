@@ -12,7 +12,7 @@ from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME, Transcript, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError
 from harness.models.proxy import Asked, ModelProxy
-from harness.models.retries import patiently
+from harness.models.retries import asked_now, patiently
 from harness.ports import Clock, ExecResult, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from orchestrator.errors import FibreFlowError, LimitReachedError
 from orchestrator.failures import classify
@@ -226,6 +226,7 @@ class _Talk:
 
     async def _try(self, request: ModelRequest) -> ModelReply:
         caps = Caps(self.task.feature.budget_usd, self.task.limits.usd, self.transcript.cost_usd)
+        request = asked_now(request, self.gateway.model_id(self.task.tier))
         async with self.gateway.call(request, caps, self._uncharge) as call:
             began = self.clock.monotonic()
             try:
@@ -234,7 +235,7 @@ class _Talk:
                 if call.lost:
                     self._write("note", kind="lost", turn=request.turn)
             seconds = self.clock.monotonic() - began
-            self._write("reply", **reply_facts(reply, request.turn, seconds))
+            self._write("reply", **reply_facts(reply, request, seconds))
         self.observer.called(request.turn, reply, seconds)
         return reply
 

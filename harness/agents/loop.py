@@ -12,7 +12,7 @@ from harness.agents.task import Observer, Task
 from harness.agents.tools import SUBMIT, Toolbox, bounded, offered, repeatable, result
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
-from harness.models.retries import patiently
+from harness.models.retries import asked_now, patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from harness.record.clock import iso
 from harness.skills import Skill
@@ -234,6 +234,7 @@ class _Work:
         on resume, while the other order would ask, and pay, again."""
         async with contextlib.AsyncExitStack() as stack:
             with self.observer.idle():
+                request = asked_now(request, self.gateway.model_id(self.task.tier))
                 called = self.gateway.call(request, self._caps(), self._uncharge)
                 call = await stack.enter_async_context(called)
             began = self.clock.monotonic()
@@ -247,7 +248,7 @@ class _Work:
                 if call.lost:
                     self._note("lost", turn=request.turn)
             seconds = self.clock.monotonic() - began
-            self._write("reply", **reply_facts(reply, request.turn, seconds))
+            self._write("reply", **reply_facts(reply, request, seconds))
         self.observer.called(request.turn, reply, seconds)
         return reply
 
@@ -264,16 +265,16 @@ class _Work:
         count = context.to_shorten(messages, already, self.room)
         if count > already:
             self._note("shortened", messages=count)
-        start = self.transcript.started
+        start, model = self.transcript.started, self.gateway.model_id(self.task.tier)
         assert start is not None
         return ModelRequest(
             key=self.task.key,
             turn=self.transcript.turns + 1,
-            model=self.gateway.model_id(self.task.tier),
+            model=model,
             system=tuple(start["system"]),
             tools=offered(self.toolbox.skills),
             messages=tuple(context.with_breakpoint(context.shorten(messages, count))),
-            input_bound=context.input_bound(messages, self.transcript.last_usage),
+            input_bound=context.input_bound(messages, self.transcript.last_usage(model)),
         )
 
     def _make_room(self, error: ModelContextTooLongError) -> _Over | None:

@@ -3,7 +3,8 @@
 `transcript.jsonl` in the attempt's folder is only ever appended to. Lines by `type`:
 
     start    task {feature, attempt, tier}, model, source, system, first (the user message)
-    reply    turn, content, stop_reason, usage, cost_usd, model, source, seconds (of the call)
+    reply    turn, content, stop_reason, usage, cost_usd, model (that answered), asked (the one
+             asked), source, seconds (of the call)
     results  turn, content (`tool_result` blocks; one line per finished call)
     note     kind and what the loop did besides: reminded, shortened, resumed, cut, failed
     end      ending, reason, turns, usage, cost_usd, seconds
@@ -21,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.ports import ModelReply
+from harness.ports import ModelReply, ModelRequest
 from orchestrator.cost import total
 from orchestrator.errors import MachineError
 from orchestrator.stuck import Turn
@@ -110,12 +111,11 @@ class Transcript:
         known = (Usage(**reply["usage"]) for reply in self.of("reply") if reply["usage"])
         return sum(known, Usage())
 
-    @property
-    def last_usage(self) -> Usage | None:
-        """Of the last reply, None when there is none or it did not say."""
-        replies = self.of("reply")
-        known = replies[-1]["usage"] if replies else None
-        return Usage(**known) if known else None
+    def last_usage(self, model: str) -> Usage | None:
+        """Of the last reply, None when there is none, it did not say, or another was asked."""
+        last = self.of("reply")[-1:]
+        known = [line["usage"] for line in last if line.get("asked", model) == model]
+        return Usage(**known[0]) if known and known[0] else None
 
     @property
     def cost_usd(self) -> float | None:
@@ -203,15 +203,16 @@ class Transcript:
         self.cut = len(data) - good
 
 
-def reply_facts(reply: ModelReply, turn: int, seconds: float) -> dict[str, Any]:
+def reply_facts(reply: ModelReply, request: ModelRequest, seconds: float) -> dict[str, Any]:
     """A reply as the facts of its line; also what later questions repeat of it."""
     return {
-        "turn": turn,
+        "turn": request.turn,
         "content": _repeatable(reply.content),
         "stop_reason": reply.stop_reason,
         "usage": asdict(reply.usage) if reply.usage is not None else None,
         "cost_usd": reply.cost_usd,
         "model": reply.model,
+        "asked": request.model,
         "source": reply.source,
         "seconds": round(seconds, 3),
     }

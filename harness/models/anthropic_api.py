@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from harness.models import prices
-from harness.models.anthropic_errors import translate
 from harness.models.rate_headers import until_next
+from harness.models.sdk_errors import remedies, translate
+from harness.models.tool_calls import tool_call
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
     InputError,
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 #: Seconds of silence within a stream; the API sends a ping every few seconds.
 READ_SECONDS = 180.0
 _ADDRESS = "https://api.anthropic.com"
-
-#: No model reads or writes as many in one call; what claims more counts wrongly.
-_MOST_TOKENS = 1_000_000_000
+_REMEDIES = remedies("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 
 
 class AnthropicModel:
@@ -42,10 +41,15 @@ class AnthropicModel:
     source: Literal["live", "recorded", "scripted"] = "live"
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, *, read_seconds: float = READ_SECONDS
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        provider: str = "",
+        read_seconds: float = READ_SECONDS,
     ) -> None:
-        """`environ` stands in for `os.environ`. Raises `ModelUnauthorizedError` without a key,
-        `InputError` for an address that cannot be one."""
+        """`environ` stands in for `os.environ`; `provider`: whose endpoint it is, when it is not
+        Anthropic's own: its models' ids begin with that name. Raises
+        `ModelUnauthorizedError` without a key, `InputError` for an address that cannot be one."""
         self._environ = os.environ if environ is None else environ
         _check_address(self._environ.get("ANTHROPIC_BASE_URL", ""))
         self._key = self._environ.get("ANTHROPIC_API_KEY", "")
@@ -59,6 +63,7 @@ class AnthropicModel:
                 "ANTHROPIC_API_KEY holds a character that no key has, a line break perhaps: "
                 "export it anew"
             )
+        self._prefix = f"{provider}/" if provider else ""
         self._read_seconds = read_seconds
         self._client: AsyncAnthropic | None = None
         self._connecting = asyncio.Lock()
@@ -80,10 +85,10 @@ class AnthropicModel:
         import anthropic  # noqa: PLC0415 - late, for it costs start-up
         import httpx2  # noqa: PLC0415 - the SDK's HTTP client, whose errors pass through it
 
-        answer = Answer(model=request.model)
+        answer = Answer(request.model.removeprefix(self._prefix), prefix=self._prefix)
         try:
             stream: Any = await client.messages.create(
-                model=request.model,
+                model=answer.model,
                 max_tokens=request.max_tokens,
                 system=list(request.system),  # type: ignore[arg-type] # shapes of the API, as dicts
                 tools=list(request.tools),  # type: ignore[arg-type]
@@ -96,9 +101,9 @@ class AnthropicModel:
                     if answer.begun and request.begun is not None:
                         request.begun()
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
-            raise translate(error, reply_begun=answer.begun) from error
+            raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
         except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
-            raise translate(error, reply_begun=answer.begun) from error
+            raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
         said = answer.reply()
@@ -153,6 +158,7 @@ class Answer:
     stop_reason: str | None = None
     begun: bool = False
     complete: bool = False
+    prefix: str = ""
 
     def add(self, event: Mapping[str, Any]) -> None:
         kind = event["type"]
@@ -181,13 +187,13 @@ class Answer:
         if self.stop_reason == "refusal":
             raise ModelRefusedError(f"{self.model} declined to go on")
         content = [self._finished(index) for index in range(len(self.blocks))]
-        usage = self._usage()
+        usage, model = self._usage(), f"{self.prefix}{self.model}"
         return ModelReply(
             content=tuple(block for block in content if block is not None),
             stop_reason=self.stop_reason,
-            model=self.model,
+            model=model,
             usage=usage,
-            cost_usd=prices.cost_usd(self.model, usage) if usage is not None else None,
+            cost_usd=prices.cost_usd(model, usage) if usage is not None else None,
         )
 
     def _extend(self, index: int, delta: Mapping[str, Any]) -> None:
@@ -206,25 +212,15 @@ class Answer:
         block = {name: value for name, value in self.blocks[index].items() if value is not None}
         if block["type"] != "tool_use":
             return block
-        if not (isinstance(block.get("id"), str) and isinstance(block.get("name"), str)):
-            raise ModelMalformedError("a tool call without an id or a name")
-        given = self.inputs.get(index, "")
-        try:
-            parsed = json.loads(given) if given else block.get("input", {})
-        except ValueError as error:
-            if self.stop_reason == "max_tokens":
-                return None
-            raise ModelMalformedError(
-                f"the input of tool call {block['name']} is not JSON ({error}): {given[:200]!r}"
-            ) from error
-        called = {"type": "tool_use", "id": block["id"], "name": block["name"]}
-        return {**called, "input": parsed if isinstance(parsed, dict) else {"input": parsed}}
+        given = self.inputs.get(index) or json.dumps(block.get("input", {}))
+        cut_off = self.stop_reason == "max_tokens"
+        return tool_call(block.get("id"), block.get("name"), given, cut_off=cut_off)
 
     def _count(self, usage: Mapping[str, Any] | None) -> None:
         """Later figures replace earlier ones: the API counts cumulatively. What cannot be a count
         leaves the usage, and so the cost, unknown."""
         for name, value in (usage or {}).items():
-            if type(value) is int and 0 <= value <= _MOST_TOKENS:
+            if prices.is_count(value):
                 self.usage[name] = value
             elif name in ("input_tokens", "output_tokens"):
                 self.usage.pop(name, None)

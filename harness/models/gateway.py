@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from harness.models.chained import ChainedModel
 from harness.models.limiter import Limiter, Turn
 from harness.models.warming import Share, Warming
 from harness.ports import Clock, Model, ModelReply, ModelRequest
@@ -118,6 +119,8 @@ class Gateway:
         self._warming = warming or Warming(clock)
         self._limiters: dict[str, Limiter] = {}
         self.source = model.source
+        if isinstance(model, ChainedModel):
+            model.on_change = lambda text: note(events.WarningGiven(message=text))
 
     def model_id(self, tier: Tier) -> str:
         return self._model.model_id(tier)

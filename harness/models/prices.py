@@ -25,9 +25,19 @@ def model_id(tier: Tier, environ: Mapping[str, str] | None = None) -> str:
     return env.get(f"FIBREFLOW_MODEL_{tier.upper()}") or MODEL_IDS[tier]
 
 
+#: No model reads or writes as many in one call; what claims more counts wrongly.
+_MOST_TOKENS = 1_000_000_000
+
+
+def is_count(value: Any) -> bool:
+    """Whether what a provider says can be a number of tokens."""
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
+
+
 def cost_usd(model: str, usage: Usage) -> float | None:
     """Dollars that `usage` of one call cost; None when the model's price is unknown.
 
+    `model` is an id of Anthropic's, or `PROVIDER/ID` with a provider's name in `genai-prices`.
     Only for single calls: some prices have cliffs that depend on the size of one request.
     """
     from genai_prices import (  # noqa: PLC0415 - late, for it costs start-up
@@ -42,8 +52,11 @@ def cost_usd(model: str, usage: Usage) -> float | None:
         cache_write_tokens=usage.cache_write,
         output_tokens=usage.output,
     )
+    provider, slash, ref = model.partition("/")
+    if not slash:
+        provider, ref = "anthropic", model
     try:
-        return float(calc_price(priced, model_ref=model, provider_id="anthropic").total_price)
+        return float(calc_price(priced, model_ref=ref, provider_id=provider).total_price)
     except LookupError:
         return None
 

@@ -1,9 +1,10 @@
 """Asks again when asking again can help: the failure table, carried out by tenacity."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.ports import ModelReply
+from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import ModelError
 from orchestrator.failures import classify, next_wait
 
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _GIVE_UP = float("inf")
+
+
+def asked_now(request: ModelRequest, model: str) -> ModelRequest:
+    """The request for the model that the tier asks now: another may stand in since the last try.
+    What one model counted is no bound for what another will."""
+    same = model == request.model
+    return request if same else replace(request, model=model, input_bound=None)
 
 
 async def patiently(

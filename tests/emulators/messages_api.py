@@ -99,6 +99,8 @@ def error_event(kind: str = "overloaded_error", message: str = "Overloaded") -> 
 class MessagesServer:
     """A server on a free port of this machine, alive inside `async with`."""
 
+    path = "/v1/messages"
+
     def __init__(
         self,
         respond: Respond,
@@ -155,8 +157,8 @@ class MessagesServer:
         head = (begin + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (h.partition(":") for h in head[1:] if h)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        if not head[0].startswith("POST /v1/messages"):
-            return await _send_error(writer, Fault("status", 404, "not_found_error", head[0]))
+        if not head[0].startswith(f"POST {self.path}"):
+            return await self._refuse(writer, Fault("status", 404, "not_found_error", head[0]))
         request = json.loads(body)
         self.requests.append(request)
         self.headers.append(headers)
@@ -167,7 +169,7 @@ class MessagesServer:
         if wait is not None:
             fault = replace(rate_limited(round(wait, 3)), headers=self._standing(wait))
         if fault is not None and fault.kind == "status":
-            return await _send_error(writer, fault)
+            return await self._refuse(writer, fault)
         return await self._stream(request, fault, reader, writer)
 
     def _standing(self, wait: float | None = None) -> dict[str, str]:
@@ -191,7 +193,7 @@ class MessagesServer:
                 await self._respond_after(request)
         except Exception as error:  # noqa: BLE001 - the test looks at it
             self.errors.append(error)
-            return await _send_error(writer, Fault("status", 400, "emulator", repr(error)))
+            return await self._refuse(writer, Fault("status", 400, "emulator", repr(error)))
         answer = dict(said) if isinstance(said, Mapping) else {"content": said}
         usage = _usage(request, answer["content"])
         if looked_up is not None:
@@ -202,7 +204,7 @@ class MessagesServer:
                 *(f"{name}: {value}" for name, value in self._standing().items()),
                 "transfer-encoding: chunked", "", ""]  # fmt: skip
         writer.write("\r\n".join(head).encode())
-        for number, event in enumerate(_events(request, answer, usage, fault)):
+        for number, event in enumerate(self._events(request, answer, usage, fault)):
             _chunk(writer, event)
             await writer.drain()
             if number == 0 and looked_up is not None:
@@ -217,6 +219,28 @@ class MessagesServer:
             writer.write(b"0\r\n\r\n")
             await writer.drain()
         return None
+
+    def _events(
+        self,
+        request: Mapping[str, Any],
+        answer: Mapping[str, Any],
+        usage: Mapping[str, int],
+        fault: Fault | None,
+    ) -> list[bytes]:
+        """The stream, in this server's dialect."""
+        return _events(request, answer, usage, fault)
+
+    def _error(self, fault: Fault) -> dict[str, Any]:
+        """The body of an error answer."""
+        return {"type": "error", "error": {"type": fault.type, "message": fault.message}}
+
+    async def _refuse(self, writer: asyncio.StreamWriter, fault: Fault) -> None:
+        body = json.dumps(self._error(fault)).encode()
+        head = [f"HTTP/1.1 {fault.status} X", "content-type: application/json", "connection: close"]
+        head += [f"{name}: {value}" for name, value in fault.headers.items()]
+        head += [f"content-length: {len(body)}", "", ""]
+        writer.write("\r\n".join(head).encode() + body)
+        await writer.drain()
 
 
 def _events(
@@ -296,13 +320,3 @@ def _event(kind: str, **data: Any) -> bytes:
 
 def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-
-
-async def _send_error(writer: asyncio.StreamWriter, fault: Fault) -> None:
-    error = {"type": fault.type, "message": fault.message}
-    body = json.dumps({"type": "error", "error": error}).encode()
-    head = [f"HTTP/1.1 {fault.status} X", "content-type: application/json", "connection: close"]
-    head += [f"{name}: {value}" for name, value in fault.headers.items()]
-    head += [f"content-length: {len(body)}", "", ""]
-    writer.write("\r\n".join(head).encode() + body)
-    await writer.drain()

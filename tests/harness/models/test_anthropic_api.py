@@ -11,7 +11,7 @@ from harness.agents.loop import BuiltinAgent
 from harness.agents.tools import TOOLS
 from harness.agents.transcript import NAME, Transcript
 from harness.models.anthropic_api import Answer, AnthropicModel
-from harness.models.anthropic_errors import BY_CLASS, translate
+from harness.models.sdk_errors import BY_CLASS, remedies, translate
 from harness.ports import ModelRequest
 from orchestrator import errors as e
 from orchestrator.values import Usage
@@ -28,6 +28,7 @@ from tests.harness.agents.workbench import (
     text,
 )
 
+NAMED = remedies("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 CALL = {"type": "tool_use", "name": "bash", "input": {"command": "ls"}}
 
 
@@ -155,7 +156,7 @@ def test_only_what_was_surely_never_sent_is_unreachable(hidden, error):
     """A connection that broke later may have carried a question that is charged."""
     foreign = anthropic.APIConnectionError(request=httpx2.Request("POST", "http://x"))
     foreign.__cause__ = hidden
-    assert type(translate(foreign)) is error
+    assert type(translate(foreign, NAMED)) is error
 
 
 async def test_a_refusal_is_an_error():
@@ -346,10 +347,10 @@ def test_a_translated_error_keeps_what_was_said():
         401, request=httpx2.Request("POST", "http://x"), headers={"retry-after": "2"}
     )
     body = {"type": "error", "error": {"type": "authentication_error", "message": "bad key"}}
-    ours = translate(anthropic.AuthenticationError("m", response=answer, body=body))
+    ours = translate(anthropic.AuthenticationError("m", response=answer, body=body), NAMED)
     assert type(ours) is e.ModelUnauthorizedError and ours.retry_after == 2
     assert str(ours).startswith("401 authentication_error: bad key; check ANTHROPIC_API_KEY")
-    assert translate(ours) is ours
+    assert translate(ours, NAMED) is ours
 
 
 @pytest.mark.parametrize("claimed", [-1, 10**30, True, 1.5, "9", None])

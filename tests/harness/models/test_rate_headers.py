@@ -7,8 +7,8 @@ import anthropic
 import httpx2
 import pytest
 
-from harness.models.anthropic_errors import translate
 from harness.models.rate_headers import refused_for, retry_after, until_next
+from harness.models.sdk_errors import translate
 from orchestrator import errors as e
 from orchestrator.values import Usage
 
@@ -57,7 +57,7 @@ def test_a_closed_window_is_a_quota_and_not_a_rate():
     }
     answer = httpx2.Response(429, request=httpx2.Request("POST", "http://x"), headers=headers)
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": "usage window"}}
-    ours = translate(anthropic.RateLimitError("m", response=answer, body=body), now=NOW)
+    ours = translate(anthropic.RateLimitError("m", response=answer, body=body), {}, now=NOW)
     assert type(ours) is e.ModelQuotaExhaustedError and ours.retry_after == 7200
 
 

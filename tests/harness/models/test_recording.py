@@ -9,7 +9,7 @@ from harness.agents.prompts import feature_section
 from harness.agents.transcript import NAME, Transcript, reply_facts
 from harness.models.recorded import RecordedModel, load
 from harness.models.recording import make_folder, write
-from harness.ports import ModelReply
+from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import InputError
 from orchestrator.values import Usage
 from tests.harness.agents.workbench import (
@@ -48,6 +48,10 @@ async def test_a_recorded_attempt_is_replayed_with_its_usage_and_cost(tmp_path):
     assert (tmp_path / "two" / "a").read_text() == "1\n"
 
 
+def request(turn: int) -> ModelRequest:
+    return ModelRequest(KEY, turn, "real-1", (), (), ())
+
+
 async def test_what_is_unknown_stays_so(tmp_path):
     """Another model said the second turn, nobody knows what it used, and a third was lost."""
     transcript = Transcript(tmp_path / "run-1" / KEY.feature / KEY.name / NAME)
@@ -60,7 +64,7 @@ async def test_what_is_unknown_stays_so(tmp_path):
         ModelReply((text("c"),), "end_turn", "real-1", Usage(1), 0.5),
     ]
     for turn, reply in enumerate(said, 1):
-        transcript.write("reply", **at, **reply_facts(reply, turn, 0.0))
+        transcript.write("reply", **at, **reply_facts(reply, request(turn), 0.0))
     transcript.write("note", **at, kind="lost", turn=3)
     assert write(tmp_path / "run-1", tmp_path / "recordings") == 1
     found = load(tmp_path / "recordings" / KEY.feature / f"{KEY.name}.yaml").turns

@@ -1,4 +1,7 @@
-"""Translates what the `anthropic` SDK and its HTTP client raise into our own model errors."""
+"""Translates what the model SDKs and their HTTP client raise into our own model errors.
+
+The SDKs of Anthropic and OpenAI are made by one generator: their classes have the same names.
+"""
 
 import re
 import time
@@ -49,6 +52,7 @@ BY_CLASS: Mapping[str, type[ModelError]] = {
     "CredentialsError": ModelUnauthorizedError,
     "WorkloadIdentityError": ModelUnauthorizedError,
     "MutuallyExclusiveAuthError": ModelUnauthorizedError,
+    "OpenAIError": ModelRejectedError,
     # its HTTP client
     "ConnectError": ModelUnreachableError,
     "ConnectTimeout": ModelUnreachableError,
@@ -77,24 +81,46 @@ _BY_TYPE: Mapping[str, type[ModelError]] = {
     "invalid_request_error": ModelRejectedError,
     "not_found_error": ModelRejectedError,
     "request_too_large": ModelRejectedError,
+    "server_error": ModelOverloadedError,
+    "insufficient_quota": ModelQuotaExhaustedError,
+    "rate_limit_exceeded": ModelRateLimitedError,
+}
+
+#: By HTTP status, where not every SDK has a class for it.
+_BY_STATUS: Mapping[int, type[ModelError]] = {
+    402: ModelQuotaExhaustedError,
+    408: ModelTimeoutError,
+    413: ModelRejectedError,
+    429: ModelRateLimitedError,
+    504: ModelTimeoutError,
 }
 
 # Two facts that the API tells in words only, under the type of any invalid request.
-_TOO_LONG = re.compile(r"prompt is too long|exceed(s|ed)? (the )?(model's )?context", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"prompt is too long|exceed(s|ed)? (the )?(model's )?context"
+    r"|maximum context length|context_length_exceeded|context (window|size)",
+    re.IGNORECASE,
+)
 _QUOTA = re.compile(
-    r"credit balance|insufficient[ _](credit|quota|funds)|(spend|usage) limit|billing",
+    r"credit balance|insufficient[ _](credit|quota|funds)|(spend|usage) limit|billing"
+    r"|exceeded your current quota",
     re.IGNORECASE,
 )
 
-REMEDIES: Mapping[type[ModelError], str] = {
-    ModelUnauthorizedError: "check ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL)",
-    ModelQuotaExhaustedError: "add credit or wait for the limit's end, then resume the run",
-    ModelUnreachableError: "check the network, any proxy and ANTHROPIC_BASE_URL",
-}
+Remedies = Mapping[type[ModelError], str]
+
+
+def remedies(key: str, address: str) -> Remedies:
+    """What to do about each error: `key` and `address` name what the user has set."""
+    return {
+        ModelUnauthorizedError: f"check {key} (and {address})",
+        ModelQuotaExhaustedError: "add credit or wait for the limit's end, then resume the run",
+        ModelUnreachableError: f"check the network, any proxy and {address}",
+    }
 
 
 def translate(
-    error: Exception, *, now: float | None = None, reply_begun: bool = False
+    error: Exception, known: Remedies, *, now: float | None = None, reply_begun: bool = False
 ) -> ModelError:
     """Our error for a foreign one, with its message, a remedy and the wait it asks for.
 
@@ -105,13 +131,13 @@ def translate(
     # The SDK hides that no connection came about, so that nothing was sent, behind one class.
     hidden = error.__cause__
     if isinstance(hidden, Exception) and _known(hidden) is ModelUnreachableError:
-        return _unreachable(error, hidden)
+        return _unreachable(error, hidden, known)
     message = _message(error)
     cls = _class(error, message)
     headers = getattr(getattr(error, "response", None), "headers", {})
     if cls is ModelRateLimitedError and window_closed(headers):
         cls = ModelQuotaExhaustedError
-    remedy = REMEDIES.get(cls)
+    remedy = known.get(cls)
     wait = refused_for(headers, time.time() if now is None else now)
     words = f"{message}; {remedy}" if remedy else message
     return cls(words, retry_after=wait, reply_begun=reply_begun)
@@ -121,20 +147,25 @@ def _known(error: Exception) -> type[ModelError] | None:
     return next((BY_CLASS[c.__name__] for c in type(error).__mro__ if c.__name__ in BY_CLASS), None)
 
 
-def _unreachable(error: Exception, why: Exception) -> ModelUnreachableError:
+def _unreachable(error: Exception, why: Exception, known: Remedies) -> ModelUnreachableError:
     """Names the host, which may be a wrong one, but no more of its address: that can hold a key."""
     host = getattr(getattr(getattr(error, "request", None), "url", None), "host", "")
     words = str(why) or type(why).__name__
-    remedy = REMEDIES[ModelUnreachableError]
+    remedy = known[ModelUnreachableError]
     return ModelUnreachableError(f"{host or 'the model'}: {words}; {remedy}")
 
 
 def _class(error: Exception, message: str) -> type[ModelError]:
-    kind = _body(error).get("type")
     found = _known(error)
-    in_stream = getattr(error, "status_code", None) == 200
-    if found is None or (in_stream and kind in _BY_TYPE):
-        found = _BY_TYPE.get(str(kind), ModelError)
+    status = getattr(error, "status_code", 200)
+    if found is None or status == 200:  # said within a stream, or without an answer
+        said = _body(error)
+        kinds = [_BY_TYPE.get(str(said.get(name))) for name in ("type", "code")]
+        found = next((kind for kind in kinds if kind), found or ModelError)
+    elif status in _BY_STATUS and not issubclass(found, ModelQuotaExhaustedError):
+        found = _BY_STATUS[status]
+    elif type(error).__name__ == "APIStatusError" and status < 500:
+        found = ModelRejectedError
     if found in (ModelRejectedError, ModelRateLimitedError, ModelUnauthorizedError):
         if _TOO_LONG.search(message):
             return ModelContextTooLongError
@@ -147,7 +178,9 @@ def _message(error: Exception) -> str:
     status = getattr(error, "status_code", None)
     body = _body(error)
     words = body.get("message") or str(error) or type(error).__name__
-    head = [str(status) if status else type(error).__name__, str(body.get("type", ""))]
+    head = [str(status) if status else type(error).__name__, str(body.get("type") or "")]
+    if body.get("code") and str(body["code"]) not in head:
+        head.append(str(body["code"]))
     return f"{' '.join(h for h in head if h)}: {words}"
 
 
