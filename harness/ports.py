@@ -330,6 +330,27 @@ class Model(Protocol):
     async def close(self) -> None: ...
 
 
+# ---------------------------------------------------------------- artifacts
+
+
+class ArtifactStore(Protocol):
+    """Bytes under the name that their content gives them, for processes on several machines.
+
+    What is there never changes. Raises `MachineError` when the store cannot be used.
+    """
+
+    async def put(self, data: bytes) -> str:
+        """The name: `sha256:` and 64 hexadecimal digits. Putting the same again changes nothing."""
+        ...
+
+    async def get(self, name: str) -> bytes:
+        """Raises `FileNotFoundError` when nothing has this name, `MachineError` when what is
+        there is not what the name says, `InputError` for what is no name."""
+        ...
+
+    async def has(self, name: str) -> bool: ...
+
+
 # --------------------------------------------------------------------- time
 
 

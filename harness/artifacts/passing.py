@@ -1,0 +1,42 @@
+"""Passes what came of an attempt from the worker that ran it to whoever chooses among attempts."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.agents.transcript import NAME as TRANSCRIPT
+from harness.artifacts.naming import name_of
+from harness.ports import ArtifactStore
+from harness.record import files
+from harness.verify.record import EVIDENCE
+from harness.verify.run import LOG
+
+#: Those that a choice, a merge, a replay or a person needs. Nothing else is taken from anywhere.
+PASSED = ("patch.diff", EVIDENCE, TRANSCRIPT, LOG, "attempt.json")
+
+
+async def publish(store: ArtifactStore, folder: Path) -> dict[str, str]:
+    """Put the attempt's files into the store; their artifacts' names by their own."""
+    found = {}
+    for name in PASSED:
+        path = folder / name
+        if await asyncio.to_thread(path.is_file):
+            found[name] = await store.put(await asyncio.to_thread(path.read_bytes))
+    return found
+
+
+async def collect(store: ArtifactStore, folder: Path, published: Mapping[str, str]) -> None:
+    """Bring the files that are not in `folder` as they were published. `attempt.json` comes last:
+    it says that the others are there."""
+    for name in PASSED:
+        artifact = published.get(name)
+        if artifact is not None and not await asyncio.to_thread(_is, folder / name, artifact):
+            data = await store.get(artifact)
+            await asyncio.to_thread(files.replace, folder / name, data, sync=False)
+
+
+def _is(path: Path, artifact: str) -> bool:
+    try:
+        return name_of(path.read_bytes()) == artifact
+    except FileNotFoundError:
+        return False
