@@ -107,6 +107,13 @@ def resume(command: Command) -> int:
         from orchestrator.controls import Control  # noqa: PLC0415
 
         return control_commands.ask(workspace, info, Control("", "resume", user()))
+    if not workspace.run_file(info.id).exists():
+        from harness.planner import driving  # noqa: PLC0415
+        from harness.planner.papers import Papers  # noqa: PLC0415
+
+        plan = Papers(workspace).of_run(info.id)
+        if plan is not None:
+            return driving.resume(plan, app.choose_model, app.start)
     options = RunFile.load(workspace.run_file(info.id)).run_options()
     # How it is shown depends on who looks now, not on who began it.
     screen: Literal["json"] | None = "json" if command.json else None

@@ -19,7 +19,7 @@ from harness.record.workspace import Workspace
 from orchestrator import deployment as course
 from orchestrator.approval_requests import Answer, Verdict
 from orchestrator.deployment import EXIT_CODES, Deployment
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 
 
 def _workspace(command: Command) -> tuple[Workspace, DeployOptions]:
@@ -144,11 +144,27 @@ def _answer(workspace: Workspace, options: DeployOptions, verdict: Verdict) -> i
     if not outcome.counted:
         print(f"error: {options.id}: this answer did not count", file=sys.stderr)
         return 2
+    planned = _plan_goes_on(workspace)
+    if planned is not None:
+        return planned
     done = asyncio.run(driving.go_on(workspace, Asked()))
     if done is None:
         return 0
     print(driving.told(workspace, done))
     return 0 if verdict == "rejected" else EXIT_CODES[course.status(done)]
+
+
+def _plan_goes_on(workspace: Workspace) -> int | None:
+    """Continue a plan that was answered, and its run; None when there is none, or another process
+    has the workspace and goes on by itself."""
+    from harness import app  # noqa: PLC0415 - most answers are about deployments
+    from harness.planner import driving as planning  # noqa: PLC0415
+
+    plan = planning.answered(workspace)
+    try:
+        return None if plan is None else planning.resume(plan, app.choose_model, app.start)
+    except WorkspaceLockedError:
+        return None
 
 
 def _link(workspace: Workspace, options: DeployOptions) -> int:
@@ -168,6 +184,12 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     from harness.approvals.serving import Service, slack_settings  # noqa: PLC0415
 
     def go_on() -> None:
+        from harness.planner.driving import answered  # noqa: PLC0415 - as above
+
+        plan = answered(workspace)
+        if plan is not None:  # a run of its own, which the end of this service does not end
+            _resume_detached(workspace, plan.run)
+            return
         done = asyncio.run(driving.go_on(workspace, Asked()))
         print(driving.told(workspace, done) if done else "another process goes on", flush=True)
 
@@ -185,6 +207,16 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     )
     asyncio.run(service.run(options.port, listening))
     return 0
+
+
+def _resume_detached(workspace: Workspace, run: str) -> None:
+    from harness import control_commands  # noqa: PLC0415 - only here
+
+    words = ["resume", run, "--workspace", str(workspace.root), "--json"]
+    try:
+        control_commands.detach(words, workspace)
+    except MachineError as error:
+        print(f"error: {error}", file=sys.stderr)
 
 
 _APPROVALS: Mapping[str, Callable[[Workspace, DeployOptions], int]] = {

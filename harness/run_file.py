@@ -31,7 +31,7 @@ class RunFile:
 
     @classmethod
     def first(cls, options: RunOptions, target: Target, now: "Standing") -> "RunFile":
-        return cls(now.digest, _plain(options), sorted(target.integrated), now.held, now.waiting)
+        return cls(now.digest, plain(options), sorted(target.integrated), now.held, now.waiting)
 
     @classmethod
     def load(cls, path: Path) -> "RunFile":
@@ -50,15 +50,20 @@ class RunFile:
 
     def run_options(self) -> RunOptions:
         """The options that the run was begun with."""
-        paths = {k: Path(v) for k, v in self.options.items() if k in _PATHS and v is not None}
-        only = {"only": tuple(self.options["only"])}
-        return RunOptions(**{**self.options, **paths, **only})
+        return options_of(self.options)
 
 
 _PATHS = ("workspace", "features", "repo", "record")
 
 
-def _plain(options: RunOptions) -> dict[str, Any]:
+def options_of(kept: dict[str, Any]) -> RunOptions:
+    """What `plain` made of them, read again."""
+    paths = {k: Path(v) for k, v in kept.items() if k in _PATHS and v is not None}
+    return RunOptions(**{**kept, **paths, "only": tuple(kept["only"])})
+
+
+def plain(options: RunOptions) -> dict[str, Any]:
+    """Options as JSON has them."""
     values = asdict(options)
     absolute = {k: str(Path(values[k]).resolve()) for k in _PATHS if values[k] is not None}
     return {**values, **absolute, "only": list(options.only)}

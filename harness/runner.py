@@ -67,7 +67,12 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
         from harness import control_commands  # noqa: PLC0415
         from harness.record.workspace import Workspace  # noqa: PLC0415
 
-        return control_commands.detach(words, Workspace(command.workspace.resolve()))
+        workspace = Workspace(command.workspace.resolve())
+        if command.run.goal:
+            from harness.planner.goals import goal_of, ground_of  # noqa: PLC0415
+
+            workspace = ground_of(command.run, goal_of(command.run)).workspace
+        return control_commands.detach(words, workspace)
     if command.run is not None:
         from harness import app  # noqa: PLC0415 - each command pays for its own imports only
 

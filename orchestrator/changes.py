@@ -26,6 +26,8 @@ def _run_started(run: RunState, event: e.RunStarted) -> RunState:
         pid=event.pid,
         rounds=event.rounds,
         started=run.latest,
+        stopped=None,
+        exit_code=None,
         features=MappingProxyType(features),
     )
 
@@ -95,6 +97,19 @@ def _learned(run: RunState, event: e.PatternLearned) -> RunState:
 def _judged(run: RunState, event: e.PatternJudged) -> RunState:
     text = f"{event.status}: {event.title} ({event.why})"
     return replace(run, judged=more(run.judged, text))
+
+
+def _planning(run: RunState, event: e.PlanStarted) -> RunState:
+    return replace(
+        run,
+        run=event.run,
+        repo=event.repo,
+        branch=event.branch,
+        workspace=event.workspace,
+        model=event.model,
+        pid=event.pid,
+        started=run.latest,
+    )
 
 
 def _planned(run: RunState, event: e.DocumentWritten) -> RunState:
@@ -270,7 +285,7 @@ RUN_CHANGES: Mapping[type[e.Event], Callable[[RunState, Any], RunState]] = {
         unknown_cost=run.unknown_cost or event.cost_usd is None,
     ),
     e.ConnectionAsked: lambda run, _event: run,
-    e.PlanStarted: lambda run, event: replace(run, run=event.run, model=event.model),
+    e.PlanStarted: _planning,
     e.DocumentWritten: _planned,
     e.PlanReviewed: lambda run, _event: run,
     e.PlanFinished: lambda run, _event: run,

@@ -12,6 +12,10 @@ class PlanStarted(Event):
 
     goal: str
     model: str
+    repo: str = ""
+    branch: str = ""
+    workspace: str = ""
+    pid: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

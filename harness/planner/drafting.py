@@ -1,6 +1,6 @@
 """Has the roles write their documents until all of them stand; each is a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.planner.asking import Asking, answer_of, key_of
@@ -17,13 +17,15 @@ from orchestrator.wording import one_line
 
 @dataclass(frozen=True, slots=True)
 class Drafting:
-    """`ground`: what the checks know of the repository and the list."""
+    """`ground`: what the checks know of the repository and the list. `noted` is told of every
+    point at which the process could die."""
 
     plan: Plan
     papers: Papers
     journal: Journal
     asking: Asking
     ground: Ground
+    noted: Callable[[str], None] = lambda _: None
 
     async def draft(self) -> Mapping[Kind, Document]:
         """All documents, standing. Raises `PlanError` when one was sent back too often."""
@@ -47,10 +49,13 @@ class Drafting:
         def kept(reply: ModelReply, seconds: float) -> Document:
             made = self._judged(turn, reply, standing)
             self.papers.keep(self.plan, made)
+            self.noted(f"{made.name} kept")
             self._note(made, seconds)
+            self.noted(f"{made.name} noted")
             return made
 
         await self.asking.ask(turn, tuple(standing.values()), kept)
+        self.noted(f"{turn.role.writes} v{turn.version} paid for")
 
     def _judged(self, turn: Turn, reply: ModelReply, standing: Mapping[Kind, Document]) -> Document:
         content, problems = planning.read(turn.role.writes, answer_of(reply), standing, self.ground)

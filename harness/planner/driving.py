@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,18 +11,22 @@ from dataclasses import dataclass, replace
 from harness import context, inputs
 from harness.flags import RunOptions
 from harness.models.gateway import Gateway
-from harness.planner import goals, landing, papers
+from harness.planner import goals, landing, papers, reviewing
 from harness.planner.asking import Asking
 from harness.planner.drafting import Drafting
 from harness.planner.goals import Ground
 from harness.planner.papers import Papers, Plan
+from harness.planner.reviewing import Review, Subject
 from harness.ports import Clock, Model
 from harness.record.budget import BudgetBook, RunPurse
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace, new_run_id
+from harness.run_file import options_of, plain
 from orchestrator import events, planning
 from orchestrator.acceptance import STANDARD
+from orchestrator.approval_requests import People
+from orchestrator.planning import Planned
 from orchestrator.values import FeatureList
 
 ChooseModel = Callable[[FeatureList, Workspace, RunOptions], Model]
@@ -30,24 +35,42 @@ Run = Callable[[RunOptions], int]
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """What planning works with: the run's options, its model, the time."""
+    """What planning works with: the run's options, its model, the time. `noted` is told of every
+    point at which the process could die."""
 
     options: RunOptions
     choose_model: ChooseModel
     clock: Clock
+    noted: Callable[[str], None] = lambda _: None
 
 
 def start(options: RunOptions, choose_model: ChooseModel, run: Run) -> int:
     """Plan, then `run` the list; the exit code. Raises `PlanError` when no plan comes of it."""
     ready = asyncio.run(plan_goal(Planner(options, choose_model, SystemClock())))
+    if not ready.plan.done:
+        return _pending(ready)
     if options.plan_only:
         return _told(ready)
     return run(ready.options)
 
 
+def answered(workspace: Workspace) -> Plan | None:
+    """The plan that waits no longer: a person has answered about it."""
+    known = {a.request.id: a.answer for a in reviewing.store(workspace, SystemClock()).all()}
+    return next(
+        (p for p in Papers(workspace).all() if not p.done and known.get(p.request) is not None),
+        None,
+    )
+
+
+def resume(plan: Plan, choose_model: ChooseModel, run: Run) -> int:
+    """Continue a plan with the options it was begun with."""
+    return start(options_of(plan.options), choose_model, run)
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A plan that is done, and the options of the run to come."""
+    """A plan, and the options of the run to come when it is done."""
 
     plan: Plan
     ground: Ground
@@ -57,25 +80,26 @@ class Ready:
 async def plan_goal(planner: Planner) -> Ready:
     """The plan of the options' goal, finished; goes on with one that was begun."""
     options = planner.options
-    goal = goals.goal_of(options)
-    ground = goals.ground_of(options, goal)
+    ground = goals.ground_of(options, goals.goal_of(options))
+    goal = ground.goal
     with ground.workspace.lock():
         own = Papers(ground.workspace)
         wanted = papers.digest(goal, str(ground.features.resolve()), options.tier, options.live)
-        plan = own.find(wanted) or await _begin(ground, goal, wanted, own)
+        plan = own.find(wanted) or await _begin(options, ground, goal, wanted)
         if not (plan.done and ground.features.exists()):
             plan = await _make(planner, ground, plan, own)
+    over = any(r.id == plan.run and r.finished for r in ground.workspace.runs())
     going = replace(
         options,
         workspace=ground.workspace.root,
         features=ground.features,
         goal="",
-        planned=plan.run,
+        planned="" if over else plan.run,
     )
     return Ready(plan, ground, going)
 
 
-async def _begin(ground: Ground, goal: str, wanted: str, own: Papers) -> Plan:
+async def _begin(options: RunOptions, ground: Ground, goal: str, wanted: str) -> Plan:
     """A new plan on file, with what its roles are shown: that stays the same to its end."""
     target = await inputs.settle(ground.given, ground.workspace.root, None)
     newest = ground.workspace.newest
@@ -89,8 +113,10 @@ async def _begin(ground: Ground, goal: str, wanted: str, own: Papers) -> Plan:
         digest=wanted,
         surroundings=f"{shown}\n\nFeatures of the list so far:\n{known}" if known else shown,
         files=tuple(sorted(target.files)),
+        head=target.head,
+        options=plain(replace(options, workspace=ground.workspace.root, features=ground.features)),
     )
-    own.store(plan)
+    Papers(ground.workspace).store(plan)
     return plan
 
 
@@ -100,23 +126,56 @@ async def _make(planner: Planner, ground: Ground, plan: Plan, own: Papers) -> Pl
     try:
         with _shown(options, journal):
             async with _gateway(planner, ground, plan, journal) as gateway:
-                journal.write(events.PlanStarted(goal=plan.goal, model=gateway.source))
+                _announce(ground, plan, journal, gateway.source)
                 asking = Asking(gateway, clock, plan.goal, plan.surroundings, options.tier)
-                drafting = Drafting(plan, own, journal, asking, _known(ground, plan))
-                made = planning.planned(await drafting.draft())
+                drafting = Drafting(plan, own, journal, asking, _known(ground, plan), planner.noted)
+                review = _review(ground, plan, own, journal, clock)
+                plan, made = await _agreed(planner, ground, plan, drafting, review)
+            if made is None:
+                journal.write(events.RunStopped(exit_code=3, reason="its plan waits for a person"))
+                return plan
             wanted: tuple[tuple[str, str], ...] = ()
             if options.commit_documents:
                 names = sorted(own.folder(plan).glob("*.md"))
                 wanted = tuple((f"docs/plan/{p.name}", p.read_text("utf-8")) for p in names)
             commit = await landing.land(ground, made, wanted, plan.run)
+            planner.noted("landed")
             ids = tuple(str(f["id"]) for f in made.features)
             path = str(ground.features)
             journal.write(events.PlanFinished(features=ids, commit=commit, path=path))
+            if options.plan_only:
+                journal.write(events.RunFinished(exit_code=0))
     finally:
         journal.close()
     done = replace(plan, done=True)
     own.store(done)
+    planner.noted("done")
     return done
+
+
+async def _agreed(
+    planner: Planner, ground: Ground, plan: Plan, drafting: Drafting, review: Review
+) -> tuple[Plan, Planned | None]:
+    """What the roles came to and, where one is to be asked, a person agrees with; None while
+    that is open."""
+    while True:
+        standing = await drafting.draft()
+        made = planning.planned(standing)
+        if not planner.options.approve_plan:
+            return plan, made
+        proposal = landing.listed(ground, made) or ground.text
+        plan, verdict = review.verdict(plan, Subject(standing, made, proposal))
+        if verdict == "approved":
+            return plan, made
+        if verdict == "pending" and not planner.options.wait:
+            return plan, None
+        await planner.clock.sleep(1.0 if verdict == "pending" else 0.0)
+
+
+def _review(ground: Ground, plan: Plan, own: Papers, journal: Journal, clock: Clock) -> Review:
+    deploy = ground.given.project.deploy
+    people = deploy.people if deploy is not None else People()
+    return Review(ground.workspace, own, journal, clock, people, plan.head)
 
 
 def _known(ground: Ground, plan: Plan) -> planning.Ground:
@@ -126,6 +185,20 @@ def _known(ground: Ground, plan: Plan) -> planning.Ground:
         files=frozenset(plan.files),
         protected=STANDARD if given is None else given,
     )
+
+
+def _announce(ground: Ground, plan: Plan, journal: Journal, source: str) -> None:
+    project = ground.given.project
+    started = events.PlanStarted(
+        goal=plan.goal,
+        model=source,
+        repo=str(inputs.repo_path(ground.given, ground.workspace.root)),
+        branch=project.branch,
+        workspace=str(ground.workspace.root),
+        pid=os.getpid(),
+    )
+    if not journal.write(started):
+        journal.write(events.RunResumed(pid=os.getpid()))
 
 
 @contextlib.asynccontextmanager
@@ -160,6 +233,15 @@ def _shown(options: RunOptions, journal: Journal) -> Iterator[None]:
     with Screen(sys.stdout, "json" if options.screen == "json" else "plain") as screen:
         journal.listen(screen)
         yield
+
+
+def _pending(ready: Ready) -> int:
+    """That a person has to answer, and how; 3."""
+    if ready.options.screen != "json":
+        root, request = ready.ground.workspace, ready.plan.request
+        look, take = (root.hint("approvals", word, request) for word in ("show", "approve"))
+        print(f"approval    of the plan is pending: `{look}`, then `{take}`")
+    return 3
 
 
 def _told(ready: Ready) -> int:

@@ -22,9 +22,11 @@ _LONGEST = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """`given`: what the list has so far, with the flags laid over it; `text`: the list as it
-    stands, empty when it is yet to be written with `project` and `defaults`."""
+    """`goal`: in the words of whoever prepared it. `given`: what the list has so far, with the
+    flags laid over it; `text`: the list as it stands, empty when it is yet to be written with
+    `project` and `defaults`."""
 
+    goal: str
     workspace: Workspace
     features: Path
     given: FeatureList
@@ -51,11 +53,12 @@ def ground_of(options: RunOptions, goal: str) -> Ground:
     """The workspace's own list where there is one, unless the goal was prepared; else a new one."""
     prepared = _prepared(options.workspace, goal)
     if prepared is not None:
-        return _from_file(options, *prepared)
+        path, data = prepared
+        return replace(_from_file(options, path, data), goal=" ".join(data["goal"].split()))
     if options.features.is_file():
-        return _from_list(options)
+        return replace(_from_list(options), goal=goal)
     repo = str(options.repo.resolve()) if options.repo is not None else "."
-    return _new(options, options.workspace, {"repo": repo}, {})
+    return replace(_new(options, options.workspace, {"repo": repo}, {}), goal=goal)
 
 
 def _prepared(workspace: Path, goal: str) -> tuple[Path, dict[str, Any]] | None:
@@ -109,7 +112,7 @@ def _from_list(options: RunOptions) -> Ground:
             '{"version": 1, "features": [...]}, or plan in another --workspace'
         )
     text = options.features.read_bytes().decode("utf-8")
-    return Ground(Workspace(options.workspace.resolve()), options.features, given, text, {}, {})
+    return Ground("", Workspace(options.workspace.resolve()), options.features, given, text, {}, {})
 
 
 def _new(
@@ -123,4 +126,4 @@ def _new(
     body = {"version": 1, "project": project, "defaults": defaults, "features": [probe]}
     given = parse(json.dumps(body), str(features))
     given = inputs.with_flags(replace(given, features=()), _moved(options, workspace))
-    return Ground(Workspace(workspace.resolve()), features, given, "", project, defaults)
+    return Ground("", Workspace(workspace.resolve()), features, given, "", project, defaults)

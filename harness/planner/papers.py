@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.record import files
 from harness.record.workspace import Workspace
@@ -17,14 +18,20 @@ _FILE = "plan.json"
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What was asked for, and how far it came. `digest` names the goal and what it is planned
-    for. `surroundings`: what its roles are shown of the repository; `files`: those it has."""
+    for, `head` the commit. `surroundings`: what its roles are shown of the repository; `files`:
+    those it has. `request`: what a person was asked last about it, empty once that is settled;
+    `expired`: how many such requests nobody answered. `options`: of its run."""
 
     run: str
     goal: str
     digest: str
+    head: str = ""
     surroundings: str = ""
     files: tuple[str, ...] = ()
     done: bool = False
+    request: str = ""
+    expired: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def digest(*parts: object) -> str:
@@ -40,8 +47,11 @@ class Papers:
 
     def find(self, wanted: str) -> Plan | None:
         """The newest plan with this digest."""
-        paths = sorted(self._workspace.logs.glob(f"*/{_FILE}"), reverse=True)
-        return next((p for p in map(_load, paths) if p.digest == wanted), None)
+        return next((p for p in self.all() if p.digest == wanted), None)
+
+    def all(self) -> list[Plan]:
+        """Newest first."""
+        return [_load(p) for p in sorted(self._workspace.logs.glob(f"*/{_FILE}"), reverse=True)]
 
     def of_run(self, run: str) -> Plan | None:
         path = self._workspace.run_folder(run) / _FILE
