@@ -4,28 +4,23 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.ports import SandboxLimits
-from harness.sandboxes import rlimits, rootfs, seccomp
+from harness.sandboxes import rootfs, seccomp
 from harness.sandboxes.bases import Layers
-from harness.sandboxes.cgroup import Group
-from harness.sandboxes.child import Child, Launch
+from harness.sandboxes.child import Launch, Streams
 from harness.sandboxes.guard import children_of
+from harness.sandboxes.slots import Overlay, Slot, settle
+from harness.sandboxes.spawner import ANSWER, STARTING
 from harness.sandboxes.toolbox import INSIDE
-from orchestrator.errors import SandboxError
 
 WORKDIR = "/work"
 BASE_GIT = "/run/fibreflow/base.git"
 HOME = "/home/agent"
 _UID = "1000"
-#: Longer than it takes to read what the pipes hold; then somebody must be holding them.
-_DRAIN_SECONDS = 0.5
 _SHM_BYTES = 256 << 20  # browsers and multiprocessing want /dev/shm; it counts as memory
 
 
@@ -62,36 +57,48 @@ def arguments(place: Place) -> list[str]:
     args += ["--bind" if place.writable_env else "--ro-bind", str(place.layers.env), INSIDE]
     args += ["--bind", str(place.folder / "tmp"), "/tmp"]  # noqa: S108 - inside
     args += ["--bind", str(place.folder / "tmp"), "/var/tmp"]  # noqa: S108 - inside
-    args += _home(place)
-    args += _work(place)
+    args += ["--bind", str(place.folder / "home"), HOME]
+    args += ["--bind", str(place.folder / "upper"), WORKDIR]
     args += ["--ro-bind", str(place.layers.git), BASE_GIT]
     for source, target in place.host_files:
         args += ["--ro-bind", str(source), target]
     return args
 
 
-def _work(place: Place) -> list[str]:
+def overlays(place: Place) -> tuple[Overlay, ...]:
+    """What is mounted over folders of the workspace before it is bound into the cage."""
     if not place.overlay:
-        return ["--bind", str(place.folder / "upper"), WORKDIR]
-    sources = [arg for tree in place.layers.trees for arg in ("--overlay-src", str(tree))]
-    return [*sources, "--overlay", str(place.folder / "upper"), str(place.folder / "work"), WORKDIR]
+        return ()
+    folder, home = place.folder, place.layers.home
+    work = Overlay(place.layers.trees, folder / "upper", folder / "work")
+    if home is None:
+        return (work,)
+    return (work, Overlay((home,), folder / "home", folder / "home-work"))
 
 
-def _home(place: Place) -> list[str]:
-    if place.layers.home is None or not place.overlay:
-        return ["--bind", str(place.folder / "home"), HOME]
-    upper, work = str(place.folder / "home"), str(place.folder / "home-work")
-    return ["--overlay-src", str(place.layers.home), "--overlay", upper, work, HOME]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cage is started by: the words before the command's, what is mounted before, and
+    whether the command waits for `Cage.open`."""
+
+    words: Sequence[str]
+    overlays: Sequence[Overlay] = ()
+    gated: bool = False
 
 
 class Cage:
-    """A running cage. `prefix` is the guard's entrance followed by bwrap's path."""
+    """A cage that was started in `slot`, which has no other. `ended` is done when all of it is
+    gone. `refused` says why the kernel would not start it, `broken` why it could not be built.
 
-    def __init__(self, prefix: Sequence[str], args: Sequence[str], launch: Launch) -> None:
+    `finish` and `close` must be called.
+    """
+
+    def __init__(self, slot: Slot, plan: Plan, launch: Launch) -> None:
+        self._slot = slot
+        self.refused = self.broken = ""
         self._status_read, status_write = os.pipe()
-        gate_read, self._gate = os.pipe()
-        fds = [status_write, gate_read]
-        extra = ["--json-status-fd", str(status_write), "--block-fd", str(gate_read)]
+        fds = [status_write]
+        extra = ["--json-status-fd", "3"]
         program = seccomp.program()
         if not launch.attached or program is None:
             # A terminal could be typed into by whoever shares it; the filter forbids that.
@@ -101,106 +108,67 @@ class Cage:
             os.write(filter_write, program)
             os.close(filter_write)
             fds.append(filter_read)
-            extra += ["--seccomp", str(filter_read)]
-        self._status = b""
-        self._init = -1
-        self.init_pid = 0
+            extra += ["--seccomp", "4"]
+        self._gate = -1
+        if plan.gated:
+            gate_read, self._gate = os.pipe()
+            extra += ["--block-fd", str(3 + len(fds))]
+            fds.append(gate_read)
+        self.streams = Streams(launch)
+        theirs = (given if given is not None else n for n, given in enumerate(self.streams.theirs))
+        words = [*plan.words, *extra, "--", *launch.argv]
+        self.ended = slot.start(words, [*theirs, *fds], plan.overlays)
+        for fd in fds:
+            os.close(fd)
+        self.streams.listen()
+
+    async def stands(self) -> int:
+        """Wait until it is built, its command held back: the process that is PID 1 in it, 0 when
+        bwrap gave up before."""
+        loop = asyncio.get_running_loop()
+        announced: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._status_read, settle, announced)
         try:
-            self.child = Child(
-                replace(
-                    launch,
-                    argv=[*prefix, *args, *extra, "--", *launch.argv],
-                    env={},
-                    cwd="/",
-                    pass_fds=tuple(fds),
-                    new_session=not launch.attached,
-                )
-            )
-        except (OSError, ValueError):
-            os.close(self._status_read)
-            os.close(self._gate)
-            raise
+            told: set[asyncio.Future[Any]] = {announced, self.ended}
+            await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for fd in fds:
-                os.close(fd)
-        os.set_blocking(self._status_read, False)
-        self._loop = asyncio.get_running_loop()
-        self._announced: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(self._status_read, self._read_status)
+            loop.remove_reader(self._status_read)
+        monitor = self.monitor()
+        with contextlib.suppress(OSError, IndexError):
+            return children_of(monitor)[0] if monitor else 0
+        return 0
 
-    def _read_status(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(self._status_read, 4096)
-            self._status += data
-            if not data:
-                self._loop.remove_reader(self._status_read)
-            if not self._announced.done():
-                self._announced.set_result(None)
-
-    async def stand(self) -> bool:
-        """Wait until the cage stands, its command held back.
-
-        False when bwrap gave up before; its complaint is in `child.err`.
-        """
-        await self._find_init()
-        return self._init >= 0
-
-    async def open(self, limits: SandboxLimits, group: Group | None = None) -> None:
-        """Set the limits of a cage that stands and let the command start. `group` is a control
-        group for its processes."""
-        _set_limits(self.init_pid, limits)
-        if group is not None:
-            with contextlib.suppress(ProcessLookupError):
-                # The kernel takes milliseconds: it waits until all processors have noticed.
-                await asyncio.to_thread(group.enter, self.init_pid)
+    def open(self) -> None:
+        """Let the command of a gated cage start."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self._gate, b"g")
 
-    async def _find_init(self) -> None:
-        # Killed from outside, it may never say anything.
-        told: set[asyncio.Future[Any]] = {self._announced, self.child.exited}
-        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+    def monitor(self) -> int:
+        """The process above PID 1 of the cage; 0 when it is not there, not yet or not any more."""
         with contextlib.suppress(OSError, IndexError):
-            monitor = children_of(self.child.pid)[0]
-            init = children_of(monitor)[0]
-            self._init = os.pidfd_open(init)
-            self.init_pid = init
+            return children_of(self._slot.pid)[0]
+        return 0
 
     async def finish(self) -> int | None:
         """Kill what is still there and wait until all of it is gone; the command's exit status,
         None when it was killed or never started."""
-        if self._init < 0 and not self.child.exited.done():
-            # Cancelled while being built: nothing to signal until the cage has a PID 1.
-            await self._find_init()
-        if self._init >= 0:
-            await self._kill_all()
-        elif not self.child.exited.done():
-            self.child.kill()  # bwrap goes with it, by --die-with-parent
-        await asyncio.shield(self.child.exited)
+        if not self.ended.done():
+            self._slot.kill()
+        answer = await self.ended
+        if not answer:
+            await self._slot.gone()
         # Whoever held the pipes is dead, so both streams end now.
-        while not self.child.drained.done():
-            await asyncio.wait([self.child.drained], timeout=_DRAIN_SECONDS)
-            if not self.child.drained.done():
-                # Somebody killed the entrance while bwrap was building, which now waits for ever.
-                await asyncio.to_thread(_kill_holders, self.child.pipes)
+        await self.streams.drained
+        failed, status = ANSWER.unpack(answer) if answer else (0, 0)
+        if failed and status == STARTING:
+            self.refused = os.strerror(failed)
+        elif failed:
+            self.broken = f"cannot mount an overlay: {os.strerror(failed)}"
         return self._exit_status()
 
-    async def _kill_all(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._init, signal.SIGKILL)
-        gone: asyncio.Future[None] = self._loop.create_future()
-        # Readable when PID 1 has ended, which it does after all others of its namespace.
-        self._loop.add_reader(self._init, _settle, gone)
-        try:
-            await asyncio.shield(gone)
-        finally:
-            self._loop.remove_reader(self._init)
-
     def _exit_status(self) -> int | None:
-        with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._status_read, 4096):
-                self._status += data
-        for line in self._status.splitlines():
+        # Two or three short lines, and nobody is left who could write.
+        for line in os.read(self._status_read, 65536).splitlines():
             with contextlib.suppress(ValueError):
                 document = json.loads(line)
                 if "exit-code" in document:
@@ -208,42 +176,11 @@ class Cage:
         return None
 
     def close(self) -> None:
-        self.child.close()
-        self._loop.remove_reader(self._status_read)
+        self.streams.close()
         os.close(self._status_read)
-        os.close(self._gate)
-        if self._init >= 0:
-            os.close(self._init)
-            self._init = -1
+        self._close_gate()
 
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _kill_holders(pipes: frozenset[int]) -> None:
-    """Kill the processes of other PID namespaces that hold one of these pipes (inodes)."""
-    names = {f"pipe:[{inode}]" for inode in pipes}
-    own = Path("/proc/self/ns/pid").readlink()
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "ns" / "pid").readlink() != own:
-                held = {str(fd.readlink()) for fd in (entry / "fd").iterdir()}
-                if held & names:
-                    os.kill(int(entry.name), signal.SIGKILL)
-
-
-def _set_limits(pid: int, limits: SandboxLimits) -> None:
-    """Resource limits of PID 1 of the cage, inherited by all it starts."""
-    values = rlimits.wanted(limits)
-    if limits.processes is not None and rlimits.processes_enforced():
-        kind = resource.RLIMIT_NPROC
-        values[kind] = rlimits.within_hard_limit(kind, limits.processes)
-    for kind, value in values.items():
-        try:
-            resource.prlimit(pid, kind, (value, value))
-        except ProcessLookupError:
-            return
-        except PermissionError as error:
-            raise SandboxError(f"cannot limit process {pid}: {error}") from error
+    def _close_gate(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1

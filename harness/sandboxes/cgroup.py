@@ -20,6 +20,8 @@ _LIMIT_FILES = {
     "cpu": ("cpu.cfs_quota_us", "cpu.max"),
 }
 CONTROLLERS = tuple(_LIMIT_FILES)
+#: In a group besides the command's: the spawner, and of a cage the one that waits and PID 1.
+OWN_PROCESSES = 3
 _PERIOD_US = 100_000  # the kernel's default
 
 
@@ -34,18 +36,35 @@ class Group:
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
-    def memory_kills(self) -> int:
-        """How many processes the kernel has killed in it for want of memory."""
+    def memory_events(self) -> "MemoryEvents | None":
+        """None where memory is not among what it holds."""
         for folder in self.folders:
             for name in ("memory.oom_control", "memory.events"):
-                with contextlib.suppress(OSError, ValueError):
-                    lines = (folder / name).read_text(encoding="ascii").split()
-                    return int(lines[lines.index("oom_kill") + 1])
-        return 0
+                with contextlib.suppress(OSError):
+                    return MemoryEvents(os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC))
+        return None
 
     def remove(self) -> None:
         for folder in self.folders:
             _remove(folder)
+
+
+class MemoryEvents:
+    """What the kernel says of a group's memory, in a file that is kept open: it is asked after
+    every command."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def kills(self) -> int:
+        """How many processes the kernel has killed in the group for want of memory."""
+        with contextlib.suppress(OSError, ValueError):
+            words = os.pread(self._fd, 4096, 0).split()
+            return int(words[words.index(b"oom_kill") + 1])
+        return 0
+
+    def close(self) -> None:
+        os.close(self._fd)
 
 
 class Groups:
@@ -146,8 +165,7 @@ def _settings(controller: str, limits: SandboxLimits, *, version1: bool) -> list
     """File and value that hold `limits` by one controller; none where nothing is asked of it."""
     file = _LIMIT_FILES[controller][0 if version1 else 1]
     if controller == "pids" and limits.processes is not None:
-        # Besides the command's: PID 1 of the cage, and the first of it, which sets up.
-        return [(file, str(limits.processes + 2))]
+        return [(file, str(limits.processes + OWN_PROCESSES))]
     if controller == "memory" and limits.memory_mb is not None:
         return [(file, str(limits.memory_mb << 20))]
     if controller == "cpu" and limits.cpus is not None:

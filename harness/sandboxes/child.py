@@ -29,41 +29,29 @@ class Launch:
     attached: bool = False
 
 
-class Child:
-    """A running process. `exited` yields its wait status as `Popen.returncode` gives it;
-    `drained` is done when both output streams have ended.
+class Streams:
+    """The standard streams of a process that is started by somebody: its input, and its outputs
+    as they arrive. `drained` is done when both have ended.
 
-    Raises `OSError` when it cannot be started. `close` must be called at the end.
+    The ends in `theirs` are for the process; `listen` once it has them. `close` at the end.
     """
 
     def __init__(self, launch: Launch) -> None:
         self._loop = asyncio.get_running_loop()
         self.out, self.err = Capture(launch.limit), Capture(launch.limit)
-        self.exited: asyncio.Future[int] = self._loop.create_future()
         self.drained: asyncio.Future[None] = self._loop.create_future()
         self._on_output = launch.on_output
         self._readers: dict[int, Capture] = {}
-        ends = _streams(launch)
-        try:
-            self._process = subprocess.Popen(
-                launch.argv,
-                env=launch.env,
-                cwd=launch.cwd,
-                pass_fds=launch.pass_fds,
-                start_new_session=launch.new_session,
-                stdin=ends.stdin,
-                stdout=ends.out[1],
-                stderr=ends.err[1],
-            )
-        except (OSError, ValueError):
-            _close(ends.out[0], ends.err[0])
-            raise
-        finally:
-            _close(ends.stdin, ends.out[1], ends.err[1])
-        self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
-        self._loop.add_reader(self._pidfd, self._on_exit)
-        for (fd, _), capture in ((ends.out, self.out), (ends.err, self.err)):
+        self._ends = _streams(launch)
+
+    @property
+    def theirs(self) -> tuple[int | None, int | None, int | None]:
+        """Input and outputs; None is this process's own."""
+        return self._ends.stdin, self._ends.out[1], self._ends.err[1]
+
+    def listen(self) -> None:
+        _close(*self.theirs)
+        for (fd, _), capture in ((self._ends.out, self.out), (self._ends.err, self.err)):
             if fd is None:
                 continue
             os.set_blocking(fd, False)
@@ -71,19 +59,6 @@ class Child:
             self._loop.add_reader(fd, self._on_readable, fd)
         if not self._readers:
             self.drained.set_result(None)
-
-    def _on_exit(self) -> None:
-        status = self._process.poll()
-        if status is not None:
-            self._forget_process()
-            if not self.exited.done():
-                self.exited.set_result(status)
-
-    def _forget_process(self) -> None:
-        if self._pidfd >= 0:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
 
     def _on_readable(self, fd: int) -> None:
         try:
@@ -104,19 +79,65 @@ class Child:
         if not self._readers and not self.drained.done():
             self.drained.set_result(None)
 
-    @property
-    def pipes(self) -> frozenset[int]:
-        """Inodes of the output pipes that have not ended."""
-        return frozenset(os.fstat(fd).st_ino for fd in self._readers)
+    def abandon(self) -> None:
+        """Nothing was started that has the ends."""
+        _close(*self.theirs, self._ends.out[0], self._ends.err[0])
+
+    def close(self) -> None:
+        """Stop listening; output not yet read is lost."""
+        for fd in tuple(self._readers):
+            self._forget_stream(fd)
+
+
+class Child(Streams):
+    """A running process. `exited` yields its wait status as `Popen.returncode` gives it.
+
+    Raises `OSError` when it cannot be started. `close` must be called at the end, when it has
+    exited.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self.exited: asyncio.Future[int] = self._loop.create_future()
+        stdin, out, err = self.theirs
+        try:
+            self._process = subprocess.Popen(
+                launch.argv,
+                env=launch.env,
+                cwd=launch.cwd,
+                pass_fds=launch.pass_fds,
+                start_new_session=launch.new_session,
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+            )
+        except (OSError, ValueError):
+            self.abandon()
+            raise
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._on_exit)
+        self.listen()
+
+    def _on_exit(self) -> None:
+        status = self._process.poll()
+        if status is not None:
+            self._forget_process()
+            if not self.exited.done():
+                self.exited.set_result(status)
+
+    def _forget_process(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
 
     def kill(self) -> None:
         """SIGKILL to this one process; a no-op once it has been waited for."""
         self._process.kill()
 
     def close(self) -> None:
-        """Stop listening; output not yet read is lost. The process must have exited."""
-        for fd in tuple(self._readers):
-            self._forget_stream(fd)
+        super().close()
         self._forget_process()
 
 
@@ -145,7 +166,7 @@ def _stdin(data: bytes | BinaryIO | None) -> int:
     """A descriptor to read `data` from. A memory file needs no writer, whatever its size; a
     stream is copied, because a child could open the file behind it anew, and write to it."""
     if not data:
-        return subprocess.DEVNULL
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
     chunks = (data,) if isinstance(data, bytes) else iter(lambda: data.read(_CHUNK), b"")
     for chunk in chunks:

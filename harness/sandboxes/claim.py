@@ -28,6 +28,7 @@ class Record:
     limits: SandboxLimits
     labels: Mapping[str, str] = field(default_factory=dict)
     made_at: float = 0.0
+    boot: str = ""  # of the machine, as it names its starts
 
 
 def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
@@ -38,6 +39,11 @@ def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
     if lock_fd is None:
         raise SandboxError(f"sandbox {wanted.key} is in use; destroy it first, or take another key")
     known = record(folder)
+    if known is not None and known.boot != _boot():
+        # An overlay's commands never wait for the disk, so a file here and there may have gone
+        # with the machine: whoever was at work begins anew.
+        _empty(folder)
+        known = None
     if known is not None and known.base.id != wanted.base.id:
         os.close(lock_fd)
         raise SandboxError(
@@ -47,6 +53,22 @@ def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
         # Whole or not at all: half of it would make a reopened workspace nobody's.
         files.replace(folder / _RECORD, json.dumps(_to_json(wanted)), sync=False)
     return lock_fd, known
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        if left.is_dir():
+            folders.remove_tree(left)
+        elif not left.name.startswith("."):  # the lock, which is held
+            left.unlink()
+
+
+def _boot() -> str:
+    """Empty where the machine does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def record(folder: Path) -> Record | None:
@@ -77,6 +99,7 @@ def _to_json(known: Record) -> dict[str, Any]:
         "limits": asdict(known.limits),
         "labels": dict(known.labels),
         "made_at": time.time(),
+        "boot": _boot(),
     }
 
 
@@ -93,6 +116,7 @@ def _from_json(document: Mapping[str, Any]) -> Record:
         SandboxLimits(**{**limits, "allow": tuple(limits["allow"])}),
         document["labels"],
         document["made_at"],
+        document["boot"],
     )
 
 

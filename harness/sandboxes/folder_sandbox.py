@@ -45,14 +45,7 @@ class FolderSandbox(Sandbox):
         await self._holding.freeze()
 
     async def destroy(self) -> None:
-        await self._holding.destroy(self._remove)
-
-    def _remove(self) -> None:
-        folders.remove(self.folder)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """Give back what is held besides the folder."""
+        await self._holding.destroy(lambda: folders.remove(self.folder))
 
     @property
     def gone(self) -> bool:
@@ -60,5 +53,4 @@ class FolderSandbox(Sandbox):
 
     def release(self) -> None:
         """Let go of the workspace and leave its files, for a later run to reopen."""
-        if self._holding.release():
-            self._let_go()
+        self._holding.release()

@@ -1,31 +1,25 @@
 """The guard: PID 1 of an outer namespace in which every sandbox lives and with which all die.
 
 `--die-with-parent` alone leaks when the runner is killed while a sandbox is being started.
-The guard reads from a pipe whose other end only the runner holds; when the runner dies, in
-whatever way, the pipe ends, the guard exits, and the kernel kills all that is in its PID
+The guard reads from a socket whose other end only the runner holds; when the runner dies, in
+whatever way, the socket ends, the guard exits, and the kernel kills all that is in its PID
 namespace, nested namespaces included.
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
-from orchestrator.errors import SandboxUnavailableError
+from harness.sandboxes import spawner
+from orchestrator.errors import SandboxError, SandboxUnavailableError
 
-_READY = b"ready\n"
-#: All sandboxes together; since Linux 6.14 a namespace has a limit of its own. The most that a
-#: fork bomb in one of them can take from this machine before it is noticed.
-_MOST_PROCESSES = 8192
-#: PID 1 is `cat`: it says back what the runner says and ends when the pipe does. It ignores
-#: SIGCHLD, by which the kernel reaps the orphans that become its children.
-_SCRIPT = (
-    f"echo {_MOST_PROCESSES} 2>/dev/null >/proc/sys/kernel/pid_max; "
-    "exec env --ignore-signal=CHLD cat"
-)
 _REMEDY = "run `fibreflow doctor` for the remedy, or pass `--sandbox process` (no isolation)"
+#: By its real path, with nothing of the user's in it: it starts before anything is isolated.
+_PROGRAM = (os.path.realpath(sys.executable), "-I", "-S", spawner.__file__)
 
 
 def tool(name: str) -> str:
@@ -45,9 +39,8 @@ class Guard:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._lifeline: socket.socket | None = None
         self._namespaces: tuple[int, ...] = ()
-        self._prefix: tuple[str, ...] = ()
 
     @property
     def alive(self) -> bool:
@@ -58,18 +51,48 @@ class Guard:
         """Of the process that waits for the guard; 0 when it does not run."""
         return self._process.pid if self._process is not None else 0
 
-    async def entrance(self) -> tuple[str, ...]:
-        """The command prefix that starts a program among the guarded.
-
-        Raises `SandboxUnavailableError` when this machine forbids user namespaces.
-        """
+    async def start(self) -> None:
+        """Raises `SandboxUnavailableError` when this machine forbids user namespaces."""
         if self.alive:
-            return self._prefix
+            return
         async with self._lock:
             if not self.alive:
                 self._release()
                 await asyncio.to_thread(self._start)
-        return self._prefix
+
+    async def spawner(self) -> socket.socket:
+        """The runner's end of a new spawner's socket. See `harness.sandboxes.spawner`."""
+        await self.start()
+        ours, theirs = _pair()
+        with theirs:
+            try:
+                assert self._lifeline is not None
+                socket.send_fds(self._lifeline, [b"s"], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise SandboxError(f"the guard of the sandboxes was killed: {error}") from error
+        return ours
+
+    async def spawner_here(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
+        """One in this process's own session, for a command at its terminal. It is gone when the
+        process that is returned is."""
+        await self.start()
+        return await asyncio.to_thread(self._start_here)
+
+    def _start_here(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
+        ours, theirs = _pair()
+        user, pids, mounts = (f"/proc/{os.getpid()}/fd/{fd}" for fd in self._namespaces)
+        with theirs:
+            # Named through our own descriptor table, so that none is inherited into a sandbox.
+            words = [
+                tool("nsenter"), f"--user={user}", f"--pid={pids}", f"--mount={mounts}",
+                "--preserve-credentials", "--",
+                tool("unshare"), "--user", "--map-current-user", "--pid", "--fork",
+                "--mount-proc", "--propagation", "slave", "--kill-child", "--",
+                *_PROGRAM, "spawner", str(theirs.fileno()),
+            ]  # fmt: skip
+            process = subprocess.Popen(words, env={}, cwd="/", pass_fds=(theirs.fileno(),))
+        return ours, process
 
     def network_entrance(self, init: int) -> tuple[str, ...]:
         """The command prefix that starts a program in the network of the process `init`, which
@@ -82,46 +105,34 @@ class Guard:
         )  # fmt: skip
 
     def _start(self) -> None:
-        read, self._lifeline = os.pipe()
+        self._lifeline, theirs = _pair()
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.
         self._process = subprocess.Popen(
             [tool("unshare"), "--user", "--map-current-user", "--pid", "--fork", "--mount-proc",
-             "--propagation", "slave", "--kill-child", "--", "/bin/sh", "-c", _SCRIPT],
-            stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, env={},
+             "--propagation", "slave", "--kill-child", "--", *_PROGRAM, "guard", "0"],
+            stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True, env={}, cwd="/",
         )  # fmt: skip
-        os.close(read)
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._lifeline, _READY)
-        assert self._process.stdout is not None
+        theirs.close()
         assert self._process.stderr is not None
-        with self._process.stdout as out, self._process.stderr as err:
-            if out.readline() != _READY:
+        with self._process.stderr as err:
+            if self._lifeline.recv(len(spawner.READY)) != spawner.READY:
                 detail = err.read().decode("utf-8", "replace").strip()
                 self._release()
                 raise SandboxUnavailableError(
                     f"cannot make a user namespace: {detail or 'unshare failed'}; {_REMEDY}"
                 )
-        self._open_namespaces(self._process.pid)
-
-    def _open_namespaces(self, pid: int) -> None:
-        init = children_of(pid)[0]
+        init = children_of(self._process.pid)[0]
         kinds = ("user", "pid", "mnt")
         self._namespaces = tuple(os.open(f"/proc/{init}/ns/{k}", os.O_RDONLY) for k in kinds)
-        user, pids, mounts = (f"/proc/{os.getpid()}/fd/{fd}" for fd in self._namespaces)
-        # Named through our own descriptor table, so that none is inherited into a sandbox.
-        self._prefix = (
-            tool("nsenter"), f"--user={user}", f"--pid={pids}", f"--mount={mounts}",
-            "--preserve-credentials", "--",
-        )  # fmt: skip
 
     def _release(self) -> None:
         for fd in self._namespaces:
             os.close(fd)
         self._namespaces = ()
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
         if self._process is not None:
             self._process.wait()
             self._process = None
@@ -130,6 +141,13 @@ class Guard:
         """Kill everything guarded. The guard starts again when next needed."""
         async with self._lock:
             await asyncio.to_thread(self._release)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Ends of a socket that keeps messages apart; the first is told who sends them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return ours, theirs
 
 
 def children_of(pid: int) -> list[int]:

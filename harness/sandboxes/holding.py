@@ -59,13 +59,11 @@ class Holding:
             await asyncio.to_thread(remove)
             self._unlock()
 
-    def release(self) -> bool:
-        """Let go and leave the files, for a later run to reopen. False when it was let go."""
-        if self.gone:
-            return False
-        self.gone = True
-        self._unlock()
-        return True
+    def release(self) -> None:
+        """Let go and leave the files, for a later run to reopen."""
+        if not self.gone:
+            self.gone = True
+            self._unlock()
 
     def _unlock(self) -> None:
         if self._lock_fd >= 0:

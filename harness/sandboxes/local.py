@@ -83,6 +83,8 @@ class LocalSandboxProvider(FolderProvider[LocalSandbox, Opened]):
         return LocalSandbox(wanted.key, opened.shop, place, wanted.limits, holding)
 
     async def _shut(self, opened: Opened | None) -> None:
+        if opened is not None:
+            await opened.shop.slots.close()
         await self.guard.close()
         if opened is not None:
             opened.shop.groups.remove()

@@ -3,38 +3,24 @@
 import asyncio
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.ports import Observe, SandboxLimits
-from harness.sandboxes import cage, cgroup, containers, folders, rlimits, rootfs
+from harness.sandboxes import cgroup, containers, folders, rlimits, rootfs
 from harness.sandboxes.bases import Layers
-from harness.sandboxes.cage import Cage, Place
-from harness.sandboxes.cgroup import Groups
-from harness.sandboxes.child import Launch
-from harness.sandboxes.claim import make_folders
+from harness.sandboxes.cage import Place
 from harness.sandboxes.guard import Guard
+from harness.sandboxes.shop import Shop
+from harness.sandboxes.slots import Slots
 from harness.sandboxes.toolbox import toolbox
-from orchestrator.errors import SandboxUnavailableError
+from harness.sandboxes.workspace import LocalSandbox
+from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 #: Writes, deletes and replaces what a lower layer has: what a workspace will do. Replacing a
 #: folder needs extended attributes, which not every file system that mounts an overlay has.
 _TRIAL = "rm -r folder file && mkdir folder && echo new > folder/new && ls -A folder"
 _TRIAL_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What every sandbox of one provider shares."""
-
-    guard: Guard
-    bwrap: str
-    shell: str
-    groups: Groups = field(default_factory=lambda: Groups({}))
-    observe: Observe | None = None  # told of every connection that leaves, or would
-
-    async def prefix(self) -> tuple[str, ...]:
-        return (*await self.guard.entrance(), self.bwrap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +52,9 @@ async def open_provider(
     state, given_cache = folders_wanted
     wanted = [c for c in cgroup.CONTROLLERS if c != "pids" or not rlimits.processes_enforced()]
     groups = await asyncio.to_thread(cgroup.groups, wanted)
-    shop = Shop(guard, bwrap(), shell(), groups, observe)
+    shop = Shop(guard, Slots(guard, groups), groups, bwrap(), shell(), observe)
     try:
-        await guard.entrance()
+        await guard.start()
     except SandboxUnavailableError as error:
         from harness.doctor import isolation_remedy  # noqa: PLC0415 - needed only to refuse
 
@@ -141,22 +127,15 @@ class _Trial:
             made.mkdir(parents=True)
         for made in (lower / "folder" / "old", lower / "file"):
             made.write_text("old", encoding="utf-8")
-        make_folders(trial)
         place = Place(Layers((lower,), git, self.toolbox), trial, self.root)
-        args = [*cage.arguments(place), "--chdir", cage.WORKDIR]
-        launch = Launch([self.shop.shell, "-c", _TRIAL], {})
-        running = Cage(await self.shop.prefix(), args, launch)
+        box = LocalSandbox("trial", self.shop, place, SandboxLimits())
         try:
-            async with asyncio.timeout(_TRIAL_SECONDS):
-                if await running.stand():
-                    await running.open(SandboxLimits())
-                    await running.child.exited
-        finally:
-            status = await running.finish()
-            running.close()
-        if status == 0 and running.child.out.value() == b"new\n":
+            done = await box.exec(_TRIAL, timeout=_TRIAL_SECONDS)
+        except SandboxError as error:
+            return str(error)
+        if done.out == b"new\n":
             return ""
-        said = running.child.err.value().decode("utf-8", "replace").strip()
+        said = done.err.decode("utf-8", "replace").strip()
         return said or "replaced folders show what was deleted"
 
 

@@ -22,17 +22,18 @@ async def watch(
     written: Iterable[Path],
     limits: SandboxLimits,
     held: Callable[[], str] = lambda: "",
+    ours: int = 1,
 ) -> str:
     """Return, in words, the limit that the process tree under `root` has passed, or what `held`
     says of those that the kernel holds. It may kill one process of many; the others would wait
-    for it.
+    for it. So many of the processes are `ours`.
 
     Runs until cancelled or until one is passed.
     """
     folders = tuple(written)
     next_disk = time.monotonic() + 1.0
     while True:
-        reason = held() or await asyncio.to_thread(_processes_over, root, limits)
+        reason = held() or await asyncio.to_thread(_processes_over, root, limits, ours)
         if not reason and time.monotonic() >= next_disk:
             started = time.monotonic()
             reason = await asyncio.to_thread(_files_over, root, folders, limits)
@@ -43,10 +44,9 @@ async def watch(
         await asyncio.sleep(_INTERVAL)
 
 
-def _processes_over(root: int, limits: SandboxLimits) -> str:
+def _processes_over(root: int, limits: SandboxLimits, ours: int) -> str:
     pids = tree(root)
-    # PID 1 of the cage is ours.
-    if limits.processes is not None and len(pids) > limits.processes + 1:
+    if limits.processes is not None and len(pids) > limits.processes + ours:
         return f"over {limits.processes} processes"
     if limits.cpu_seconds is not None and cpu_seconds(pids) > limits.cpu_seconds:
         return f"over {limits.cpu_seconds:g} s of processor time"

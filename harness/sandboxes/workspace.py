@@ -11,13 +11,12 @@ from typing import Any, BinaryIO
 from harness.ports import ExecResult, SandboxLimits
 from harness.sandboxes import allowlist, cage, claim, doorway, egress
 from harness.sandboxes.bases import Layers
-from harness.sandboxes.cage import Cage, Place
-from harness.sandboxes.cgroup import Group
-from harness.sandboxes.child import Launch
+from harness.sandboxes.cage import Cage, Place, Plan
+from harness.sandboxes.child import Launch, Streams
 from harness.sandboxes.egress import EgressProxy
 from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.holding import Holding
-from harness.sandboxes.opening import Shop
+from harness.sandboxes.shop import Shop
 from harness.sandboxes.toolbox import INSIDE
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import watch
@@ -45,14 +44,14 @@ class LocalSandbox(FolderSandbox):
         self.overlay = place.overlay
         self._shop = shop
         self._limits = limits
-        self._args = cage.arguments(place)
+        self._args = [shop.bwrap, *cage.arguments(place)]
+        self._overlays = cage.overlays(place)
         self._variables = environment(place.layers)
         self._proxy: EgressProxy | None = None
         if limits.allow:
             self._proxy = EgressProxy(key, allowlist.rules(limits.allow), shop.observe)
             self._variables |= egress.variables(doorway.PORT)
         self._furnished = False
-        self._group: Group | None = None
         held = "memory" in shop.groups.controllers
         self._watched = replace(limits, memory_mb=None) if held else limits
 
@@ -88,7 +87,8 @@ class LocalSandbox(FolderSandbox):
         async with self._holding.turn:
             self._holding.check()
             await self._furnish()
-            return await self._run(args, launch, self._holding.within(timeout))
+            plan = Plan(args, self._overlays, gated=self._proxy is not None)
+            return await self._run(plan, launch, self._holding.within(timeout))
 
     async def _furnish(self) -> None:
         """The host folders of the workspace, made when something is first to be put in them."""
@@ -108,63 +108,61 @@ class LocalSandbox(FolderSandbox):
             upper = self.folder / "upper"
             return self.overlay and (not upper.is_dir() or not any(upper.iterdir()))
 
-    async def _run(self, args: list[str], launch: Launch, timeout: float) -> ExecResult:
+    async def _run(self, plan: Plan, launch: Launch, timeout: float) -> ExecResult:
         started = time.monotonic()
-        try:
-            running = Cage(await self._shop.prefix(), args, launch)
-        except (OSError, ValueError) as error:
-            return ExecResult(126, b"", f"cannot start the command: {error}\n".encode())
         reason, timed_out = "", False
-        group = self._own_group()
-        killed_before = group.memory_kills() if group else 0
+        slots = self._shop.slots
+        async with slots.borrowed(self._limits, here=launch.attached) as slot:
 
-        def over_memory() -> str:
-            passed = group is not None and group.memory_kills() > killed_before
-            return f"over {self._limits.memory_mb} MB of memory" if passed else ""
+            def over_memory() -> str:
+                return f"over {self._limits.memory_mb} MB of memory" if slot.over_memory() else ""
 
-        try:
+            running = Cage(slot, plan, launch)
             try:
-                async with asyncio.timeout(timeout):
-                    if await running.stand():
-                        async with self._way_out(running.init_pid):
-                            await running.open(self._limits, group)
-                            reason = await self._until_end(running, over_memory)
-            except TimeoutError:
-                timed_out = True
-        finally:
-            status = await undisturbed(running.finish())
-            running.close()
-        reason = reason or over_memory()
+                try:
+                    async with asyncio.timeout(timeout), self._way_out(running):
+                        reason = await self._until_end(running, over_memory)
+                except TimeoutError:
+                    timed_out = True
+            finally:
+                status = await undisturbed(running.finish())
+                running.close()
+            reason = over_memory() or reason
+        if running.refused:
+            said = f"cannot start the command: {running.refused}\n".encode()
+            return ExecResult(126, b"", said)
+        if running.broken:
+            raise SandboxError(f"the sandbox {self.id} {running.broken}")
         seconds = time.monotonic() - started
-        return _result(running, status, reason, timed_out=timed_out, seconds=seconds)
+        return _result(running.streams, status, reason, timed_out=timed_out, seconds=seconds)
 
     @contextlib.asynccontextmanager
-    async def _way_out(self, init: int) -> AsyncIterator[None]:
+    async def _way_out(self, running: Cage) -> AsyncIterator[None]:
         """The proxy, where anything is allowed; without it, nothing leaves the cage."""
-        if self._proxy is None:
+        init = 0 if self._proxy is None else await running.stands()
+        if self._proxy is None or not init:
             yield
             return
         listener = await doorway.listener(self._shop.guard.network_entrance(init))
         async with self._proxy.serving(listener):
+            running.open()
             yield
-
-    def _own_group(self) -> Group | None:
-        if self._group is None:
-            self._group = self._shop.groups.group(self._limits)
-        return self._group
 
     async def _until_end(self, running: Cage, held: Callable[[], str]) -> str:
         """Wait for the command; the reason when a limit was passed and it must be killed."""
-        exited = running.child.exited
-        await asyncio.wait([exited], timeout=_UNWATCHED_SECONDS)
-        if exited.done():
+        ended = running.ended
+        await asyncio.wait([ended], timeout=_UNWATCHED_SECONDS)
+        while not ended.done() and not running.monitor():  # busy machine
+            await asyncio.wait([ended], timeout=_UNWATCHED_SECONDS)
+        if ended.done():
             return ""
         written = [self.folder / name for name in ("upper", "tmp", "home")]
         watching: asyncio.Future[str] = asyncio.ensure_future(
-            watch(running.init_pid, written, self._watched, held)
+            # Its PID 1 and the process above that are ours.
+            watch(running.monitor(), written, self._watched, held, ours=2)
         )
         try:
-            both: set[asyncio.Future[Any]] = {exited, watching}
+            both: set[asyncio.Future[Any]] = {ended, watching}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             return watching.result() if watching.done() else ""
         finally:
@@ -174,16 +172,11 @@ class LocalSandbox(FolderSandbox):
         await super().freeze()
         await self._furnish()
 
-    def _let_go(self) -> None:
-        if self._group is not None:
-            self._group.remove()
-            self._group = None
-
 
 def _result(
-    running: Cage, status: int | None, reason: str, *, timed_out: bool, seconds: float
+    streams: Streams, status: int | None, reason: str, *, timed_out: bool, seconds: float
 ) -> ExecResult:
-    out, err = running.child.out, running.child.err
+    out, err = streams.out, streams.err
     said = err.value()
     truncated = out.truncated or err.truncated
     if timed_out:

@@ -1,6 +1,7 @@
 """What the local provider does beyond the port: death of the runner, locks, forced copies."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.ports import Base, BaseSpec
+from harness.ports import Base, BaseSpec, SandboxLimits
 from harness.sandboxes.local import LocalSandboxProvider
+from harness.sandboxes.watch import tree
 from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 pytestmark = pytest.mark.isolation
@@ -90,17 +92,16 @@ async def test_a_dead_guard_is_replaced(provider: LocalSandboxProvider, base: Ba
     assert provider.guard.alive
 
 
-async def test_no_zombie_stays_behind(provider: LocalSandboxProvider, base: Base) -> None:
+async def test_neither_process_nor_zombie_stays_behind(
+    provider: LocalSandboxProvider, base: Base
+) -> None:
     box = await provider.create(base, "a")
+    assert (await box.exec("true")).ok
+    before = tree(provider.guard.pid)
     for _ in range(20):
-        assert (await box.exec("(sleep 600 &) ; true")).ok
-    await until(lambda: len(children_of_guard(provider)) == 0)
-
-
-def children_of_guard(provider: LocalSandboxProvider) -> list[str]:
-    init = Path(f"/proc/{provider.guard.pid}/task/{provider.guard.pid}/children").read_text()
-    pid = init.split()[0]
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert (await box.exec("(sleep 600 &) ; setsid -f sleep 600")).ok
+    # At once: a command has ended when all of it is gone.
+    assert tree(provider.guard.pid) == before
 
 
 async def test_another_base_cannot_reopen_a_workspace(
@@ -111,6 +112,40 @@ async def test_another_base_cannot_reopen_a_workspace(
     other = await provider.prepare(BaseSpec(repo, "HEAD", env={"A": "1"}))
     with pytest.raises(SandboxError, match="another base"):
         await provider.create(other, "a")
+
+
+async def test_a_workspace_ends_with_the_machine(
+    provider: LocalSandboxProvider, base: Base
+) -> None:
+    box = await provider.create(base, "a")
+    await box.exec("echo made > made")
+    box.release()
+    record = box.folder / "workspace.json"
+    known = json.loads(record.read_text())
+    record.write_text(json.dumps({**known, "boot": "an earlier one"}))
+    again = await provider.create(base, "a")
+    assert not again.reopened
+    assert (await again.exec("ls; git status --porcelain")).text == "file\n"
+
+
+async def test_a_command_is_not_blamed_for_the_one_before(
+    provider: LocalSandboxProvider, base: Base
+) -> None:
+    limits = SandboxLimits(memory_mb=100, cpu_seconds=600)
+    fat = "python3 -c \"x = b'x' * (300 << 20)\""
+    result = await (await provider.create(base, "fat", limits=limits)).exec(fat, timeout=60)
+    assert b"over 100 MB of memory" in result.err
+    # The same slot, where the group of processes outlived it.
+    assert (await (await provider.create(base, "thin", limits=limits)).exec("true")).ok
+
+
+async def test_what_cannot_be_started_says_so(provider: LocalSandboxProvider, base: Base) -> None:
+    box = await provider.create(base, "a")
+    for argv in (["printf", "a\0b"], ["true", "x" * 200_000]):
+        result = await box.exec(argv)
+        assert (result.exit, result.out) == (126, b"")
+        assert b"cannot start the command" in result.err
+    assert (await box.exec("true")).ok
 
 
 async def test_index_is_fresh_inside(provider: LocalSandboxProvider, base: Base) -> None:
