@@ -63,6 +63,7 @@ def check_lock(ended: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(["verify", "none", "--workspace", str(ended.workspace)]) == 2
 
 
+@pytest.mark.long
 def test_it_is_verified_and_played_again_and_stays_as_it_is(
     ended: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,12 +3,15 @@
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from harness.telemetry.prometheus import ADDRESS
 from harness.telemetry.watching import METRICS, OTLP
 from tests.emulators.otlp import collector
 from tests.spine.project import Project, bash, says, until, wait, writes
 
 
+@pytest.mark.long
 def test_traces_and_metrics_of_a_run_at_work(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "cache", sandbox="process")
     go = tmp_path / "go"
