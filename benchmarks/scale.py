@@ -27,9 +27,9 @@ from orchestrator.values import Feature
 SIZES = (100, 1000, 10000)
 
 
-async def in_flight(store: Path, attempts: int, seconds: float) -> float:
+async def in_flight(folder: Path, attempts: int, seconds: float) -> float:
     """Seconds from the first to the last of `attempts` at once."""
-    engine = Engine(store, workers=attempts)
+    engine = Engine(folder, workers=attempts)
 
     async def attempt(number: int) -> int:
         await asyncio.sleep(seconds)
@@ -76,9 +76,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        took = asyncio.run(
-            in_flight(Path(folder) / "engine.sqlite", options.attempts, options.seconds)
-        )
+        took = asyncio.run(in_flight(Path(folder), options.attempts, options.seconds))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     peak = usage.ru_maxrss / 1024
     found: dict[str, Any] = {

@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import forewarning, inputs, lock, play, routing, run_file, sandboxes
+from harness import beginning, books, inputs, lock, play, routing, run_file, sandboxes
 from harness.exam_texts import protection
 from harness.flags import RunOptions
+from harness.fleet import Fleet, joined
 from harness.git import Repository
 from harness.hand import Hand
 from harness.inputs import Target
@@ -151,19 +151,25 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
 
 
 async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
+    async with joined(places=opened.settings.workers, run=opened.settings.run) as fleet:
+        return await _play_as(opened, file, fleet, resumed=resumed)
+
+
+async def _play_as(opened: Opened, file: RunFile, fleet: Fleet | None, *, resumed: bool) -> int:
     from harness.screen import Screen, mode_for  # noqa: PLC0415
 
     workspace, run = opened.workspace, opened.settings.run
     path = workspace.events(run)
-    journal = Journal(path, run, SystemClock())
+    journal = books.journal(workspace, run, fleet)
     mode = opened.options.screen or mode_for(sys.stdout)
     with Screen(sys.stdout, mode, initial=state.fold(iter_events(path))) as screen:
         journal.listen(screen)
         journal.listen(Progress(workspace.progress, lambda: screen.state))
         journal.listen(Announcer(Notices(workspace, SystemClock()), lambda: screen.state))
         try:
-            async with open_services(opened, journal, lambda: screen.state) as services:
-                await _announce(opened, file, journal, resumed=resumed)
+            given = (opened, journal, lambda: screen.state, fleet)
+            async with open_services(*given) as services:
+                await beginning.announce(opened, file, journal, resumed=resumed)
                 await lock.keep(opened, services)
                 code = await play.play(services, file, opened.target.head, _hours(opened.options))
         finally:
@@ -193,56 +199,20 @@ def store_report(folder: Path, built: report.Report) -> None:
     files.replace(folder / "report.md", report.to_markdown(built))
 
 
-async def _announce(opened: Opened, file: RunFile, journal: Journal, *, resumed: bool) -> None:
-    given, target = opened.given, opened.target
-    if resumed:
-        journal.write(events.RunResumed(pid=os.getpid()))
-    journal.write(
-        events.RunStarted(
-            repo=str(target.repository.path),
-            branch=target.branch,
-            base=target.base,
-            features={
-                f.id: {
-                    "depends_on": list(f.depends_on),
-                    "attempts": f.attempts or given.defaults.attempts,
-                }
-                for f in given.features
-            },
-            integrated=tuple(file.done),
-            skipped=tuple(i for i, end in file.held.items() if end == "skipped"),
-            rounds=given.defaults.rounds,
-            model=opened.model.source,
-            sandbox=opened.settings.sandbox,
-            budget_usd=opened.settings.budget_usd,
-            pid=os.getpid(),
-            workspace=str(opened.workspace.root),
-        )
-    )
-    for text in [*forewarning.warnings(opened), *await forewarning.unseen(opened)]:
-        journal.write(events.WarningGiven(message=text))
-    for id_, end in file.held.items():
-        if end == "review":
-            attempt, since = file.waiting.get(id_, ("", ""))
-            why = f"waits for a person since run {since}" if since else "waits for a person"
-            journal.write(
-                events.ReviewRequested(
-                    feature=id_, attempt=attempt or None, reasons=(why,), since=since
-                )
-            )
-
-
 @contextlib.asynccontextmanager
 async def open_services(
-    opened: Opened, journal: Journal, current: Callable[[], state.RunState] = state.RunState
+    opened: Opened,
+    journal: Journal,
+    current: Callable[[], state.RunState] = state.RunState,
+    fleet: Fleet | None = None,
 ) -> AsyncIterator[Services]:
     """Everything the workflows need, opened; and closed again whatever happens. `current` is
-    the run's state, which the journal's events keep up to date."""
+    the run's state, which the journal's events keep up to date; `fleet` is what this process is
+    part of, where it is one of many."""
     from harness.agents.chosen import agents_of  # noqa: PLC0415
     from harness.checker import PatchChecker  # noqa: PLC0415
     from harness.integrate import Integrator  # noqa: PLC0415
     from harness.models.gateway import Gateway  # noqa: PLC0415
-    from harness.record.budget import BudgetBook, RunPurse  # noqa: PLC0415
     from harness.sandboxes import profiles  # noqa: PLC0415
     from harness.sandboxes.limited import LimitedProvider  # noqa: PLC0415
     from harness.sla.gate import gate_settings, open_gate  # noqa: PLC0415
@@ -250,7 +220,9 @@ async def open_services(
 
     given, workspace, target = opened.given, opened.workspace, opened.target
     settings, clock = opened.settings, SystemClock()
-    scratch = workspace.run_folder(settings.run) / ".scratch"
+    # A worker beside the process that holds the run has one of its own.
+    own = f"-{fleet.worker}" if fleet is not None and fleet.holder is None else ""
+    scratch = workspace.run_folder(settings.run) / f".scratch{own}"
     await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
     repository = Repository(target.repository.path, scratch)
 
@@ -272,19 +244,8 @@ async def open_services(
     async with contextlib.AsyncExitStack() as stack:
         scratch.mkdir()
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-        book = BudgetBook(workspace.logs / "budget.sqlite")
-        stack.callback(book.close)
-        tuned = current().retuned_usd if opened.options.budget_usd is None else None
-        purse = RunPurse(
-            book,
-            clock,
-            run=settings.run,
-            run_usd=tuned or settings.budget_usd,
-            month_usd=opened.options.month_usd,
-            note=journal.write,
-        )
         stop = Stop()
-        purse.take_over()
+        purse = stack.enter_context(_purse(opened, journal, current, fleet))
         provider = sandboxes.provider(settings.sandbox, settings.run, observe=connected)
         _account_for(provider, purse, journal)
         stack.push_async_callback(provider.close)
@@ -330,8 +291,47 @@ async def open_services(
             gate=gate or NoGate(),
             stop=stop,
             hand=Hand(journal, stop, current, purse.retune),
+            fleet=fleet,
             knowledge=stack.enter_context(known),
         )
+
+
+@contextlib.contextmanager
+def _purse(
+    opened: Opened,
+    journal: Journal,
+    current: Callable[[], state.RunState],
+    fleet: Fleet | None,
+) -> Iterator["RunPurse"]:
+    from harness.record.budget import RunPurse  # noqa: PLC0415
+
+    book = books.budget(opened.workspace, fleet)
+    tuned = current().retuned_usd if opened.options.budget_usd is None else None
+    purse = RunPurse(
+        book,
+        SystemClock(),
+        run=opened.settings.run,
+        run_usd=tuned or opened.settings.budget_usd,
+        month_usd=opened.options.month_usd,
+        note=journal.write,
+    )
+    if fleet is None:
+        purse.take_over()
+    else:
+        journal.listen(lambda event: _heard(event, purse, holds=fleet.holder is not None))
+    try:
+        yield purse
+    finally:
+        book.close()
+
+
+def _heard(event: events.Event, purse: "RunPurse", *, holds: bool) -> None:
+    """In a fleet: a budget that was asked of the process that holds the run, and what a dead
+    worker had asked and not paid, which whoever declared it dead has put down as unknown."""
+    if isinstance(event, events.ControlTaken) and event.budget_usd is not None:
+        purse.retune(event.budget_usd)
+    elif isinstance(event, events.AttemptResumed) and holds:
+        purse.tell_lost()
 
 
 def _patterns(workspace: Workspace) -> "PatternStore":

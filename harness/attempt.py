@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import patches
+from harness import patches, succession
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.agents.transcript import Transcript
 from harness.learn import brief
 from harness.ports import Base, ModelReply, Sandbox
-from harness.record import files
+from harness.record import files, taken
 from harness.repair import Repairs
 from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
@@ -28,7 +28,7 @@ from orchestrator.errors import (
     ModelOverloadedError,
     PatchRejectedError,
     SandboxError,
-    SandboxGoneError,
+    TakenOverError,
 )
 from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Usage, Verification
 
@@ -50,6 +50,7 @@ async def run_attempt(
         note_cancelled(services, key)
         return _summary(AttemptResult(key, "cancelled", "not needed: the round was decided"), None)
     try:
+        await succession.succeed(services, key)
         async with services.stop.work():
             result = await _agent_part(services, key, commit, tier)
             verification = await _verification_part(services, result, commit)
@@ -58,6 +59,8 @@ async def run_attempt(
     except asyncio.CancelledError:
         note_cancelled(services, key)
         raise
+    except TakenOverError:
+        raise  # this process alone is concerned; others do the work
     except RUN_ENDING as error:
         await services.stop_for(error)
     return _summary(result, verification)
@@ -166,7 +169,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         base = await services.bases.of(commit)
         async with _sandbox(services, base, key) as sandbox:
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
-                raise SandboxGoneError("its workspace was removed while the run was stopped")
+                await succession.begin_anew(folder)
             _note_patterns(services, key)
             task = _task(services, key, tier)
 
@@ -237,12 +240,8 @@ def spoilt(key: AttemptKey, folder: Path, reason: str) -> AttemptResult:
 async def _sandbox(services: Services, base: Base, key: AttemptKey) -> AsyncIterator[Sandbox]:
     """The attempt's own sandbox. It is destroyed when the attempt is through or not wanted any
     more, and left as it is when the process leaves, for the next start to reopen."""
-    sandbox = await services.provider.create(
-        base,
-        f"{key.feature}.{key.name}",
-        labels={"run": services.settings.run, "attempt": str(key)},
-        limits=await services.agent.sandbox_limits(services.feature(key.feature)),
-    )
+    limits = await services.agent.sandbox_limits(services.feature(key.feature))
+    sandbox = await succession.sandbox(services, base, key, limits)
     try:
         yield sandbox
     except asyncio.CancelledError:
@@ -316,6 +315,7 @@ def _observer(services: Services, key: AttemptKey) -> Observer:
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
                 seconds=round(seconds, 3),
+                again=taken.generation(),
             )
         )
 

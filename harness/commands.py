@@ -59,8 +59,14 @@ def status(command: Command) -> int:
 def _is_alive(workspace: Workspace, info: RunInfo) -> bool:
     """Whether the process that holds the workspace works on this run: on the newest, or on an
     older one that it has resumed."""
+    from harness import books  # noqa: PLC0415 - the other commands do without
+
+    if info.finished:
+        return False
+    if (held := books.is_held(info.id)) is not None:
+        return held
     holder = workspace.holder()
-    if holder is None or info.finished:
+    if holder is None:
         return False
     return workspace.runs()[0].id == info.id or _state(info).pid == holder
 
@@ -244,6 +250,12 @@ def again(command: Command) -> int:
     return does[command.name](command, workspace, find_run(workspace, command.run_id))
 
 
+def fleet(command: Command) -> int:
+    from harness import fleet_commands  # noqa: PLC0415 - the others do without its imports
+
+    return {"worker": fleet_commands.worker, "fleet": fleet_commands.fleet}[command.name](command)
+
+
 COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "status": status,
     "report": show_report,
@@ -259,6 +271,7 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "deploy": deploy,
     "approvals": approvals,
     **dict.fromkeys(control_flags.ASKING, steer),
+    **dict.fromkeys(("worker", "fleet"), fleet),
     **dict.fromkeys(("logs", "attempt", "diff"), look),
     **dict.fromkeys(("verify", "replay", "lock"), again),
 }

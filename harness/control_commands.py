@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+from harness import books
 from harness.control_book import ControlBook, new_request
 from harness.flags import Command
 from harness.record.journal import read_events
@@ -44,7 +45,8 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
     now = state.fold(read_events(info.events))
     if control.kind == "retune" and not controls.told(control):
         raise InputError("retune: give --attempts, --workers or --budget")
-    if info.finished or workspace.holder() is None:
+    held = books.is_held(info.id)
+    if info.finished or not (workspace.holder() is not None if held is None else held):
         raise InputError(
             f"run {info.id} is not at work, so there is nothing to {control.kind}; "
             f"`{workspace.hint('resume', info.id)}` goes on with it, "
@@ -52,7 +54,7 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
         )
     if control.kind in ("drain", "stop"):
         control = Control(control.id, control.kind, control.by, process=now.pid)
-    book = ControlBook(store_of(info), info.id)
+    book = ControlBook(books.store(info.folder), info.id)
     try:
         request = new_request(control, secrets.token_hex(2))
         book.ask(request)
@@ -61,11 +63,6 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
         book.close()
     print(f"{info.id}: {answer or 'asked; it has not answered yet, see `fibreflow status`'}")
     return InputError.exit_code if answer is not None and answer.startswith("refused") else 0
-
-
-def store_of(info: RunInfo) -> Path:
-    """Where the run's engine keeps its records."""
-    return info.folder / "engine.sqlite"
 
 
 def detach(argv: list[str], workspace: Workspace) -> int:

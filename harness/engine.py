@@ -21,20 +21,25 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness import engine_store
+from harness.claims import TABLES, Claim, Claims, Ended
+from harness.database import Database
+from harness.fleet import Fleet
+from harness.pump import Pump
 from orchestrator import errors
 from orchestrator.errors import FibreFlowError
 
 #: Set by hand: raise it when the recorded shape of a workflow changes.
-APPLICATION_VERSION = "3"
+APPLICATION_VERSION = "4"
 #: Older versions whose records this one can continue: the shape of what they recorded is the same.
 #: Runs of any other are refused with what finishes them; see `docs/operations.md`.
 CONTINUES: frozenset[str] = frozenset()
-_QUEUE = "attempts"
+#: The file of a run's own store.
+STORE = "engine.sqlite"
 #: Beside the store: the traces of what workflows did not expect.
 DEFECTS = "defects.log"
-#: Idle cost against latency: 10 polls a second cost about 2% of a core.
-_POLL_SECONDS = 0.1
-#: How often a parent looks for children that another process finished.
+#: How often the ends of attempts on other machines are looked for.
+_LOOK_SECONDS = 0.25
+#: How often a parent looks for children that ended before a crash.
 _REMOTE_POLL_SECONDS = 1.0
 #: How long a cancelled workflow may take to clean up before its parent goes on without it.
 _CANCEL_SECONDS = 10.0
@@ -43,22 +48,35 @@ Workflow = Callable[..., Awaitable[Any]]
 
 
 class Engine:
-    """Durable workflows on one SQLite file. One instance per process at a time."""
+    """Durable workflows of one run, on a SQLite file or on the fleet's Postgres. One instance per
+    process at a time."""
 
-    def __init__(self, path: Path, *, workers: int) -> None:
-        """`workers`: how many queued workflows run at once in this process."""
-        self._path = path
-        self._workers = workers
+    def __init__(
+        self, folder: Path, *, workers: int, fleet: Fleet | None = None, run: str = ""
+    ) -> None:
+        """`folder`: of the run, where the file is kept, and the traces of defects. `workers`: how
+        many queued workflows run at once in this process."""
+        self._folder = folder
+        self._fleet = fleet
+        self._run = run
         self._functions: dict[str, Any] = {}
+        self._bodies: dict[str, Workflow] = {}
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._cancelled: set[str] = set()
         self._ended: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
+        self._workers = workers
+        self._claims: Claims | None = None
+        self._pump: Pump | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._queued: set[str] = set()
+        #: Told of queued work of a fleet that has ended, with its generation, before its parent is.
+        self.arrived: Callable[[str, int], None] = lambda _workflow, _generation: None
 
     @property
-    def store(self) -> Path:
-        """Where the records are kept, and the requests of people."""
-        return self._path
+    def store(self) -> str | Path:
+        """Where the records are kept, and the requests of people: a file, or a Postgres's URL."""
+        return self._fleet.url if self._fleet is not None else self._folder / STORE
 
     def register(self, name: str, body: Workflow) -> None:
         """Call before `start`. Arguments and result of `body` must be JSON values."""
@@ -71,31 +89,30 @@ class Engine:
             assert task is not None
             self._running[workflow] = task
             try:
-                outcome = {"value": await body(*args)}
-            except asyncio.CancelledError:
-                if workflow not in self._cancelled:
-                    raise  # the process is leaving: the engine will recover this workflow
-                outcome = {"cancelled": True}
-            except Exception as error:  # noqa: BLE001 - one bad feature must not end the run
-                self._keep_trace(workflow, error)
-                outcome = {"error": f"{type(error).__name__}: {error}"}
+                outcome = await self._outcome(workflow, body, args)
             finally:
                 self._running.pop(workflow, None)
-            self._announce(workflow, outcome)
+            self._announce({workflow: outcome})
             return outcome
 
+        self._bodies[name] = body
         # A workflow may be recovered as often as the machine crashes.
         self._functions[name] = DBOS.workflow(name=name, max_recovery_attempts=1_000_000)(run)
 
-    def _keep_trace(self, workflow: str, error: Exception) -> None:
-        """Whoever looks for the mistake needs more than its name."""
-        lines = [f"== {workflow}\n", *traceback.format_exception(error)]
-        # What cannot be kept must not hide the error itself.
-        with contextlib.suppress(OSError), (self._path.parent / DEFECTS).open("a") as file:
-            file.writelines(lines)
+    async def _outcome(self, workflow: str, body: Workflow, args: Sequence[Any]) -> dict[str, Any]:
+        """How it ended. Raises `CancelledError` when the process is leaving."""
+        try:
+            return {"value": await body(*args)}
+        except asyncio.CancelledError:
+            if workflow not in self._cancelled:
+                raise  # the process is leaving: this workflow will be recovered
+            return {"cancelled": True}
+        except Exception as error:  # noqa: BLE001 - one bad feature must not end the run
+            keep_trace(self._folder, workflow, error)
+            return {"error": f"{type(error).__name__}: {error}"}
 
-    def _announce(self, workflow: str, outcome: dict[str, Any]) -> None:
-        self._ended[workflow] = outcome
+    def _announce(self, outcomes: Mapping[str, dict[str, Any]]) -> None:
+        self._ended.update(outcomes)
         self._changed.set()
 
     async def start(self) -> None:
@@ -106,10 +123,15 @@ class Engine:
         from dbos import DBOS  # noqa: PLC0415
 
         store = await asyncio.to_thread(self._open_store)
+        shared = self._fleet is not None
+        url = f"sqlite:///{self._folder / STORE}"
+        if self._fleet is not None:
+            url = engine_store.driver_url(self._fleet.url)
         DBOS(
             config={
-                "name": "fibreflow",
-                "system_database_url": f"sqlite:///{self._path}",
+                # On a Postgres of many runs, each recovers what is its own.
+                "name": self._run if shared else "fibreflow",
+                "system_database_url": url,
                 "system_database_engine": store,
                 "executor_id": "runner",
                 "application_version": APPLICATION_VERSION,
@@ -118,30 +140,79 @@ class Engine:
             }
         )
         DBOS.launch()
-        await DBOS.register_queue_async(
-            _QUEUE,
-            worker_concurrency=self._workers,
-            polling_interval_sec=_POLL_SECONDS,
-            on_conflict="always_update",
-        )
-
-    async def set_workers(self, workers: int) -> None:
-        """From now on so many queued workflows run at once in each process."""
-        from dbos import DBOS  # noqa: PLC0415
-
-        queue = await DBOS.retrieve_queue_async(_QUEUE)
-        if queue is not None:
-            await queue.set_worker_concurrency_async(workers)
+        await asyncio.to_thread(self._open_queue)
+        self._tasks = [asyncio.create_task(self._pumped())]
+        if shared:
+            self._tasks.append(asyncio.create_task(self._listen()))
 
     def _open_store(self) -> Any:
-        store = engine_store.open_sqlite(self._path)
-        engine_store.adopt(store, self._path, ours=APPLICATION_VERSION, older=CONTINUES)
+        target = self.store
+        store = engine_store.open_store(target)
+        run = self._run if self._fleet is not None else ""
+        engine_store.adopt(
+            store, engine_store.shown(target), run=run, ours=APPLICATION_VERSION, older=CONTINUES
+        )
         return store
+
+    def _open_queue(self) -> None:
+        if self._fleet is not None:
+            self._claims = self._fleet.claims
+        else:
+            self._claims = Claims(Database(self._folder / STORE, TABLES))
+            self._claims.reopen(self._run)
+        self._arrive(self._claims.known(self._run))
+        self._pump = Pump(self._claims, self._play, self._tell, places=self._workers)
+        self._pump.runs = lambda: (self._run,)
+
+    async def _pumped(self) -> None:
+        assert self._pump is not None
+        fleet = self._fleet
+        await self._pump.run(lambda: fleet.worker if fleet is not None else "runner")
+
+    async def _play(self, claim: Claim) -> dict[str, Any]:
+        return await self._outcome(claim.id, self._bodies[claim.kind], claim.args)
+
+    async def _listen(self) -> None:
+        """Hear of what other processes ended."""
+        assert self._claims is not None
+        while True:
+            news = await asyncio.to_thread(self._claims.news, self._run)
+            if news:
+                await self._tell(news)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _tell(self, ends: Mapping[str, Ended]) -> None:
+        await asyncio.to_thread(self._arrive, ends)
+        self._changed.set()
+
+    def _arrive(self, ends: Mapping[str, Ended]) -> None:
+        for id_, (outcome, generation) in ends.items():
+            if self._fleet is not None and generation:
+                self.arrived(id_, generation)
+            self._ended[id_] = outcome
+
+    async def set_workers(self, workers: int) -> None:
+        """From now on so many queued workflows run at once, in a fleet on all machines."""
+        if self._pump is None or self._claims is None:
+            return
+        if self._fleet is not None:
+            await asyncio.to_thread(self._claims.limit_run, self._run, workers)
+        self._pump.places = workers
+        self._pump.kick()
 
     async def close(self) -> None:
         """Let go of the store. What still runs is left for recovery, not failed."""
         from dbos import DBOS  # noqa: PLC0415
 
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._claims is not None and self._fleet is None:
+            await asyncio.to_thread(self._claims.database.close)
+        elif self._claims is not None:
+            # What was cancelled on other machines is on file by now.
+            self._arrive(await asyncio.to_thread(self._claims.known, self._run))
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
         # The engine had put its own pool of threads under `asyncio.to_thread`, and closed it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -153,7 +224,7 @@ class Engine:
         if "error" in outcome:
             raise FibreFlowError(
                 f"the harness failed: {outcome['error']}; the whole of it is in "
-                f"{self._path.parent / DEFECTS}"
+                f"{self._folder / DEFECTS}"
             )
         return outcome["value"]
 
@@ -168,19 +239,26 @@ class Engine:
         await self._start(name, workflow, args)
 
     async def enqueue(
-        self, name: str, workflows: Mapping[str, Sequence[Any]], *, priority: int
+        self, name: str, workflows: Mapping[str, Sequence[Any]], *, priority: int, tier: str = ""
     ) -> None:
         """From inside a workflow: queue others, their arguments by id, in this order; a smaller
-        `priority` (from 1) goes first. Those that exist are left as they are.
+        `priority` (from 1) goes first; `tier` counts against that tier's limit. Those that exist
+        are left as they are.
 
-        All of them are one transaction and one recorded step: by the engine's own call, one after
-        the other, a thousand took longer than a second of work each.
+        They are rows of our own queue, not workflows of the engine: a row has no recorded steps,
+        needs none, for an attempt resumes from its transcript, and costs a tenth. All of them
+        are one transaction and one recorded step.
         """
 
         async def insert() -> None:
-            await asyncio.to_thread(_insert, name, workflows, priority)
+            assert self._claims is not None
+            work = {id_: (tier, args) for id_, args in workflows.items()}
+            await asyncio.to_thread(self._claims.insert, self._run, name, work, priority)
 
+        self._queued.update(workflows)
         await self.step("enqueue", insert)
+        assert self._pump is not None
+        self._pump.kick()
 
     async def step(self, name: str, body: Workflow, *args: Any) -> Any:
         """Run `body` at least once and record its JSON result; a replay returns the record.
@@ -244,31 +322,31 @@ class Engine:
         return self._ended[workflow]
 
     async def _look_up(self, workflows: Sequence[str]) -> None:
-        """Learn of ends that were not announced here: before a crash, or in another process."""
+        """Learn of the ends of workflows that were not announced here: before a crash."""
         from dbos import DBOS  # noqa: PLC0415
 
-        missing = [w for w in workflows if w not in self._running]
+        # What was queued is told by the queue; the rest has ended before, or runs here.
+        missing = [w for w in workflows if w not in self._running and w not in self._queued]
         if not missing:
             return
         for status in await DBOS.list_workflows_async(workflow_ids=missing, load_input=False):
             if status.status == "SUCCESS":
-                self._announce(status.workflow_id, cast("dict[str, Any]", status.output))
+                self._announce({status.workflow_id: cast("dict[str, Any]", status.output)})
             elif status.status == "CANCELLED":
-                self._announce(status.workflow_id, {"cancelled": True})
+                self._announce({status.workflow_id: {"cancelled": True}})
             elif status.status in {"ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}:
-                self._announce(status.workflow_id, {"error": str(status.error)})
+                self._announce({status.workflow_id: {"error": str(status.error)}})
 
     async def cancel(self, workflows: Sequence[str]) -> None:
-        """Cancel what has not ended, also in the middle of a step when it runs here."""
-        from dbos import DBOS  # noqa: PLC0415
+        """Cancel queued work that has not ended, also in the middle when it runs here."""
 
         async def cancel() -> None:
+            assert self._claims is not None
+            assert self._pump is not None
             open_ = [w for w in workflows if w not in self._ended]
             self._cancelled.update(open_)
-            await DBOS.cancel_workflows_async(open_)
-            tasks = [self._running[w] for w in open_ if w in self._running]
-            for task in tasks:
-                task.cancel()
+            await asyncio.to_thread(self._claims.cancel, open_)
+            tasks = self._pump.cancel(open_)
             if tasks:
                 await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
@@ -276,29 +354,12 @@ class Engine:
         await self.step("cancel", cancel)
 
 
-def _insert(name: str, workflows: Mapping[str, Sequence[Any]], priority: int) -> None:
-    """Queued workflows as rows, as the engine's own client makes them one by one."""
-    from dbos._dbos import _get_dbos_instance  # noqa: PLC0415
-    from dbos._enqueue_options import build_enqueue_status  # noqa: PLC0415
-
-    dbos = _get_dbos_instance()
-    rows = []
-    for workflow, args in workflows.items():
-        _, row = build_enqueue_status(
-            {
-                "workflow_name": name,
-                "queue_name": _QUEUE,
-                "workflow_id": workflow,
-                "priority": priority,
-                "app_version": APPLICATION_VERSION,
-                "application_name": dbos._sys_db.app_name,
-            },
-            dbos._serializer,
-            tuple(args),
-            {},
-        )
-        rows.append(row)
-    dbos._sys_db.init_workflows(rows)
+def keep_trace(folder: Path, workflow: str, error: Exception) -> None:
+    """Whoever looks for the mistake needs more than its name."""
+    lines = [f"== {workflow}\n", *traceback.format_exception(error)]
+    # What cannot be kept must not hide the error itself.
+    with contextlib.suppress(OSError), (folder / DEFECTS).open("a") as file:
+        file.writelines(lines)
 
 
 def _again(name: str, message: str) -> FibreFlowError:

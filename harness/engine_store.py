@@ -13,14 +13,16 @@ from orchestrator.errors import MachineError
 if TYPE_CHECKING:
     from sqlalchemy import Engine as Store
 
-_VERSIONS = (
-    "SELECT DISTINCT application_version FROM workflow_status "
-    "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours"
+_UNFINISHED = (
+    "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours "
+    "AND (:run = '' OR workflow_uuid = :run OR workflow_uuid LIKE :run || '/%')"
 )
-_ADOPTION = (
-    "UPDATE workflow_status SET application_version = :ours "
-    "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours"
-)
+_VERSIONS = "SELECT DISTINCT application_version FROM {table} " + _UNFINISHED  # noqa: S608
+_ADOPTION = "UPDATE {table} SET application_version = :ours " + _UNFINISHED  # noqa: S608
+#: Where the engine keeps its tables on Postgres.
+_SCHEMA = "dbos"
+#: How long a transaction may stand idle on Postgres.
+_IDLE_SECONDS = 5
 
 
 def open_store(store: str | Path) -> "Store":
@@ -29,7 +31,15 @@ def open_store(store: str | Path) -> "Store":
         return open_sqlite(store)
     import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up
 
-    return sqlalchemy.create_engine(driver_url(store), pool_pre_ping=True, pool_size=5)
+    return sqlalchemy.create_engine(
+        driver_url(store),
+        pool_size=5,
+        # A frozen process must not keep its locks: nobody could take its work over.
+        connect_args={
+            "options": f"-c idle_in_transaction_session_timeout={_IDLE_SECONDS}s",
+            "connect_timeout": 5,
+        },
+    )
 
 
 def driver_url(url: str) -> str:
@@ -60,31 +70,44 @@ def open_sqlite(path: Path) -> "Store":
     return store
 
 
-def adopt(store: "Store", name: object, *, ours: str, older: frozenset[str]) -> None:
-    """Take over what the compatible versions `older` left unfinished.
+def adopt(store: "Store", name: object, *, run: str, ours: str, older: frozenset[str]) -> None:
+    """Take over what the compatible versions `older` left unfinished of a run.
 
     Raises `MachineError` for what any other version left, for the engine would leave it waiting
-    for ever. `name` is the store's, for people.
+    for ever. `name` is the store's, for people; `run` is empty where the store is its own.
     """
     import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
 
+    schema = _SCHEMA if store.dialect.name == "postgresql" else None
+    table = f"{schema}.workflow_status" if schema else "workflow_status"
+    values = {"ours": ours, "run": run}
     try:
-        if not sa.inspect(store).has_table("workflow_status"):
+        if not sa.inspect(store).has_table("workflow_status", schema=schema):
             return
         with store.begin() as connection:
-            found = {str(row[0]) for row in connection.execute(sa.text(_VERSIONS), {"ours": ours})}
+            versions = connection.execute(sa.text(_VERSIONS.format(table=table)), values)
+            found = {str(row[0]) for row in versions}
             unknown = sorted(found - older)
             if unknown:
                 raise MachineError(
                     f"{name}: the run was begun by version {', '.join(unknown)} of the workflows, "
-                    f"which version {ours} cannot continue; `rm {name}*` and the same command "
-                    "finish it: it is rebuilt from git and the logs, and no attempt that has "
-                    "ended runs again"
+                    f"which version {ours} cannot continue; {_forget(name, table, run)} and the "
+                    "same command finish it: it is rebuilt from git and the logs, and no attempt "
+                    "that has ended runs again"
                 )
             if found:
-                connection.execute(sa.text(_ADOPTION), {"ours": ours})
+                connection.execute(sa.text(_ADOPTION.format(table=table)), values)
     except sa.exc.SQLAlchemyError as error:
         raise _unusable(name, error) from error
+
+
+def _forget(name: object, table: str, run: str) -> str:
+    """The command that has the engine forget the run."""
+    if not run:
+        return f"`rm {name}*`"
+    where = f"workflow_uuid = '{run}' OR workflow_uuid LIKE '{run}/%'"
+    # For a person to read; the id is one that was made here.
+    return f'`psql $HARNESS_DATABASE_URL -c "DELETE FROM {table} WHERE {where}"`'  # noqa: S608
 
 
 def _unusable(name: object, error: Exception) -> MachineError:

@@ -11,6 +11,7 @@ from harness import (
     control_flags,
     deploy_flags,
     flag_values,
+    fleet_flags,
     plan_flags,
     sla_flags,
 )
@@ -38,7 +39,10 @@ COMMANDS = (
     "deploy",
     "approvals",
     *control_flags.COMMANDS,
+    *fleet_flags.COMMANDS,
 )
+#: Commands whose arguments are given on as they are.
+_WORDS = (*control_flags.COMMANDS, *fleet_flags.COMMANDS)
 _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
@@ -150,7 +154,7 @@ def parse(argv: list[str]) -> Command:
         learn=learn_options(args) if args.command == "learn" else None,
         skill=skill_options(args) if args.command == "skill" else None,
         deploy=deploy_flags.options(args) if args.command in {"deploy", "approvals"} else None,
-        words=vars(args) if args.command in control_flags.COMMANDS else {},
+        words=vars(args) if args.command in _WORDS else {},
     )
 
 
@@ -229,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
     for name, what in control_flags.COMMANDS.items():
         control_flags.add(_command(commands, name, what), name)
+    for name, what in fleet_flags.COMMANDS.items():
+        fleet_flags.add(_command(commands, name, what), name)
     _add_sandbox(_command(commands, "sandbox", "open a sandbox, list those there are, remove old"))
     sla_flags.add(
         _command(commands, "sla", "data-layer SLAs: measure, watch, look back, override"), _Parser

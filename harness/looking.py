@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import git
+from harness import books, git
 from harness.attempt import PATCH, load_result
 from harness.flags import Command
 from harness.record.journal import iter_events, read_events
@@ -58,6 +58,9 @@ def watch(workspace: Workspace, info: RunInfo) -> int:
 
 def is_at_work(workspace: Workspace, info: RunInfo) -> bool:
     """Whether the process that holds the workspace works on this run."""
+    held = books.is_held(info.id)
+    if held is not None:
+        return held
     holder = workspace.holder()
     if holder is None:
         return False
@@ -79,9 +82,17 @@ def _attempt_folder(workspace: Workspace, info: RunInfo, id_: str) -> Path:
     except ValueError:
         raise InputError(f"{id_!r} is no attempt; they look like api/r1-a02") from None
     if not folder.is_dir():
+        # In a fleet an attempt at work has a folder for each who took it.
+        folder = max(folder.parent.glob(f"{folder.name}.g*"), default=folder, key=_generation)
+    if not folder.is_dir():
         known = sorted(p.parent.name + "/" + p.name for p in info.folder.glob("*/r*-a*"))
         raise InputError(f"run {info.id} has no attempt {id_}; it has: {', '.join(known[:20])}")
     return folder
+
+
+def _generation(folder: Path) -> int:
+    number = folder.name.rpartition(".g")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def _told(folder: Path) -> Iterator[str]:

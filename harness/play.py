@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from harness import fleet_run
 from harness.batch import Batch
 from harness.control_book import ControlBook
 from harness.engine import Engine
@@ -42,7 +43,13 @@ async def play(services: Services, file: RunFile, head: str, when: Hours) -> int
 
 
 async def _play(services: Services, file: RunFile, when: Hours) -> int:
-    engine = Engine(services.run_folder / "engine.sqlite", workers=services.settings.workers)
+    engine = Engine(
+        services.run_folder,
+        workers=services.settings.workers,
+        fleet=services.fleet,
+        run=services.settings.run,
+    )
+    engine.arrived = services.install
     batch = Batch(services, engine)
     await engine.start()
     leave = asyncio.Event()
@@ -51,6 +58,7 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
     assert hand is not None
     try:
         async with (
+            fleet_run.at_work(services) as place,
             _signals(services, leave),
             hand.at_work(book, when, set_workers=engine.set_workers, leave=leave.set),
         ):
@@ -58,12 +66,15 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
             stopping = asyncio.ensure_future(services.stop.drained())
             leaving = asyncio.ensure_future(leave.wait())
             await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            place.over = playing.done()
             code = await _end(services, playing)
     finally:
         await _let_go()
         book.close()
         await engine.close()
     if playing.done() and not playing.cancelled():
+        if services.fleet is not None:
+            await asyncio.to_thread(fleet_run.forget, services.fleet, services.settings.run)
         # Nothing will be reopened: what a crash or a cancelled attempt left goes too.
         await services.provider.close(remove=True)
     return code

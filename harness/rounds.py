@@ -200,7 +200,8 @@ class Rounds:
             workflow: ([key.feature, key.round, key.number], opened["commit"], opened["tier"])
             for workflow, key in keys.items()
         }
-        await self._engine.enqueue("attempt", wanted, priority=self._graph.urgency(id_) + 1)
+        priority = self._graph.urgency(id_) + 1
+        await self._engine.enqueue("attempt", wanted, priority=priority, tier=opened["tier"])
 
     def _cut_short(self, id_: str, *, paid: bool) -> Callable[[], Awaitable[None]]:
         """Returns when the round need not go on: the feature is taken out or, when some attempt

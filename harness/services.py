@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from harness.agents.task import Agent
+from harness.fleet import Fleet
 from harness.git import Repository
 from harness.hand import Hand
 from harness.integrate import Integrator, Winner
@@ -192,6 +193,7 @@ class Services:
     gate: Gate = field(default_factory=NoGate)
     stop: Stop = field(default_factory=Stop)
     hand: Hand | None = None
+    fleet: Fleet | None = None
     #: (feature, round) that is decided: its attempts that have not begun need not begin.
     decided: set[tuple[str, int]] = field(default_factory=set)
 
@@ -212,6 +214,15 @@ class Services:
 
     def attempt_folder(self, key: AttemptKey) -> Path:
         return self.workspace.attempt_folder(self.settings.run, key)
+
+    def install(self, workflow: str, generation: int) -> None:
+        """An attempt of a fleet has ended: the folder in which that was done becomes its own.
+        Those of earlier generations stay beside it, and whoever may still write there."""
+        _, feature, name = workflow.split("/")
+        final = self.run_folder / feature / name
+        made = final.with_name(f"{name}.g{generation}")
+        if made.is_dir() and not final.exists():
+            made.rename(final)
 
     def _decision_file(self, feature: str, round_: int) -> Path:
         return self.run_folder / feature / f"round-{round_}.decided"

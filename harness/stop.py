@@ -40,6 +40,16 @@ class Stop:
         self._changed.set()
         return True
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether no model will be asked any more, for want of money."""
+        return self._spent.is_set()
+
+    @property
+    def holds(self) -> bool:
+        """Whether no new work begins for now, or any more."""
+        return self.reason is not None or bool(self._paused)
+
     def pause(self, why: str) -> None:
         """No new work begins until `go_on` was called for every reason to wait."""
         self._paused.add(why)

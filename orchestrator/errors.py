@@ -7,6 +7,7 @@
     ├── MachineError                    5  this machine cannot do what was asked; what to install
     │   ├── SandboxUnavailableError        isolation cannot be had here
     │   ├── SlaViolatedError               data that a run or feature needs is not fresh
+    │   ├── TakenOverError                 another process does this work now
     │   └── WorkspaceLockedError           another run owns this workspace
     ├── LimitReachedError               4  a budget, quota or time limit; nothing is wrong
     ├── PlanError                          a planner's document was not usable, or was refused
@@ -111,6 +112,10 @@ class SandboxUnavailableError(MachineError):
 
 class SlaViolatedError(MachineError):
     """Data that the work needs is not as fresh as promised; the message names the SLAs."""
+
+
+class TakenOverError(MachineError):
+    """This process was thought dead, and others took its work over: it may write nothing more."""
 
 
 class WorkspaceLockedError(MachineError):

@@ -197,17 +197,19 @@ class AttemptResumed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCalled(Event):
-    """One model call that answered. Unknown usage or cost is None, never zero."""
+    """One model call that answered. Unknown usage or cost is None, never zero. `again`: above 1
+    when other machines had worked on the attempt before, whose calls are others."""
 
     turn: int
     model: str
     usage: Usage | None
     cost_usd: float | None
     seconds: float = 0.0
+    again: int = 0
 
     @property
     def part(self) -> str:
-        return str(self.turn)
+        return f"{self.turn}#{self.again}" if self.again > 1 else str(self.turn)
 
 
 @dataclass(frozen=True, kw_only=True)

