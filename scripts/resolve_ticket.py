@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,8 +32,8 @@ from orchestrator.ticket_comments import Account  # noqa: E402
 from orchestrator.tickets import COMMAND, Trigger, orders  # noqa: E402
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = _options(argv)
+def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    options = _options(argv, environ)
     try:
         trigger = _trigger(options)
         if trigger is None:
@@ -47,14 +48,14 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _options(argv: list[str] | None) -> argparse.Namespace:
+def _options(argv: list[str] | None, environ: Mapping[str, str]) -> argparse.Namespace:
     words = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     words.add_argument("--repo", metavar="OWNER/NAME")
     words.add_argument("--issue", type=int, metavar="N")
     words.add_argument("--event", type=Path, metavar="FILE", help="an event of GitHub, as JSON")
-    words.add_argument("--event-name", default=os.environ.get("GITHUB_EVENT_NAME", ""))
+    words.add_argument("--event-name", default=environ.get("GITHUB_EVENT_NAME", ""))
     words.add_argument("--ask", default="", help="instructions and flags, as after /fibreflow")
     words.add_argument("--out", type=Path, metavar="DIR", help="work only, and leave this artifact")
     words.add_argument("--write", type=Path, metavar="DIR", help="only hand this artifact over")
@@ -66,7 +67,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     words.add_argument("--author", default="github-actions[bot]", help="who the token writes as")
     words.add_argument("--sandbox", default="local")
     words.add_argument("--run-url", default="", help="where the job's log is")
-    words.add_argument("--api", default=os.environ.get("GITHUB_API_URL", API))
+    words.add_argument("--api", default=environ.get("GITHUB_API_URL", API))
+    server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+    words.set_defaults(token=environ.get("GITHUB_TOKEN"), server=server)
     return words.parse_args(argv)
 
 
@@ -100,7 +103,7 @@ def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder
     from harness.tickets.work import Place, work  # noqa: PLC0415
 
     place = Place(
-        options.checkout, workspace, folder, options.api, os.environ.get("GITHUB_TOKEN"),
+        options.checkout, workspace, folder, options.api, options.token,
         options.base, options.sandbox, trusted=options.event is None,
         connect=live_model,
     )  # fmt: skip
@@ -110,15 +113,13 @@ def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder
 async def _write(options: argparse.Namespace, trigger: Trigger, folder: Path) -> Account:
     from harness.tickets.writing import Desk, write  # noqa: PLC0415 - the other half
 
-    token = os.environ.get("GITHUB_TOKEN")
-    async with opened(trigger.repo, token, options.api) as github:
+    async with opened(trigger.repo, options.token, options.api) as github:
         settled = await intake.settle(github, trigger)
     if settled is None:
         raise TicketError(f"#{trigger.number} is no pull request of ours")
-    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
     desk = Desk(
-        trigger.repo, settled.number, options.checkout, options.api, token,
-        options.remote or f"{server}/{trigger.repo}.git", options.target, options.author,
+        trigger.repo, settled.number, options.checkout, options.api, options.token,
+        options.remote or f"{options.server}/{trigger.repo}.git", options.target, options.author,
         options.run_url,
     )  # fmt: skip
     return await write(folder, desk)

@@ -1,58 +1,72 @@
 """Shows in sandboxes that the new tests of a ticket's patch fail without the change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import sandboxes
-from harness.ports import BaseSpec
+from harness.ports import Base, BaseSpec, SandboxProvider
 from harness.tickets.settings import TicketSettings
 from harness.verify.reproduction import ReproductionJob, reproduce
 from orchestrator.errors import SandboxError
-from orchestrator.reproduction import Seen, told
+from orchestrator.reproduction import told
 
 _SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A patch for `commit` of the repository `repo`, and whether it says to mend a bug."""
+class Claims:
+    """Patches for `commit` of the repository `repo`, the likeliest first, and whether they say to
+    mend a bug. `log`: where the runs are written down."""
 
     repo: Path
     commit: str
-    patch: bytes
+    patches: Sequence[bytes]
     bug: bool
+    log: Path
 
 
-async def proof(
-    claim: Claim, settings: TicketSettings, sandbox: str, log: Path
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Lines of what the patch's own tests show, and of what they do not."""
-    try:
-        seen = await _seen(claim, settings, sandbox, log)
-    except SandboxError as error:
-        return (), (f"its own tests without the change: the sandbox failed: {error}",)
-    return told(seen, bug=claim.bug)
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Of the patch `index`: lines of what its own tests show, and of what they do not."""
+
+    index: int = 0
+    shown: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
-async def _seen(
-    claim: Claim, settings: TicketSettings, sandbox: str, log: Path
-) -> tuple[Seen, ...]:
-    name = f"proof-{claim.commit[:12]}"
+async def proof(claims: Claims, settings: TicketSettings, sandbox: str) -> Proof:
+    """The first patch whose tests show its bug; the first of all when none does. Of what is no bug
+    the first is taken, whatever it shows."""
+    name = f"proof-{claims.commit[:12]}"
     provider = sandboxes.provider(sandbox, name)
     try:
         await provider.reap()  # what a killed process left
-        spec = BaseSpec(claim.repo, claim.commit, settings.setup)
-        return await reproduce(
-            ReproductionJob(
-                provider=provider,
-                base=await provider.prepare(spec),
-                patch=claim.patch,
-                test=settings.test,
-                protected=tuple(settings.protected),
-                log=log,
-                key=name,
-                seconds=_SECONDS,
-            )
-        )
+        base = await provider.prepare(BaseSpec(claims.repo, claims.commit, settings.setup))
+        return await _first(claims, settings, provider, base)
+    except SandboxError as error:
+        return Proof(lacking=(f"its own tests without the change: the sandbox failed: {error}",))
     finally:
         await provider.close()
+
+
+async def _first(
+    claims: Claims, settings: TicketSettings, provider: SandboxProvider, base: Base
+) -> Proof:
+    found = Proof()
+    for index, patch in enumerate(claims.patches):
+        job = ReproductionJob(
+            provider=provider,
+            base=base,
+            patch=patch,
+            test=settings.test,
+            protected=tuple(settings.protected),
+            log=claims.log,
+            key=f"proof-{index}",
+            seconds=_SECONDS,
+        )
+        one = Proof(index, *told(await reproduce(job), bug=claims.bug))
+        if one.shown or not claims.bug:
+            return one
+        found = found if found.lacking else one
+    return found

@@ -7,7 +7,7 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from harness.record import files
 from harness.tickets import artifact, intake
 from harness.tickets.artifact import HandOver
 from harness.tickets.github import GitHub, opened
-from harness.tickets.proof import Claim, proof
+from harness.tickets.proof import Claims, proof
 from harness.tickets.settings import TicketSettings, read_settings
 from harness.tickets.triaging import TRIAGE_USD, sort
 from orchestrator import tickets
@@ -38,7 +38,8 @@ _ENDS: dict[int, Outcome] = {1: "failed", 2: "unable", 4: "limit", 5: "unable"}
 class Place:
     """Where it happens. `checkout`: the repository; `workspace`: kept between runs; `out`: the
     artifact's folder. `trusted`: who asked has been asked about already, at the keyboard.
-    `connect`: a model that helps with triage; without one the rules alone decide."""
+    `connect`: a model that helps with triage; without one the rules alone decide. `noted` hears of
+    every point between two steps."""
 
     checkout: Path
     workspace: Path
@@ -50,6 +51,7 @@ class Place:
     live: bool = True
     trusted: bool = False
     connect: Callable[[], Model] | None = None
+    noted: Callable[[str], object] = lambda _point: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,19 @@ def work(trigger: Trigger, place: Place, start: Start) -> HandOver:
     whatever cannot begin."""
     began = time.monotonic()
     case = asyncio.run(_look(trigger, place))
+    place.noted("sorted")
     place.out.mkdir(parents=True, exist_ok=True)
     made, patch = _not_begun(case), b""
     if made is None:
         options = _options(case, place)
+        place.noted("listed")
         code = start(options)
+        place.noted("run")
         made, patch = asyncio.run(_outcome(case, place, code))
+    place.noted("judged")
     made = made.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
     artifact.store(place.out, made, patch)
+    place.noted("stored")
     return made
 
 
@@ -105,6 +112,7 @@ async def _look(trigger: Trigger, place: Place) -> _Case:
         ticket = await intake.fetch(github, settled.number)
     if not ticket.open:
         raise TicketError(f"#{ticket.number} is closed; reopen it first")
+    place.noted("fetched")
     case = _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
     if place.connect is None:
         return case
@@ -185,26 +193,42 @@ async def _outcome(case: _Case, place: Place, code: int) -> tuple[HandOver, byte
     if feature is None:
         return _hand_over(case, _ENDS.get(code, "failed"), reasons=(f"exit code {code}",)), b""
     repository = await open_repository(place.checkout)
-    patch = await _patch(case, repository, runs[-1].parent, feature)
+    names = _candidates(case, feature)
+    patches = [
+        await _patch(case, repository, runs[-1].parent, {**feature, "attempt": n}) for n in names
+    ]
     outcome: Outcome = _ENDS.get(code, "failed")
-    if feature["state"] == "merged":
-        outcome = "patch" if patch else "nothing"
-    elif feature["state"] == "review":
-        outcome = "review" if patch else "nothing"
-    shown, lacking = await _proof(case, place, outcome, patch)
-    made = _told(case, outcome, report, feature)
-    evidence, open_ = (*shown, *made.evidence), (*lacking, *made.unverified)
-    return made.model_copy(update={"evidence": evidence, "unverified": open_}), patch
-
-
-async def _proof(
-    case: _Case, place: Place, outcome: Outcome, patch: bytes
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if feature["state"] in {"merged", "review"}:
+        with_patch: Outcome = "patch" if feature["state"] == "merged" else "review"
+        outcome = with_patch if patches[0] else "nothing"
     if outcome not in WITH_PATCH:
-        return (), ()
-    claim = Claim(place.checkout.resolve(), case.base, patch, case.triage.sort == "bug")
+        return _told(case, outcome, report, feature), b""
     log = place.workspace / case.digest / "proof.log"
-    return await proof(claim, case.settings, place.sandbox, log)
+    claims = Claims(place.checkout.resolve(), case.base, patches, case.triage.sort == "bug", log)
+    found = await proof(claims, case.settings, place.sandbox)
+    made = _told(case, outcome, report, {**feature, **_instead(names, found.index)})
+    more = {
+        "evidence": (*found.shown, *made.evidence),
+        "unverified": (*found.lacking, *made.unverified),
+    }
+    return made.model_copy(update=more), patches[found.index]
+
+
+def _candidates(case: _Case, feature: dict[str, Any]) -> list[str]:
+    """The attempt that was chosen; for a bug that a person judges, the other usable ones too."""
+    first = [feature["attempt"]]
+    if case.triage.sort != "bug" or feature["state"] != "review":
+        return first
+    usable = [a["name"] for a in feature["attempts"] if a["state"] == "unjudged"]
+    return [*first, *(name for name in usable if name not in first)]
+
+
+def _instead(names: Sequence[str], index: int) -> dict[str, Any]:
+    """What of a feature's report is otherwise when another attempt is handed over."""
+    if index == 0:
+        return {}
+    why = f"{names[index]}: its test fails without the change; those of {names[0]} show no bug"
+    return {"attempt": names[index], "reasons": [why]}
 
 
 async def _patch(case: _Case, repository: Repository, run: Path, feature: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ killed and repeated anywhere: the same artifact twice gives one of each.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ _TRAILER = "FibreFlow-Work"
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Where it is handed over. `checkout`: the repository, at the branch that pull requests go to
-    (`target`); `remote`: what git pushes to; `author`: the login that `token` writes as."""
+    (`target`); `remote`: what git pushes to; `author`: the login that `token` writes as; `noted`
+    hears of every point between two steps."""
 
     repo: str
     number: int
@@ -38,6 +39,7 @@ class Desk:
     target: str
     author: str
     run_url: str = ""
+    noted: Callable[[str], object] = lambda _point: None
 
 
 async def write(folder: Path, desk: Desk) -> Account:
@@ -50,17 +52,23 @@ async def write(folder: Path, desk: Desk) -> Account:
     repository = await open_repository(desk.checkout)
     await _on_target(repository, handover)
     account = _account(handover, desk)
+    desk.noted("read")
     pull: dict[str, Any] | None = None
     async with opened(desk.repo, desk.token, desk.url) as github:
         if handover.outcome in told.WITH_PATCH:
             settings = await read_settings(repository, "HEAD")
             account, commit = await _commit(repository, account, handover, patch, settings)
+            desk.noted("committed")
             if commit and not await _push(repository, desk, commit):
                 account, commit = replace(account, outcome="moved", reasons=()), ""
+            desk.noted("pushed")
             if commit:
                 pull = await _pull(github, desk, handover, account)
+            desk.noted("pull request there")
         await _comment(github, desk, told.status(account, f"#{pull['number']}" if pull else ""))
+        desk.noted("commented")
         await _label(github, desk.number, told.label(account.outcome))
+    desk.noted("labelled")
     return account
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -15,6 +16,9 @@ _EXPANDED = re.compile(r"[$`*?~\[{]")
 _OTHERS = re.compile(r"\.(?:spec|test)\.[cm]?[jt]sx?$|_test\.go$|_spec\.rb$|\.t$")
 #: Options after which the static reading of a test file no longer says what will run.
 _FILTERS = ("-k", "-m", "--deselect", "--ignore", "--lf", "--last-failed", "--ff", "--sw")
+
+_PLAIN = "python -m pytest -q"
+_JOINTS = frozenset({"&&", "||", ";", "|", "&", "(", ")", ">", "<"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,31 @@ def read_command(line: str) -> tuple[TestCommand, ...]:
     if runs and len(runs) == len(segments) and set(joints) == {"&&"} and plain:
         return tuple(_command(_joined(w), w, strict=True, moves=False) for w in segments)
     return ()
+
+
+def runner(line: str | None, known: Collection[str]) -> str:
+    """How a project runs pytest, as a shell line to which the files to run are added: its test
+    command `line` without the places that it names, which are or hold files among `known`.
+
+    Plain pytest where that cannot be told, or where it would leave out tests of the caller's.
+    """
+    words = shlex.split(line) if line and read_command(line) and not _EXPANDED.search(line) else []
+    tool, arguments = _run(words) or ("", [])
+    # More words than one command has: it is followed or led by others.
+    if tool != "pytest" or any(a.startswith(_FILTERS) or a in _JOINTS for a in arguments):
+        return _PLAIN
+    head = words[: len(words) - len(arguments)]
+    return _joined([*head, *(a for a in arguments if not (_ends(a) or _is_place(a, known)))])
+
+
+def _ends(option: str) -> bool:
+    """Whether it ends the run at the first failure, of which one is planted."""
+    return option in {"-x", "--exitfirst"} or option.startswith("--maxfail")
+
+
+def _is_place(word: str, known: Collection[str]) -> bool:
+    path = word.partition("::")[0].removeprefix("./").rstrip("/")
+    return path == "." or any(file == path or file.startswith(f"{path}/") for file in known)
 
 
 def hidden_command(line: str) -> TestCommand:

@@ -84,6 +84,7 @@ class _Field:
     texts: Mapping[str, Mapping[str, str]]
     known: frozenset[str]
     foreign: frozenset[str]
+    command: str | None
     ends: float
     slots: asyncio.Semaphore
 
@@ -124,6 +125,7 @@ async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Cr
         texts=texts,
         known=frozenset(await test_files(bench, job.base)),
         foreign=before.foreign if before else frozenset(),
+        command=command,
         ends=time.monotonic() + job.seconds,
         slots=asyncio.Semaphore(_AT_ONCE),
     )
@@ -233,7 +235,13 @@ async def _run(ground: _Field, tree: Tree, tests: Sequence[OwnTest]) -> dict[Own
         return {}
     async with ground.slots:
         ended = await run_own(
-            ground.bench, tree, tests, ground.texts, known=ground.known, foreign=ground.foreign
+            ground.bench,
+            tree,
+            tests,
+            ground.texts,
+            known=ground.known,
+            foreign=ground.foreign,
+            like=ground.command,
         )
     return {test: ending.passed for test, ending in ended.items()}
 

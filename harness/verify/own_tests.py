@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from harness.ports import Sandbox
 from harness.verify.bench import Bench
-from harness.verify.commands import is_test_file, read_command
+from harness.verify.commands import is_test_file, read_command, runner
 from harness.verify.facts import SUITE_OPTIONS
 from harness.verify.judging import tampered
 from harness.verify.suite import Canary, TestRun, run_tests
@@ -43,14 +43,16 @@ async def run_own(  # noqa: PLR0913 - what is run, on what, and by which rules i
     *,
     known: Collection[str],
     foreign: Collection[str] = (),
+    like: str | None = None,
 ) -> dict[OwnTest, Ending]:
     """Run the tests' files (`texts`: author -> path -> text) beside the originals on `tree`;
     empty when nothing can be believed of the run. `known`: the test files of the base; `foreign`:
-    what a run on the base shows to change the tool.
+    what a run on the base shows to change the tool; `like`: the project's test command, whose
+    options hold here too.
     """
     async with bench.fork(tree.base) as sandbox:
         named = await _copies(sandbox, texts, tests)
-        line = shlex.join(["python", "-m", "pytest", "-q", *named.values()])
+        line = f"{runner(like, known)} {shlex.join(named.values())}"
         canary = Canary.fresh()
         config = {"canary": canary.token, "good": canary.good, "bad": canary.bad}
         command = read_command(line)[0]

@@ -54,10 +54,13 @@ async def _both(bench: Bench, job: ReproductionJob, tree: Tree) -> tuple[Seen, .
     known = await test_files(bench, base)
     texts = {_AUTHOR: new}
     foreign = (await baseline(bench, base, job.test)).foreign if job.test else frozenset[str]()
-    before, after = await asyncio.gather(
-        run_own(bench, Tree(base), tests, texts, known=known, foreign=foreign),
-        run_own(bench, tree, tests, texts, known=known, foreign=foreign),
-    )
+
+    async def run(where: Tree) -> dict[OwnTest, Ending]:
+        return await run_own(
+            bench, where, tests, texts, known=known, foreign=foreign, like=job.test
+        )
+
+    before, after = await asyncio.gather(run(Tree(base)), run(tree))
     return tuple(_seen(t, before.get(t), after.get(t)) for t in tests)
 
 

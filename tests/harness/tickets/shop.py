@@ -1,19 +1,24 @@
 """A small shop with a bug: bare origin, checkout, an emulated GitHub, and the real program."""
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.tickets.writing import Desk
+from scripts.resolve_ticket import main
 from tests.emulators.github import REPO, GitHubServer
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "resolve_ticket.py"
+PROGRAM = (sys.executable, str(SCRIPT))
 BOT = "github-actions[bot]"
 TITLE = "total() is wrong for an empty cart"
 BODY = "`total([])` raises an exception; expected 0."
@@ -148,8 +153,8 @@ class Shop:
 
     def words(self, event: Path, *flags: str) -> list[str]:
         return [
-            sys.executable, str(SCRIPT), "--event", str(event), "--event-name", event.stem,
-            "--checkout", str(self.checkout), "--workspace", str(self.folder / "workspace"), *flags,
+            "--event", str(event), "--event-name", event.stem, "--checkout", str(self.checkout),
+            "--workspace", str(self.folder / "workspace"), *flags,
         ]  # fmt: skip
 
     async def _run(self, words: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -161,14 +166,40 @@ class Shop:
         return process.returncode or 0, said.decode()
 
     async def work(self, event: Path, **more: str) -> tuple[int, str]:
-        """The job with the agent."""
-        words = self.words(event, "--out", str(self.out))
+        """The job with the agent, as a program of its own: the run within is one process's."""
+        words = [*PROGRAM, *self.words(event, "--out", str(self.out))]
         return await self._run(words, self.environment(self.reader, more))
 
+    async def look(self, event: Path) -> tuple[int, str]:
+        """The same job where nothing comes to be run, in this process."""
+        return await self._here(self.words(event, "--out", str(self.out)), self.reader)
+
+    async def work_killed(self, program: str, number: int, **more: str) -> int:
+        """The exit code of a `program` that is given the moment at which to die."""
+        words = [sys.executable, "-c", program, str(number), str(self.checkout),
+                 str(self.folder / "workspace"), str(self.out)]  # fmt: skip
+        more = {"PYTHONPATH": str(SCRIPT.parents[1]), **more}
+        return (await self._run(words, self.environment(self.reader, more)))[0]
+
+    def desk(self, noted: Callable[[str], object]) -> Desk:
+        """Where the second job works, in this process."""
+        return Desk(
+            REPO, 7, self.checkout, self.github.url, self.writer, str(self.origin), "main", BOT,
+            noted=noted,
+        )  # fmt: skip
+
+    def writing(self, event: Path) -> list[str]:
+        return self.words(event, "--write", str(self.out), "--remote", str(self.origin))
+
     async def write(self, event: Path) -> tuple[int, str]:
-        """The job that writes."""
-        words = self.words(event, "--write", str(self.out), "--remote", str(self.origin))
-        return await self._run(words, self.environment(self.writer, {}))
+        """The job that writes, in this process."""
+        return await self._here(self.writing(event), self.writer)
+
+    async def _here(self, words: list[str], token: str) -> tuple[int, str]:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = await asyncio.to_thread(main, words, self.environment(token, {}))
+        return code, said.getvalue()
 
     def status(self, number: int = 7) -> list[str]:
         """The bodies of our comments on the issue."""

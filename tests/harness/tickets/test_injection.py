@@ -88,7 +88,7 @@ async def test_only_writers_are_heard_whoever_they_say_they_are(shop: Shop) -> N
 
 
 async def test_a_stranger_starts_nothing(shop: Shop) -> None:
-    code, said = await shop.work(shop.commented("/fibreflow", actor="eve"))
+    code, said = await shop.look(shop.commented("/fibreflow", actor="eve"))
     assert code == 0
     assert "may not write" in said
     assert not shop.out.exists()

@@ -41,7 +41,6 @@ async def test_a_patch_that_fails_the_checks_is_told_and_goes_nowhere(shop: Shop
     assert (shop.pushed(), shop.github.pulls) == ("", {})
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "facts",
     [{"number": 8}, {"repo": "acme/other"}, {"base": "1" * 40}],
@@ -73,7 +72,6 @@ async def test_peoples_commits_on_the_branch_are_left_alone(shop: Shop) -> None:
     assert "left alone" in shop.status()[0]
 
 
-@pytest.mark.long
 async def test_a_further_round_updates_the_same_pull_request(shop: Shop) -> None:
     put_artifact(shop)
     assert (await shop.write(shop.labelled()))[0] == 0
@@ -119,21 +117,21 @@ async def test_a_token_without_the_right_says_which(shop: Shop) -> None:
 
 
 async def test_a_comment_that_is_no_command_does_nothing(shop: Shop) -> None:
-    code, said = await shop.work(shop.commented("This is fine."))
+    code, said = await shop.look(shop.commented("This is fine."))
     assert code == 0
     assert "nothing to do" in said
     assert shop.github.log == []
 
 
 async def test_a_command_that_cannot_be_followed_is_refused(shop: Shop) -> None:
-    code, said = await shop.work(shop.commented("/fibreflow --attempts 1000"))
+    code, said = await shop.look(shop.commented("/fibreflow --attempts 1000"))
     assert code == 1
     assert "from 1 to 10" in said
 
 
 async def test_a_vague_ticket_is_asked_about(shop: Shop) -> None:
     shop.github.issue(7, "It is broken", "Please fix.", "eve")
-    code, said = await shop.work(shop.commented("/fibreflow"))
+    code, said = await shop.look(shop.commented("/fibreflow"))
     assert code == 0, said
     assert (await shop.write(shop.commented("/fibreflow")))[0] == 0
     (status,) = shop.status()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.verify.commands import is_test_file, is_test_module, read_command
+from harness.verify.commands import is_test_file, is_test_module, read_command, runner
 
 
 @pytest.mark.parametrize(
@@ -109,3 +109,27 @@ def test_modules() -> None:
     assert is_test_module("a/test_b.py")
     assert is_test_module("b_test.py")
     assert not is_test_module("tests/data.py")
+
+
+KNOWN = ("tests/test_a.py", "test_b.py", "python/tests/test_c.py")
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        (None, "python -m pytest -q"),
+        ("make test", "python -m pytest -q"),
+        ("python -m unittest", "python -m pytest -q"),
+        ("cd src && pytest", "python -m pytest -q"),
+        ("pytest -k fast tests", "python -m pytest -q"),
+        ("pytest -m 'not slow'", "python -m pytest -q"),
+        ("pytest $OPTIONS", "python -m pytest -q"),
+        ("pytest | tail -3", "python -m pytest -q"),
+        ("python -m pytest -q -o addopts= tests", "python -m pytest -q -o addopts=''"),
+        ("PYTHONPATH='a b' pytest ./tests/ test_b.py::test_x", "PYTHONPATH='a b' pytest"),
+        ("python -m pytest -x --maxfail=1 -p no:randomly .", "python -m pytest -p no:randomly"),
+        ("python -m pytest python", "python -m pytest"),
+    ],
+)
+def test_other_tests_are_run_as_the_project_runs_its_own(line: str | None, runs: str) -> None:
+    assert runner(line, KNOWN) == runs

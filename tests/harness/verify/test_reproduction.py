@@ -6,7 +6,7 @@ from harness.verify.reproduction import ReproductionJob, reproduce
 from orchestrator.reproduction import Seen, told
 from tests.harness.verify.conftest import Edits, Field, diff
 
-pytestmark = pytest.mark.isolation
+pytestmark = [pytest.mark.isolation, pytest.mark.long]
 
 MENDED = "def net(gross):\n    if gross < 0:\n        return 0\n    return gross * 100 // 119\n"
 TESTS = (
