@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from tests.emulators.e2b import E2BServer
 
+# Where it is set, every program that a test starts compiles all of ours anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 #: Folders whose every test runs the program in the `local` sandbox.
 ISOLATED = ("spine", "chaos", "escape")
 

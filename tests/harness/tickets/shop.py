@@ -20,6 +20,7 @@ from tests.emulators.github import REPO, GitHubServer
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "resolve_ticket.py"
 PROGRAM = (sys.executable, str(SCRIPT))
 BOT = "github-actions[bot]"
+DATE = "2026-01-01T00:00:00+00:00"
 TITLE = "total() is wrong for an empty cart"
 BODY = "`total([])` raises an exception; expected 0."
 FILES = {
@@ -75,8 +76,10 @@ class Shop:
 
     def _git(self, *args: str, at: Path | None = None) -> str:
         git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *args]
+        # At a fixed time: the same files are the same commit, whose base is prepared once.
+        env = {**os.environ, "GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
         done = subprocess.run(
-            git, cwd=at or self.checkout, check=True, capture_output=True, text=True
+            git, cwd=at or self.checkout, check=True, capture_output=True, text=True, env=env
         )
         return done.stdout
 
