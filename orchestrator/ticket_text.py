@@ -54,3 +54,11 @@ _FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f\u17b4\u17b5")
 def quoted(text: str) -> str:
     """Visible text with `| ` before every line: no line of it can end the quotation."""
     return "\n".join(f"| {line}".rstrip() for line in visible(text).split("\n"))
+
+
+def raw_quoted(text: str) -> str:
+    """A file's text, which no Markdown hides anything in, quoted the same way: without characters
+    that have no shape, and each of its lines marked."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = "".join(c for c in text if c in "\n\t" or _has_shape(c))
+    return "\n".join(f"| {line}".rstrip() for line in text.rstrip("\n").split("\n"))

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.ticket_text import quoted, visible
+from orchestrator.ticket_text import quoted, raw_quoted, visible
 from orchestrator.values import TIERS, Tier
+from orchestrator.wording import one_line
 
 #: Permissions of GitHub that let somebody change the repository.
 WRITERS = frozenset({"admin", "maintain", "write"})
@@ -30,9 +31,18 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """A file that the ticket links to, or why it is not here. Anybody may have written it."""
+
+    name: str
+    text: str = ""
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """One issue. `said` is by people who may write to the repository, oldest first; what others
-    commented is not here. The title and body may be anybody's."""
+    commented is not here. The title, body and linked files may be anybody's."""
 
     repo: str
     number: int
@@ -43,6 +53,7 @@ class Ticket:
     labels: tuple[str, ...] = ()
     said: tuple[Said, ...] = ()
     open: bool = True
+    files: tuple[Linked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +177,10 @@ def description(ticket: Ticket, given: Orders, kind: str) -> str:
     for said in ticket.said:
         where = f" on {said.where}" if said.where else ""
         parts.append(f"A maintainer's comment{where}:\n{quoted(said.text)}")
+    for file in ticket.files:
+        name = one_line(file.name, 200)
+        text = raw_quoted(file.text) if file.text else f"(not here: {one_line(file.why_not, 200)})"
+        parts.append(f"A file that it links to, {name}:\n{text}")
     if given.instructions:
         parts.append(f"The maintainer who started this asks:\n{quoted(given.instructions)}")
     return "\n\n".join(parts)

@@ -68,7 +68,7 @@ def _options(argv: list[str] | None, environ: Mapping[str, str]) -> argparse.Nam
     words.add_argument("--sandbox", default="local")
     words.add_argument("--run-url", default="", help="where the job's log is")
     words.add_argument("--api", default=environ.get("GITHUB_API_URL", API))
-    server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+    server = environ.get("GITHUB_SERVER_URL", intake.SERVER)
     words.set_defaults(token=environ.get("GITHUB_TOKEN"), server=server)
     return words.parse_args(argv)
 
@@ -105,7 +105,7 @@ def _work(options: argparse.Namespace, trigger: Trigger, workspace: Path, folder
     place = Place(
         options.checkout, workspace, folder, options.api, options.token,
         options.base, options.sandbox, trusted=options.event is None,
-        connect=live_model,
+        connect=live_model, server=options.server,
     )  # fmt: skip
     return work(trigger, place, app.start).outcome
 

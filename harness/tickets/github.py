@@ -1,11 +1,13 @@
 """The parts of GitHub's API that tickets need, with its limits respected and its errors ours."""
 
 import asyncio
+import base64
 import contextlib
 import email.utils
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import gidgethub
 import httpx2
@@ -19,6 +21,8 @@ _PATIENCE = 120.0
 _TRIES = 4
 _WAITS = (403, 429, 500, 502, 503, 504)
 _SECONDS = 30.0
+#: Of an attachment; more than is quoted, so that a log's first lines can be had.
+_MOST_BYTES = 1_000_000
 
 
 class _Api(gidget.GitHubAPI):
@@ -101,8 +105,9 @@ def _translated(what: str) -> Iterator[None]:
 class GitHub:
     """One repository (`owner/name`), seen with one token. Raises `TicketError`."""
 
-    def __init__(self, api: _Api, repo: str) -> None:
+    def __init__(self, api: _Api, repo: str, client: httpx2.AsyncClient) -> None:
         self._api = api
+        self._client = client
         self.repo = repo
         self._root = f"/repos/{repo}"
 
@@ -132,6 +137,28 @@ class GitHub:
         with _translated(what):
             await self._api.delete(f"{self._root}{path}")
 
+    async def blob(self, path: str, ref: str) -> bytes:
+        """A file at a branch, tag or commit; of a size that the API gives whole, 1 MB."""
+        said = await self.get(
+            f"/contents/{quote(path)}?ref={quote(ref, safe='')}", f"read {path} at {ref}"
+        )
+        if not isinstance(said, dict) or said.get("encoding") != "base64":
+            raise TicketError(f"{path} at {ref} is no file, or too large")
+        with _translated(f"read {path}"):
+            return base64.b64decode(str(said.get("content") or ""))
+
+    async def attachment(self, url: str) -> bytes:
+        """What was attached to a ticket, asked for without the token. A redirection is followed
+        once, to the host itself or to where GitHub keeps such files, and nowhere else."""
+        with _translated("read an attachment"):
+            answer = await self._client.get(url)
+            where = answer.headers.get("location", "")
+            if answer.is_redirect and _keeps(where, url):
+                answer = await self._client.get(where)
+            if answer.status_code != 200 or len(answer.content) > _MOST_BYTES:
+                raise TicketError(f"{url} is not there for everybody, or too large")
+            return answer.content
+
     async def permission(self, login: str) -> str:
         """What the person may do here: admin, maintain, write, triage, read or none."""
         try:
@@ -141,6 +168,14 @@ class GitHub:
                 return "none"
             raise
         return str(said.get("role_name") or said.get("permission") or "none")
+
+
+def _keeps(where: str, url: str) -> bool:
+    """Whether GitHub keeps attachments there."""
+    host, own = urlsplit(where), urlsplit(url)
+    if (host.scheme, host.netloc) == (own.scheme, own.netloc):
+        return True
+    return host.scheme == "https" and host.netloc == "objects.githubusercontent.com"
 
 
 def _name(login: str) -> str:
@@ -156,4 +191,4 @@ async def opened(repo: str, token: str | None, url: str = API) -> AsyncIterator[
     if not owner or not name or not all(c.isalnum() or c in "-_./" for c in repo) or ".." in repo:
         raise TicketError(f"{repo!r} is not a repository; write OWNER/NAME")
     async with httpx2.AsyncClient(timeout=_SECONDS) as client:
-        yield GitHub(_Api(client, token, url.rstrip("/")), repo)
+        yield GitHub(_Api(client, token, url.rstrip("/")), repo, client)

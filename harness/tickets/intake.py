@@ -7,7 +7,11 @@ from typing import Any
 from harness.tickets.github import GitHub
 from orchestrator import tickets
 from orchestrator.errors import InputError, TicketError
-from orchestrator.tickets import LABEL, Kind, Orders, Said, Ticket, Trigger
+from orchestrator.ticket_links import Link, links, part, readable
+from orchestrator.ticket_text import visible
+from orchestrator.tickets import LABEL, Kind, Linked, Orders, Said, Ticket, Trigger
+
+SERVER = "https://github.com"
 
 _BRANCH = tickets.branch(0)[:-1]
 
@@ -83,8 +87,9 @@ async def settle(github: GitHub, given: Trigger) -> Trigger | None:
     return Trigger(given.repo, int(number), given.actor, "comment", given.orders)
 
 
-async def fetch(github: GitHub, number: int) -> Ticket:
-    """The ticket, with the comments of those who may write. Raises `TicketError`."""
+async def fetch(github: GitHub, number: int, server: str = SERVER) -> Ticket:
+    """The ticket, with the comments of those who may write and what it links to on `server`.
+    Raises `TicketError`."""
     issue = await github.get(f"/issues/{number}", f"read issue {number}")
     if "pull_request" in issue:
         raise TicketError(f"#{number} is a pull request, not an issue")
@@ -101,13 +106,31 @@ async def fetch(github: GitHub, number: int) -> Ticket:
             line = comment.get("line") or comment.get("original_line") or ""
             where = f"{comment['path']}:{line}" if comment.get("path") else "the pull request"
             said.append(Said(author, _body(comment), where))
+    texts = [visible(text) for text in (_body(issue), *(s.text for s in said))]
+    files = [await _file(github, link, server) for link in links(texts, github.repo, server)]
     labels = tuple(str(label["name"]) for label in issue.get("labels") or ())
     return Ticket(
         github.repo, number, str(issue.get("title") or ""), _body(issue), _login(issue),
         str(issue.get("html_url") or ""),
         tuple(name for name in labels if not name.startswith(LABEL)),
         tuple(s for s in said if s.text.strip()), issue.get("state") != "closed",
+        tuple(files),
     )  # fmt: skip
+
+
+async def _file(github: GitHub, link: Link, server: str) -> Linked:
+    """What a link leads to; a file that cannot be read is no reason not to begin."""
+    try:
+        if link.blob:
+            data = await github.blob(link.path, link.ref)
+        else:
+            data = await github.attachment(f"{server}{link.path}")
+    except TicketError as error:
+        return Linked(link.name, why_not=str(error))
+    text = readable(data)
+    if text is None:
+        return Linked(link.name, why_not="it is not text")
+    return Linked(link.name, part(text, link))
 
 
 async def _reviews(github: GitHub, number: int) -> list[dict[str, Any]]:
@@ -117,8 +140,9 @@ async def _reviews(github: GitHub, number: int) -> list[dict[str, Any]]:
     )
     found: list[dict[str, Any]] = []
     for pull in pulls[:1]:
-        for part in (f"/pulls/{pull['number']}/comments", f"/issues/{pull['number']}/comments"):
-            found += await github.all(part, "read its reviews")
+        for kind in ("pulls", "issues"):
+            path = f"/{kind}/{pull['number']}/comments"
+            found += await github.all(path, "read its reviews")
     return found
 
 

@@ -52,6 +52,7 @@ class Place:
     trusted: bool = False
     connect: Callable[[], Model] | None = None
     noted: Callable[[str], object] = lambda _point: None
+    server: str = intake.SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ async def _look(trigger: Trigger, place: Place) -> _Case:
             raise TicketError(f"#{trigger.number} is no pull request of ours")
         if not place.trusted:
             await _permit(github, settled, settings)
-        ticket = await intake.fetch(github, settled.number)
+        ticket = await intake.fetch(github, settled.number, place.server)
     if not ticket.open:
         raise TicketError(f"#{ticket.number} is closed; reopen it first")
     place.noted("fetched")

@@ -11,6 +11,7 @@ request was never heard. Secondary limits:
 `writes_a_minute` answers 403 with Retry-After, as GitHub does for bursts of content.
 """
 
+import base64
 import itertools
 import json
 import socket
@@ -57,6 +58,9 @@ class GitHubServer:
         self.review_comments: dict[int, list[dict[str, Any]]] = {}
         self.pulls: dict[int, dict[str, Any]] = {}
         self.people: dict[str, str] = {}
+        self.files: dict[tuple[str, str], bytes] = {}  # (ref, path) -> content
+        self.attachments: dict[str, bytes] = {}  # path on the host -> content
+        self.redirects: dict[str, str] = {}  # path on the host -> where it is
         self.tokens: dict[str, Token] = {}
         self.log: list[str] = []
         self.faults: list[Fault] = []
@@ -107,7 +111,7 @@ class GitHubServer:
         self.review_comments.setdefault(pull, []).append(made)
 
     def token(self, login: str, **rights: str) -> str:
-        """`issues`, `pulls`: "read" or "write"; metadata may always be read."""
+        """`issues`, `pulls`, `contents`: "read" or "write"; metadata may always be read."""
         name = f"token-{len(self.tokens)}"
         self.tokens[name] = Token(login, rights)
         return name
@@ -293,6 +297,30 @@ def _reviews(server: GitHubServer, request: Request, _: Any) -> Any:
     return 200, list(server.review_comments.get(_number(request), []))
 
 
+def _contents(server: GitHubServer, request: Request, _: Any) -> Any:
+    path = request.path_params["path"]
+    found = server.files.get((request.query_params.get("ref", ""), path))
+    if found is None:
+        return 404, {"message": "Not Found"}
+    content = base64.encodebytes(found).decode()
+    return 200, {"type": "file", "encoding": "base64", "path": path, "content": content}
+
+
+def _attachments(server: GitHubServer) -> Route:
+    """The host's own pages, where no token is asked for, nor should be sent."""
+
+    async def answer(request: Request) -> Response:
+        path = request.url.path
+        server.log.append(f"{request.method} {path}")
+        assert "authorization" not in request.headers
+        if path in server.redirects:
+            return Response(status_code=302, headers={"location": server.redirects[path]})
+        found = server.attachments.get(path)
+        return Response(found) if found is not None else _error(404, "Not Found")
+
+    return Route("/{path:path}", answer)
+
+
 _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("/issues/{number:int}", "GET", "issues", _issue),
     ("/issues/{number:int}/comments", "GET", "issues", _comments),
@@ -302,6 +330,7 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("/issues/{number:int}/labels", "POST", "issues", _add_labels),
     ("/issues/{number:int}/labels/{name}", "DELETE", "issues", _drop_label),
     ("/collaborators/{login}/permission", "GET", "metadata", _permission),
+    ("/contents/{path:path}", "GET", "contents", _contents),
     ("/pulls", "GET", "pulls", _list_pulls),
     ("/pulls", "POST", "pulls", _open_pull),
     ("/pulls/{number:int}", "GET", "pulls", _pull),
@@ -311,4 +340,4 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 
 
 def _app(server: GitHubServer) -> Starlette:
-    return Starlette(routes=[_route(server, *row) for row in _ROUTES])
+    return Starlette(routes=[*(_route(server, *row) for row in _ROUTES), _attachments(server)])

@@ -63,7 +63,7 @@ class Shop:
         self.origin = folder / "origin.git"
         self.checkout = folder / "checkout"
         self.out = folder / "artifact"
-        self.reader = github.token("work", issues="read", pulls="read")
+        self.reader = github.token("work", issues="read", pulls="read", contents="read")
         self.writer = github.token(BOT, issues="write", pulls="write")
         github.people |= {"ann": "write", "tom": "triage", "eve": "read"}
         self.checkout.mkdir(parents=True)
@@ -150,6 +150,7 @@ class Shop:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "ANTHROPIC_"))}
         return {
             **kept, "GITHUB_TOKEN": token, "GITHUB_API_URL": self.github.url,
+            "GITHUB_SERVER_URL": self.github.url,
             "FIBREFLOW_CACHE": str(self.cache), "FIBREFLOW_STATE": str(self.folder / "state"),
             **more,
         }  # fmt: skip

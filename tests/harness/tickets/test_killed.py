@@ -185,6 +185,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from harness import app
+from harness.models.endpoints import live_model
 from harness.tickets.work import Place, work
 from orchestrator.tickets import Trigger
 
@@ -197,7 +198,7 @@ def noted(point):
 
 checkout, workspace, out = map(Path, sys.argv[2:5])
 place = Place(checkout, workspace, out, os.environ["GITHUB_API_URL"], os.environ["GITHUB_TOKEN"],
-              connect=app.live_model, noted=noted)
+              connect=live_model, noted=noted)
 work(Trigger("acme/shop", 7, "ann", "label"), place, app.start)
 """
 
