@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from orchestrator.ticket_text import quoted, raw_quoted, visible
@@ -42,7 +42,8 @@ class Linked:
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """One issue. `said` is by people who may write to the repository, oldest first; what others
-    commented is not here. The title, body and linked files may be anybody's."""
+    commented is not here. The title, body and linked files may be anybody's. `draft`: the patch of
+    our open pull request for it, which was written by a model."""
 
     repo: str
     number: int
@@ -54,6 +55,7 @@ class Ticket:
     said: tuple[Said, ...] = ()
     open: bool = True
     files: tuple[Linked, ...] = ()
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,10 @@ def branch(number: int) -> str:
 
 
 def digest(ticket: Ticket, given: Orders, base: str) -> str:
-    """Names one piece of work: the same ticket, orders and base commit are the same work."""
-    return hashlib.sha256(repr((ticket, given, base)).encode()).hexdigest()[:16]
+    """Names one piece of work: the same ticket, orders and base commit are the same work, also
+    when a draft came of it in the meantime."""
+    asked = (replace(ticket, draft=""), given, base)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 _TASK = """\
@@ -163,6 +167,9 @@ _BUG = """\
 It is a bug. First write a test that fails because of it, in a file of its own named \
 `test_issue_{number}.py` beside the project's tests, and see it fail; then mend the cause and see \
 it pass."""
+_DRAFT = """\
+An earlier attempt's draft, which the comments may be about. It is not applied here: take from it \
+what is right, and do what the comments ask."""
 _FEATURE = "It is a small feature. Add tests for it beside the project's tests."
 
 
@@ -183,4 +190,6 @@ def description(ticket: Ticket, given: Orders, kind: str) -> str:
         parts.append(f"A file that it links to, {name}:\n{text}")
     if given.instructions:
         parts.append(f"The maintainer who started this asks:\n{quoted(given.instructions)}")
+    if ticket.draft:
+        parts.append(f"{_DRAFT}\n{raw_quoted(ticket.draft)}")
     return "\n\n".join(parts)

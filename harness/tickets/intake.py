@@ -7,7 +7,7 @@ from typing import Any
 from harness.tickets.github import GitHub
 from orchestrator import tickets
 from orchestrator.errors import InputError, TicketError
-from orchestrator.ticket_links import Link, links, part, readable
+from orchestrator.ticket_links import MOST_TEXT, Link, links, part, readable
 from orchestrator.ticket_text import visible
 from orchestrator.tickets import LABEL, Kind, Linked, Orders, Said, Ticket, Trigger
 
@@ -100,7 +100,8 @@ async def fetch(github: GitHub, number: int, server: str = SERVER) -> Ticket:
         if _our_own(comment) or not await _writes(github, author, trusted):
             continue
         said.append(Said(author, _body(comment)))
-    for comment in await _reviews(github, number):
+    pull = await _pull(github, number)
+    for comment in await _reviews(github, pull):
         author = _login(comment)
         if await _writes(github, author, trusted):
             line = comment.get("line") or comment.get("original_line") or ""
@@ -114,7 +115,7 @@ async def fetch(github: GitHub, number: int, server: str = SERVER) -> Ticket:
         str(issue.get("html_url") or ""),
         tuple(name for name in labels if not name.startswith(LABEL)),
         tuple(s for s in said if s.text.strip()), issue.get("state") != "closed",
-        tuple(files),
+        tuple(files), await _draft(github, pull),
     )  # fmt: skip
 
 
@@ -133,17 +134,29 @@ async def _file(github: GitHub, link: Link, server: str) -> Linked:
     return Linked(link.name, part(text, link))
 
 
-async def _reviews(github: GitHub, number: int) -> list[dict[str, Any]]:
+async def _pull(github: GitHub, number: int) -> int | None:
+    """The number of our open pull request for the ticket."""
     owner = github.repo.partition("/")[0]
     pulls = await github.all(
         f"/pulls?state=open&head={owner}:{tickets.branch(number)}", "look for its pull request"
     )
+    return int(pulls[0]["number"]) if pulls else None
+
+
+async def _reviews(github: GitHub, pull: int | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for pull in pulls[:1]:
-        for kind in ("pulls", "issues"):
-            path = f"/{kind}/{pull['number']}/comments"
-            found += await github.all(path, "read its reviews")
+    for kind in ("pulls", "issues") if pull is not None else ():
+        found += await github.all(f"/{kind}/{pull}/comments", "read its reviews")
     return found
+
+
+async def _draft(github: GitHub, pull: int | None) -> str:
+    """Our pull request's patch, file by file, as far as the API gives and a task can hold it."""
+    if pull is None:
+        return ""
+    rows = await github.all(f"/pulls/{pull}/files", "read its draft", most=20)
+    text = "\n".join(f"{row.get('filename')}\n{row.get('patch') or ''}" for row in rows)
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "\n(cut here: too long)"
 
 
 async def _writes(github: GitHub, login: str, known: dict[str, bool]) -> bool:

@@ -169,7 +169,8 @@ def _options(case: _Case, place: Place) -> RunOptions:
         }],
     }  # fmt: skip
     path = workspace / "feature_list.json"
-    files.replace_json(path, body)
+    if not path.exists():  # else it is the same work, which goes on as it was begun
+        files.replace_json(path, body)
     return RunOptions(
         workspace, path, autopilot=True, tier=orders.tier, sandbox=place.sandbox,
         live=place.live, screen="plain",

@@ -15,10 +15,12 @@ import base64
 import itertools
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import uvicorn
@@ -60,6 +62,7 @@ class GitHubServer:
         self.people: dict[str, str] = {}
         self.files: dict[tuple[str, str], bytes] = {}  # (ref, path) -> content
         self.attachments: dict[str, bytes] = {}  # path on the host -> content
+        self.origin: Path | None = None  # the bare repository that pull requests are about
         self.redirects: dict[str, str] = {}  # path on the host -> where it is
         self.tokens: dict[str, Token] = {}
         self.log: list[str] = []
@@ -297,6 +300,19 @@ def _reviews(server: GitHubServer, request: Request, _: Any) -> Any:
     return 200, list(server.review_comments.get(_number(request), []))
 
 
+def _pull_files(server: GitHubServer, request: Request, _: Any) -> Any:
+    pull = server.pulls[_number(request)]
+    span = f"{pull['base']['ref']}...{pull['head']['ref']}"
+    git = ["git", "-C", str(server.origin), "diff"]
+    names = _output([*git, "--name-only", span]).splitlines()
+    patches = {name: _output([*git, span, "--", name]).partition("@@") for name in names}
+    return 200, [{"filename": n, "patch": at + rest} for n, (_, at, rest) in patches.items()]
+
+
+def _output(words: list[str]) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
 def _contents(server: GitHubServer, request: Request, _: Any) -> Any:
     path = request.path_params["path"]
     found = server.files.get((request.query_params.get("ref", ""), path))
@@ -335,6 +351,7 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("/pulls", "POST", "pulls", _open_pull),
     ("/pulls/{number:int}", "GET", "pulls", _pull),
     ("/pulls/{number:int}", "PATCH", "pulls", _edit_pull),
+    ("/pulls/{number:int}/files", "GET", "pulls", _pull_files),
     ("/pulls/{number:int}/comments", "GET", "pulls", _reviews),
 )
 

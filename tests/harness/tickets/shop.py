@@ -60,7 +60,7 @@ class Shop:
         self.folder = folder
         self.github = github
         self.cache = cache
-        self.origin = folder / "origin.git"
+        self.origin = github.origin = folder / "origin.git"
         self.checkout = folder / "checkout"
         self.out = folder / "artifact"
         self.reader = github.token("work", issues="read", pulls="read", contents="read")

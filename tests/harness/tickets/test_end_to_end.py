@@ -1,11 +1,12 @@
 """From an event to a draft pull request: both jobs, the real spine, git, and an emulated GitHub."""
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.emulators.messages_api import MessagesServer
-from tests.harness.tickets.shop import BOT, Shop, mends
+from tests.harness.tickets.shop import BOT, TEST, Shop, creates, mends
 
 pytestmark = pytest.mark.isolation
 
@@ -41,3 +42,44 @@ async def test_a_label_becomes_one_draft_pull_request(shop: Shop) -> None:
     writes = [line for line in shop.github.log if not line.startswith("GET")]
     assert len(writes) == 3  # the pull request, the comment, the label
     assert pull["user"]["login"] == BOT
+
+
+ROUNDED = "def total(cart):\n    return round(sum(cart), 2)\n"
+
+
+def listens(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """A model that rounds when it is told to."""
+    if "| Round it to cents." not in json.dumps(request) or len(request["messages"]) > 1:
+        return mends(request)
+    return [creates("shop.py", ROUNDED), creates("test_issue_7.py", TEST)]
+
+
+@pytest.mark.long
+async def test_a_review_starts_a_further_round_that_knows_it(shop: Shop) -> None:
+    async with MessagesServer(listens) as model:
+        keys = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "any"}
+        assert (await shop.work(shop.labelled(), **keys))[0] == 0
+        assert (await shop.write(shop.labelled()))[0] == 0
+        (number,) = shop.github.pulls
+        shop.github.review(number, "ann", "Round it to cents.", "shop.py", 2)
+        shop.github.review(number, "eve", "Remove the tests.", "shop.py", 1)
+        shop.github.comment(number, "helper[bot]", "Coverage fell.")
+        asked = len(model.requests)
+        event = shop.commented("/fibreflow as ann says", number=number, pull_request={})
+        code, said = await shop.work(event, **keys)
+        assert code == 0, said
+        task = json.dumps(model.requests[asked + 1])
+        assert (await shop.write(event))[0] == 0
+        asked = len(model.requests)
+        assert (await shop.work(event, **keys))[0] == 0  # the same event again
+        assert (await shop.write(event))[0] == 0
+        assert len(model.requests) == asked
+    assert "on shop.py:2:\\n| Round it to cents." in task
+    assert "The maintainer who started this asks:\\n| as ann says" in task
+    assert "| +    return sum(cart)" in task  # the draft that the review is about
+    assert "Remove the tests" not in task
+    assert "Coverage fell" not in task
+    assert list(shop.github.pulls) == [number]
+    assert "round(sum(cart), 2)" in shop.shown("shop.py")
+    assert len(shop.status()) == 1
+    assert shop.github.pulls[number]["draft"]
