@@ -24,9 +24,9 @@ from harness.sandboxes.guard import children_of
 from harness.sandboxes.local import LocalSandboxProvider
 from harness.sandboxes.watch import tree
 from orchestrator.errors import SandboxUnavailableError
-from tests.harness.sandboxes.conftest import repo
+from tests.harness.sandboxes.conftest import first_repo, repo
 
-__all__ = ["repo"]
+__all__ = ["first_repo", "repo"]
 
 pytestmark = pytest.mark.isolation
 KILLS = int(os.environ.get("FIBREFLOW_CHAOS_SANDBOXES", "8"))

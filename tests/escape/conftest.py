@@ -8,9 +8,9 @@ import pytest
 from harness.ports import Base, BaseSpec, Connection, Sandbox
 from harness.sandboxes.local import LocalSandboxProvider
 from orchestrator.errors import SandboxUnavailableError
-from tests.harness.sandboxes.conftest import cache, repo
+from tests.harness.sandboxes.conftest import cache, first_repo, repo
 
-__all__ = ["cache", "repo"]
+__all__ = ["cache", "first_repo", "repo"]
 
 
 @pytest.fixture
