@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from harness.ports import SandboxLimits
 
 #: A leak at memory speed passes a limit by about this many seconds' worth before it is killed.
 _INTERVAL = 0.25
-#: A walk over the written files takes at most this share of one core.
-_DISK_SHARE = 0.05
+#: A walk over the written files takes at most this share of one core; the second while the file
+#: system fills up.
+_DISK_SHARE, _MOST_DISK_SHARE = 0.05, 0.25
+_DISK_SECONDS = 1.0  # between two walks, at least
 _PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -31,17 +33,39 @@ async def watch(
     Runs until cancelled or until one is passed.
     """
     folders = tuple(written)
-    next_disk = time.monotonic() + 1.0
+    now = time.monotonic()
+    soonest, due, level = now, now + _DISK_SECONDS, _filled(folders)
     while True:
         reason = held() or await asyncio.to_thread(_processes_over, root, limits, ours)
-        if not reason and time.monotonic() >= next_disk:
-            started = time.monotonic()
+        started = time.monotonic()
+        grown = started >= soonest and may_have_passed(level, _filled(folders), limits)
+        if not reason and (grown or started >= due):
+            level = _filled(folders)
             reason = await asyncio.to_thread(_files_over, root, folders, limits)
-            took = time.monotonic() - started
-            next_disk = time.monotonic() + max(1.0, took / _DISK_SHARE)
+            now = time.monotonic()
+            took = now - started
+            soonest = now + max(_DISK_SECONDS, took / _MOST_DISK_SHARE)
+            due = now + max(_DISK_SECONDS, took / _DISK_SHARE)
         if reason:
             return reason
         await asyncio.sleep(_INTERVAL)
+
+
+def _filled(folders: Sequence[Path]) -> tuple[int, int]:
+    """Megabytes and inodes in use on the file system of these."""
+    try:
+        found = os.statvfs(folders[0])
+    except (OSError, IndexError):
+        return 0, 0
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize >> 20
+    return used, found.f_files - found.f_ffree
+
+
+def may_have_passed(before: tuple[int, int], now: tuple[int, int], limits: SandboxLimits) -> bool:
+    """Whether the whole file system took in so much that a limit may have been passed: a walk
+    over many files is made seldom, and asking this costs nothing."""
+    pairs = zip((limits.disk_mb, limits.inodes), before, now, strict=True)
+    return any(most is not None and new - old > most // 4 for most, old, new in pairs)
 
 
 def _processes_over(root: int, limits: SandboxLimits, ours: int) -> str:
