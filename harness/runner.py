@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 if not __package__:
@@ -63,6 +64,11 @@ def _discard_output() -> None:
 
 
 def _dispatch(command: flags.Command, words: list[str]) -> int:
+    if command.run is not None and not command.run.sandbox:
+        from harness import sandboxes  # noqa: PLC0415 - each command pays for its own imports only
+
+        named = replace(command.run, sandbox=sandboxes.default())
+        return _dispatch(replace(command, run=named), words)
     if command.run is not None and command.run.detach:
         from harness import control_commands  # noqa: PLC0415
         from harness.record.workspace import Workspace  # noqa: PLC0415
@@ -74,7 +80,7 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
             workspace = ground_of(command.run, goal_of(command.run)).workspace
         return control_commands.detach(words, workspace)
     if command.run is not None:
-        from harness import app  # noqa: PLC0415 - each command pays for its own imports only
+        from harness import app  # noqa: PLC0415
 
         if command.run.goal:
             from harness.planner import driving  # noqa: PLC0415 - most runs have their list

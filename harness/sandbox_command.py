@@ -49,7 +49,8 @@ async def _run(options: SandboxOptions) -> int:
 
 def _provider(options: SandboxOptions) -> SandboxProvider:
     name = f"sandbox-{os.getpid()}"
-    return sandboxes.provider(options.provider, name, observe=_say)
+    chosen = options.provider or sandboxes.default()
+    return sandboxes.provider(chosen, name, observe=_say)
 
 
 def _say(asked: Connection) -> None:

@@ -14,6 +14,19 @@ NAMES = ("local", "process", "e2b", "docker", "podman")
 WORKDIRS = ("/work", "/home/agent/work")
 
 
+def default(path: str | None = None, *, isolates: bool | None = None) -> str:
+    """The provider where none is named: `local`, or the container engine that is installed (on
+    `path`) where this machine has no user namespaces for it. With neither it is `local`, which
+    refuses to open and says what to do. `isolates` is found by trying where it is not given.
+    """
+    from harness.sandboxes import containers, guard  # noqa: PLC0415 - of the machine, asked once
+
+    engine = containers.installed(path)
+    if engine and not (guard.possible() if isolates is None else isolates):
+        return engine
+    return "local"
+
+
 def check(name: str) -> None:
     """What can be said before anything is opened. Raises `SandboxUnavailableError` where the
     provider called `name` lacks something that the user has to set."""

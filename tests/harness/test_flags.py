@@ -18,7 +18,10 @@ def run(*words: str) -> RunOptions:
 @pytest.mark.parametrize("words", [(), ("--autopilot",), ("run", "--autopilot")])
 def test_run_is_what_flags_alone_mean(words: tuple[str, ...]) -> None:
     assert run(*words) == RunOptions(
-        workspace=Path(), features=Path("feature_list.json"), autopilot="--autopilot" in words
+        workspace=Path(),
+        features=Path("feature_list.json"),
+        autopilot="--autopilot" in words,
+        sandbox="",  # what this machine has
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.ports import BaseSpec, SandboxLimits
-from harness.sandboxes import containers
+from harness.sandboxes import containers, default, guard
 from harness.sandboxes import provider as by_name
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.container_box import environment
@@ -158,6 +158,18 @@ def test_processor_time_by_either_version_of_control_groups(
 ) -> None:
     program = Path(script(tmp_path, "docker", f"printf '{answer}'")) / "docker"
     assert containers.cpu_seconds(Engine(str(program), "docker"), "c1") == seconds
+
+
+def test_an_engine_stands_in_where_nothing_else_isolates(tmp_path: Path) -> None:
+    path = str(tmp_path)
+    assert default(path, isolates=True) == "local"
+    assert default(path, isolates=False) == "local"  # which says what to do
+    script(tmp_path, "podman", "exit 0")
+    assert default(path, isolates=True) == "local"
+    assert default(path, isolates=False) == "podman"
+    script(tmp_path, "docker", "exit 0")
+    assert default(path, isolates=False) == "docker"
+    assert default(path) == ("local" if guard.possible() else "docker")
 
 
 def test_systems_without_namespaces_are_sent_to_what_they_have(tmp_path: Path) -> None:
