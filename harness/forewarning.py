@@ -34,7 +34,12 @@ async def unseen(opened: "Opened") -> list[str]:
     repository = target.repository
     if await repository.commit_of("HEAD") != target.base:
         return []
-    ours = (workspace.logs, workspace.progress, opened.options.features.resolve())
+    ours = (
+        workspace.logs,
+        workspace.progress,
+        workspace.patterns,
+        opened.options.features.resolve(),
+    )
     root = repository.path.resolve()
     found = [
         name

@@ -24,6 +24,10 @@ _TEST_SCRIPT = re.compile(
 _TEST_FILE = re.compile(
     r"^(test[_.-].*|.*[_.-](test|spec)\..*|tests?\..*|.*_spec\.rb|.*Test\.java|.*\.t)$"
 )
+_EXAM_WORDS = (
+    "test", "spec", "accept", "check", "exam", "verif", "qa", "golden", "expected", "e2e",
+    "selftest", "judge", "grade", "fixture",
+)  # fmt: skip
 _SHELLS = {"sh", "bash", "dash", "zsh", "eval"}
 #: Programs that call others by what a file of theirs says.
 _CALLERS = {*_SHELLS, "make", "just", "npm", "npx", "yarn", "pnpm", "bun", "rake", "go", "cargo",
@@ -49,7 +53,11 @@ def exam_globs(
     `texts` of some of them tell. `own`: whether a path is the feature's to write, None when
     nothing says what is.
     """
-    named = list(files_named(command, folders_of(files) | files))
+    named = [
+        path
+        for path in files_named(command, folders_of(files) | files)
+        if not is_to_be_made(path, command, files)
+    ]
     found = [*named, *files_implied(command), *_modules(command, files)]
     scripts = [path for path in map(normpath, found) if path in files]
     found += [*_tests_below(named, files), *_scripts(command, files)]
@@ -63,6 +71,21 @@ def exam_globs(
     if any(map(_RUNNERS.search, said)):
         return [*found, *behind]
     return [*found, *behind, *_whole([*named, *behind], folders_of(files), own)]
+
+
+def is_exam(path: str) -> bool:
+    """Whether a path is that of an exam by its words alone."""
+    words = re.split(r"[/._-]", path.lower())
+    return any(word.startswith(_EXAM_WORDS) for word in words)
+
+
+def is_to_be_made(path: str, command: str, files: frozenset[str]) -> bool:
+    """Whether a file that a command names can only be what is examined: the base, whose `files`
+    are known, has nothing of that name, it is none for an exam, and no test runner is told of it.
+    """
+    if not files or is_exam(path) or _RUNNERS.search(command) or re.search(r"[*?\[{]", path):
+        return False
+    return path not in files and path not in folders_of(files)
 
 
 def unread(commands: Iterable[str], files: frozenset[str], texts: Mapping[str, str]) -> set[str]:

@@ -1,9 +1,11 @@
 """What a run would do, before it does it: order, attempts, the worst that it can cost, warnings."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from posixpath import normpath
 
 from orchestrator.acceptance import is_protected, matches
+from orchestrator.exams import is_exam, is_to_be_made
 from orchestrator.graph import Graph
 from orchestrator.naming import files_named, folders_of
 from orchestrator.values import Feature, FeatureList
@@ -130,10 +132,10 @@ def _warnings(
     existing_files: frozenset[str],
 ) -> tuple[str, ...]:
     known = existing_files | folders_of(existing_files)
-    found = []
+    found: list[str] = []
     unjudged = [i for i in rest if not graph.feature(i).acceptance]
     for id_ in rest:
-        found += _exam_warnings(graph.feature(id_), known)
+        found += _exam_warnings(graph.feature(id_), known, existing_files)
         held_by = [need for need in graph.depends_on(id_) if need in left_out]
         if held_by:
             found.append(
@@ -166,23 +168,22 @@ def _quorum_warnings(feature_list: FeatureList, rest: list[Feature]) -> list[str
     ]
 
 
-def _exam_warnings(feature: Feature, known: frozenset[str]) -> list[str]:
-    named = dict.fromkeys(p for c in feature.acceptance for p in files_named(c))
-    absent = [p for p in named if _is_exam(p) and not _exists(p, known)]
-    return [
-        f"{feature.id}: acceptance names {path}, which is not on the branch: commit it first, for"
-        " no attempt may write its own exam"
-        for path in absent
-    ]
-
-
-def _is_exam(path: str) -> bool:
-    """A test by its name or folder; a command may well name what the feature shall create."""
-    return any(word.startswith(("test", "spec", "accept", "check")) for word in _parts(path))
-
-
-def _parts(path: str) -> list[str]:
-    return [part for word in path.lower().split("/") for part in word.replace("_", ".").split(".")]
+def _exam_warnings(feature: Feature, known: frozenset[str], files: frozenset[str]) -> Iterator[str]:
+    scope = {normpath(glob) for glob in feature.scope}
+    named = {path: command for command in feature.acceptance for path in files_named(command)}
+    for path, command in named.items():
+        if path in scope or "..." in path:  # as in `go test ./pkg/...`
+            continue
+        if files and not _exists(path, known) and not is_to_be_made(path, command, files):
+            yield (
+                f"{feature.id}: acceptance names {path}, which is not on the branch: commit it"
+                " first, for no attempt may write its own exam"
+            )
+        elif path in files and not is_exam(path):
+            yield (
+                f"{feature.id}: acceptance names {path}, which no attempt may change therefore;"
+                " if the feature shall change it, name it in the feature's scope"
+            )
 
 
 def _exists(path: str, known: frozenset[str]) -> bool:

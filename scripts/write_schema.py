@@ -109,8 +109,9 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "priority": "Smaller goes first among features that could start; the critical path "
             "and dependencies come before it.",
             "acceptance": "The exam: commands run at the root of a clean checkout, exit 0 is a "
-            "pass. The files they name are protected. Absent: a person decides, unless the "
-            "project's own tests can.",
+            "pass. The files they name are protected, but for one that does not exist yet and is "
+            "no exam by its name or its runner: that is what the feature makes. Absent: a person "
+            "decides, unless the project's own tests can.",
             "scope": "Files the attempt is asked to stay within. Leaving them is remarked, not "
             "punished; a file named letter by letter is its to write even if protected.",
             "agent": "As in defaults, for this feature.",

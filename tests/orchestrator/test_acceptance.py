@@ -130,6 +130,21 @@ A = Feature("a", "x", acceptance=("pytest tests/test_a.py", "python check.py"))
 B = Feature("b", "x", acceptance=("cd tests && pytest test_b.py",))
 
 
+def test_what_a_command_names_and_nobody_has_made_yet_is_the_features_to_make() -> None:
+    """Else no attempt at `python app/cli.py --help` could ever pass. An exam by its name stays
+    protected, and so does all that is there, and all where nothing says what is."""
+    commands = ("python app/cli.py --help", "test -x ./run.sh", "python exam.py", "sh checks/a.sh",
+                "diff out.txt expected.txt", "node score.js", "cat 'data/*.csv'",
+                "pytest -c my.ini")  # fmt: skip
+    feature = Feature("a", "x", acceptance=commands)
+    globs = protected_globs(listed(feature), feature, existing_files=frozenset({"score.js"}))
+    free = ["app/cli.py", "run.sh", "out.txt"]
+    kept = ["exam.py", "checks/a.sh", "expected.txt", "score.js", "data/x.csv", "my.ini"]
+    assert [p for p in [*free, *kept] if is_protected(p, globs)] == kept
+    unknown = protected_globs(listed(feature), feature)
+    assert [p for p in free if not is_protected(p, unknown)] == []
+
+
 def test_the_exams_of_all_features_are_protected_from_each() -> None:
     globs = protected_globs(listed(A, B), A)
     for path in ["tests/test_a.py", "tests/test_b.py", "check.py", "deep/conftest.py", "tox.ini",

@@ -104,13 +104,24 @@ def test_an_exam_that_does_not_exist_is_warned_of() -> None:
         ("pytest checks/", True),
         ("pytest tests/u/test_*.py", True),
         ("pytest tests/test_{api,load}.py", False),
-        ("python app/main.py", False),
+        ("python app/main.py", False),  # what the feature shall make
+        ("grep -q Usage README.md", True),  # there, and protected therefore
         ("sh acceptance/run.sh", True),
+        ("pytest -c my.ini tests", True),
+        ("go test ./app/...", False),
     ],
 )
 def test_folders_and_globs_exist_when_something_is_there(command: str, warned: bool) -> None:
     listed = FeatureList((Feature("a", "x", acceptance=(command,)),))
     assert bool(plan(listed).warnings) is warned
+
+
+def test_a_feature_that_may_not_change_what_its_exam_names_is_warned_of() -> None:
+    feature = Feature("a", "x", acceptance=("grep -q Usage README.md", "pytest tests/test_api.py"))
+    (warning,) = plan(FeatureList((feature,))).warnings
+    assert "a: acceptance names README.md, which no attempt may change" in warning
+    assert "scope" in warning
+    assert plan(FeatureList((replace(feature, scope=("./README.md",)),))).warnings == ()
 
 
 def test_features_without_any_judge_are_warned_of_once() -> None:
