@@ -34,6 +34,7 @@ def add(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "attempt":
         sub.add_argument("action", choices=("show",), metavar="show")
         sub.add_argument("id", metavar="FEATURE/ATTEMPT", help="such as api/r1-a02")
+        sub.add_argument("name", nargs="?", metavar="ATTEMPT", help="or as a second word")
     if name == "retune":
         sub.add_argument(
             "--attempts", type=flag_values.number(1, 100), metavar="N", help="of rounds to come"

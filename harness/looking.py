@@ -70,7 +70,9 @@ def is_at_work(workspace: Workspace, info: RunInfo) -> bool:
 
 def show_attempt(command: Command, workspace: Workspace, info: RunInfo) -> int:
     """What the attempt did, said, left and proved."""
-    folder = _attempt_folder(workspace, info, str(command.words["id"]))
+    folder = _attempt_folder(
+        workspace, info, "/".join(filter(None, (command.words["id"], command.words["name"])))
+    )
     print("\n".join(_told(folder)))
     return 0
 

@@ -50,6 +50,26 @@ _LAST_RANK = 3
 
 #: The table's own lines around its rows: a blank or a rule, the header, a rule, another.
 _FRAME_ROWS = 4
+#: Between two columns.
+_GAP = 3
+
+
+#: The columns, and which of them go first where the terminal is too narrow for all.
+_COLUMNS = ("feature", "state", "round", "attempts", "cost", "time", "winner")
+_LEAST = ("winner", "round", "time", "cost")
+_SHORTEST_ID = 16  # to which a feature's name may be cut
+
+
+def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> list[str]:
+    """The columns that fit whole, but for the names: half a state tells nobody anything."""
+    need = {name: max([len(name), *(row[name].cell_len for row in cells)]) for name in _COLUMNS}
+    need["feature"] = min(need["feature"], _SHORTEST_ID)
+    shown = list(_COLUMNS)
+    for name in _LEAST:
+        if sum(need[column] + _GAP for column in shown) <= width:
+            break
+        shown.remove(name)
+    return shown
 
 
 class Terminal(Console):
@@ -107,32 +127,34 @@ class Picture:
 
     def _table(self, features: Sequence[FeatureState], now: float) -> Table:
         table = Table(box=box.ASCII if self._ascii else box.SIMPLE_HEAD, pad_edge=False)
-        narrow = self._terminal.size.width < 100
+        width = self._terminal.size.width
         overflow: str = "crop" if self._ascii else "ellipsis"
-        table.add_column("feature", no_wrap=True, max_width=24 if narrow else 40, overflow=overflow)  # type: ignore[arg-type]
-        for name in ("state", "round", "attempts"):
-            table.add_column(name, no_wrap=True, overflow="crop")
-        for name in ("cost", "time"):
-            table.add_column(name, no_wrap=True, justify="right", overflow="crop")
-        table.add_column("winner", no_wrap=True, overflow="crop")
-        for feature in features:
-            table.add_row(*self._row(feature, now))
+        cells = [self._row(feature, now) for feature in features]
+        for name in _fitting(cells, width):
+            if name == "feature":
+                most = 24 if width < 100 else 40
+                table.add_column(name, no_wrap=True, max_width=most, overflow=overflow)  # type: ignore[arg-type]
+            else:
+                right = "right" if name in {"cost", "time"} else "left"
+                table.add_column(name, no_wrap=True, justify=right, overflow="crop")  # type: ignore[arg-type]
+        for row in cells:
+            table.add_row(*(row[str(column.header)] for column in table.columns))
         return table
 
-    def _row(self, feature: FeatureState, now: float) -> tuple[Text, ...]:
+    def _row(self, feature: FeatureState, now: float) -> dict[str, Text]:
         took = feature.seconds
         if took is None and feature.started is not None:
             took = max(0.0, now - feature.started)
         cost = money(feature.cost_usd, feature.unknown_cost) if feature.attempts else ""
-        return (
-            self._text(feature.id),
-            self._text(feature.state, STYLES[feature.state]),
-            self._text(f"{feature.round}/{feature.rounds}" if feature.round else ""),
-            self._attempts(feature),
-            self._text(cost.replace("at least ", ">")),
-            self._text(duration(took)),
-            self._text(feature.winner or ""),
-        )
+        return {
+            "feature": self._text(feature.id),
+            "state": self._text(feature.state, STYLES[feature.state]),
+            "round": self._text(f"{feature.round}/{feature.rounds}" if feature.round else ""),
+            "attempts": self._attempts(feature),
+            "cost": self._text(cost.replace("at least ", ">")),
+            "time": self._text(duration(took)),
+            "winner": self._text(feature.winner or ""),
+        }
 
     def _attempts(self, feature: FeatureState) -> Text:
         found: Counter[str] = Counter(a.state for a in feature.attempts.values())

@@ -67,6 +67,17 @@ def test_the_picture_has_header_rows_and_footer(width):
     assert max(len(line) for line in text.splitlines()) <= width
 
 
+@pytest.mark.parametrize(("width", "shown"), [(60, "cost"), (40, "attempts"), (30, "state")])
+def test_a_narrow_terminal_has_fewer_columns_and_whole_ones(width, shown):
+    lines = picture(whole_run(), width).splitlines()
+    assert max(len(line) for line in lines) <= width
+    (disk,) = [line for line in lines if line.strip().startswith("disk")]
+    (header,) = [line for line in lines if line.strip().startswith("feature")]
+    assert "merged" in disk and shown in header and "winner" not in header
+    if width >= 40:
+        assert "✓1 ✗1 !1" in disk
+
+
 def test_running_attempts_are_counted_by_state():
     script = timed(
         [

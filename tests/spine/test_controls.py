@@ -176,6 +176,7 @@ def test_looking(held: Held) -> None:
     assert "submitted" in shown
     assert "calls edit" in shown
     assert "+slow done" in shown
+    assert held.ask("attempt", "show", "slow", "r1-a01") == shown
     assert "no attempt" in held.ask("attempt", "show", "slow/r9-a01", code=2)
     assert "+slow done" in held.ask("diff", "slow")
     assert "not merged" in held.ask("diff", "next")
