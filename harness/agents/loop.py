@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from harness.agents import context
+from harness.agents import context, rehearsal
 from harness.agents.prompts import first_message, system_blocks
 from harness.agents.task import Observer, Task
-from harness.agents.tools import SUBMIT, Toolbox, bounded, offered, repeatable, result
+from harness.agents.tools import SUBMIT, Toolbox, bounded, offered, repeatable, result, together
 from harness.agents.transcript import NAME, Transcript, calls_of, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError, Purse
 from harness.models.retries import asked_now, patiently
@@ -150,14 +151,35 @@ class _Work:
 
     async def _run_tools(self) -> _Over | None:
         """Answers the open calls of the last reply in order; over when one was a submit."""
-        for call in self.transcript.open_calls():
+        for calls in together(self.transcript.open_calls()):
             if self._submitted() is not None:
                 break
             if self._left() <= 0:
                 return self._limit()
-            self._write_result(await self.toolbox.run(call, self._left()))
+            for done in await asyncio.gather(*map(self._answer, calls), return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
+                self._write_result(done)
         summary = self._submitted()
         return _Over("submitted", bounded(summary, 2_000)) if summary is not None else None
+
+    async def _answer(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        done = await self.toolbox.run(call, self._left())
+        if call["name"] != SUBMIT or done.get("is_error") or not self._may_rehearse():
+            return done
+        acceptance = self.task.feature.acceptance
+        refused = await rehearsal.refusal(self.toolbox.sandbox, acceptance, self._left())
+        if refused is None:
+            return done
+        self._note("refused", turn=self.transcript.turns)
+        return result(call["id"], refused, is_error=True)
+
+    def _may_rehearse(self) -> bool:
+        """Once, while something could still be mended. What a person has written down as a model's
+        words has no answer to a refusal."""
+        before = any(note.get("kind") == "refused" for note in self.transcript.of("note"))
+        more = self.transcript.turns < self.task.limits.turns and self._left() > 0
+        return more and not before and self.gateway.source != "scripted"
 
     def _submitted(self) -> str | None:
         """The summary of an accepted submit in the last reply."""

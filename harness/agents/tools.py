@@ -251,6 +251,24 @@ def repeatable(call: Mapping[str, Any]) -> bool:
     return whole and call["name"] == "edit"
 
 
+def together(calls: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The calls of a reply in their order, in groups that may run at once: views in a row, which
+    change nothing. Of a command nobody knows what it changes."""
+    groups: list[list[dict[str, Any]]] = []
+    for call in calls:
+        if groups and _views(call) and _views(groups[-1][-1]):
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return groups
+
+
+def _views(call: Mapping[str, Any]) -> bool:
+    given = call.get("input")
+    views = isinstance(given, Mapping) and given.get("command") == "view"
+    return views and call["name"] == "edit"
+
+
 def result(call_id: str, text: str, *, is_error: bool = False) -> dict[str, Any]:
     """A `tool_result` block; the API refuses empty text, so there is always some."""
     block: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from orchestrator.errors import (
 )
 from orchestrator.values import AttemptLimits, AttemptResult, Usage
 from tests.harness.agents.workbench import (
+    FEATURE,
     KEY,
     FolderSandbox,
     ScriptModel,
@@ -309,3 +311,76 @@ async def test_an_attempt_that_goes_round_in_circles_ends_and_says_why(tmp_path)
     done = await bench.work(limits=AttemptLimits(turns=1000, seconds=6000))
     assert (done.ending, done.turns) == ("limit", 4)
     assert "same calls with the same results 4 times" in done.reason
+
+
+# ------------------------------------------------------- before a submit is taken
+
+CHECKED = replace(FEATURE, acceptance=("true", "echo looked; grep -q good made"))
+
+
+async def test_work_that_fails_its_acceptance_is_turned_down_once_with_the_reason(tmp_path):
+    bench = Bench(tmp_path, [submit("a")], [bash("echo good > made")], [submit("b")])
+    done = await bench.work(feature=CHECKED)
+    assert (done.ending, done.reason, done.turns) == ("submitted", "b", 3)
+    told = bench.model.requests[1].messages[-1]["content"][0]
+    assert told["is_error"] is True
+    assert "`echo looked; grep -q good made` fails here:\nlooked" in told["content"][0]["text"]
+
+
+async def test_the_second_submit_is_taken_as_it_is(tmp_path):
+    bench = Bench(tmp_path, [submit("a")], [submit("it cannot pass")])
+    done = await bench.work(feature=CHECKED)
+    assert (done.reason, done.turns) == ("it cannot pass", 2)
+    assert sum("grep" in str(command) for command in bench.sandbox.commands) == 1
+
+
+async def test_a_submit_with_no_turn_left_is_taken(tmp_path):
+    bench = Bench(tmp_path, [bash("true")], [submit("a")])
+    done = await bench.work(feature=CHECKED, limits=AttemptLimits(turns=2, seconds=600))
+    assert (done.ending, done.reason) == ("submitted", "a")
+
+
+async def test_what_a_person_wrote_as_a_models_words_is_not_turned_down(tmp_path):
+    bench = Bench(tmp_path, [submit("a")])
+    bench.model.source = "scripted"
+    assert (await bench.work(feature=CHECKED)).turns == 1
+    assert bench.sandbox.commands == []
+
+
+async def test_an_acceptance_without_end_says_nothing(tmp_path):
+    bench = Bench(tmp_path, [submit("a")], clock=StepClock())
+    endless = replace(FEATURE, acceptance=("sleep 60",))
+    done = await bench.work(feature=endless, limits=AttemptLimits(turns=5, seconds=1))
+    assert (done.reason, done.turns) == ("a", 1)
+
+
+async def test_views_in_a_row_run_at_once_and_are_answered_in_order(tmp_path):
+    def view(name: str) -> dict:
+        return call("edit", name_id=name, command="view", path=name)
+
+    bench = Bench(
+        tmp_path,
+        [bash("echo 1 > a; echo 2 > b", name_id="w"), view("a"), view("b"), view("c"),
+         bash("echo 3 > c", name_id="x"), view("c") | {"id": "again"}],
+        [submit()],
+    )  # fmt: skip
+    at_once = []
+    download = bench.sandbox.download
+
+    async def watched(path: str, *, limit: int = 64_000_000) -> bytes:
+        at_once.append(path)
+        await asyncio.sleep(0)
+        here = len(at_once)
+        try:
+            return await download(path, limit=limit)
+        finally:
+            at_once.append(f"{path} after {here}")
+
+    bench.sandbox.download = watched
+    assert (await bench.work()).ending == "submitted"
+    answers = bench.model.requests[1].messages[-1]["content"]
+    assert [a["tool_use_id"] for a in answers] == ["w", "a", "b", "c", "x", "again"]
+    texts = [a["content"][0]["text"] for a in answers]
+    assert texts[1:3] == ["     1\t1", "     1\t2"] and "does not exist" in texts[3]
+    assert texts[5] == "     1\t3"
+    assert at_once[:3] == ["a", "b", "c"]

@@ -15,14 +15,14 @@ def test_a_feature_reads_as_the_user_wrote_it():
     assert feature_section(FEATURE) == (
         '<feature id="greet">\nWrite hello.txt.\n\nSteps:\n1. make the file\n\n'
         "Acceptance commands, run at the root of the repository; each must exit 0:\n"
-        "- test -f hello.txt\n\nScope, the files you are expected to change:\n- *.txt\n</feature>"
+        "- true\n\nScope, the files you are expected to change:\n- *.txt\n</feature>"
     )
 
 
 def test_what_changes_during_a_run_does_not_change_the_section():
     moved = replace(FEATURE, passes=True, priority=9, attempts=3, tier="opus", budget_usd=1.0)
     assert section_digest(feature_section(moved)) == section_digest(feature_section(FEATURE))
-    other = replace(FEATURE, acceptance=("true",))
+    other = replace(FEATURE, acceptance=("false",))
     assert section_digest(feature_section(other)) != section_digest(feature_section(FEATURE))
 
 
