@@ -39,7 +39,8 @@ class PatchChecker:
     async def base(self, base: Base) -> tuple[str, ...]:
         minutes = self.given.defaults.timeout_minutes
         log = self.workspace.run_folder(self.run) / LOG
-        bench = Bench(self.provider, "base", log, minutes * 60, total=minutes * 60)
+        seconds, reports = minutes * 60, self.given.project.reports
+        bench = Bench(self.provider, "base", log, seconds, total=seconds, reports=reports)
         try:
             command = await facts.suite_command(bench, base, self.given.project)
             if command is None:

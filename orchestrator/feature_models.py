@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from orchestrator import feature_rules as rules
 from orchestrator.deploy_models import DeployEntry
 from orchestrator.selection import OnNoConsensus, Policy
-from orchestrator.values import Defaults, Feature, Profile, Project, Tier, Workspaces
+from orchestrator.values import Defaults, Feature, Profile, Project, Reports, Tier, Workspaces
 
 _DEFAULTS = Defaults()
 _PROJECT = Project()
@@ -91,6 +91,16 @@ class FeatureEntry(_Strict):
         return Feature(**{**_frozen(self), "category": self.category or ""})
 
 
+class ReportsEntry(_Strict):
+    """Where the project's commands leave what they report."""
+
+    junit: list[Glob] = Field(default=[], description="a list of globs such as reports/*.xml")
+    coverage: list[Glob] = Field(default=[], description="a list of globs such as lcov.info")
+
+    def value(self) -> Reports:
+        return Reports(tuple(self.junit), tuple(self.coverage))
+
+
 class WeightsEntry(_Strict):
     """What the score is made of; only the ratios count."""
 
@@ -145,6 +155,9 @@ class ProjectEntry(_Strict):
         default=_PROJECT.workspaces, description="one of auto, overlay, copy"
     )
     min_coverage: float | None = Field(default=None, ge=0, le=1, description=_SHARE)
+    reports: ReportsEntry = Field(
+        default=ReportsEntry(), description="an object with junit and coverage"
+    )
     selection: SelectionEntry = Field(
         default=SelectionEntry(), description="an object with weights, min_consensus, ..."
     )
@@ -155,6 +168,7 @@ class ProjectEntry(_Strict):
     def value(self) -> Project:
         made = {
             "name": self.name or "",
+            "reports": self.reports.value(),
             "selection": self.selection.value(),
             "deploy": self.deploy.value() if self.deploy is not None else None,
         }

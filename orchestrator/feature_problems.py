@@ -33,6 +33,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 #: Objects of the project.
 _WITHIN: dict[int | str, type[BaseModel]] = {
     "deploy": DeployEntry,
+    "reports": models.ReportsEntry,
     "selection": models.SelectionEntry,
 }
 #: Looking for the nearest of 10,000 ids takes a tenth of a second.

@@ -44,6 +44,18 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Reports:
+    """Globs of the reports that the project's own commands write: JUnit XML, and Cobertura XML or
+    LCOV."""
+
+    junit: tuple[str, ...] = ()
+    coverage: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.junit or self.coverage)
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """The repository being built and how to work with it.
 
@@ -68,6 +80,7 @@ class Project:
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
     min_coverage: float | None = None
+    reports: Reports = Reports()
     selection: Policy = field(default_factory=Policy)
     deploy: Deploy | None = None
 

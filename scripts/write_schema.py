@@ -17,6 +17,7 @@ from orchestrator.feature_models import (
     DefaultsEntry,
     FeatureEntry,
     ProjectEntry,
+    ReportsEntry,
     SelectionEntry,
     schema,
 )
@@ -55,13 +56,24 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "profile": "The limits of every sandbox of the run, see "
             "[sandboxes.md](sandboxes.md#limits).",
             "min_coverage": "The share of the executable lines it adds that an attempt's "
-            "verification must run (Python only); an attempt below it is not usable. What cannot "
-            "be measured is not held against it.",
+            "verification must run (Python, or by `reports.coverage`); an attempt below it is not "
+            "usable. What cannot be measured is not held against it.",
             "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
             "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
+            "reports": "What the project's own commands leave behind, in any language: see below.",
             "selection": "How an attempt is chosen, and when a person is asked: see below and "
             "[selection.md](selection.md).",
             "deploy": "How the project is deployed: see [deploy.md](deploy.md).",
+        },
+    ),
+    (
+        "project.reports.*",
+        ReportsEntry,
+        {
+            "junit": "JUnit XML that `test` and acceptance commands write: tests are judged one "
+            "by one then, not by the exit status alone. Not needed for pytest and unittest.",
+            "coverage": "Cobertura XML or LCOV that they write: the share of added lines that ran. "
+            "What lies there before a command runs is removed first.",
         },
     ),
     (

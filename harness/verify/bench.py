@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from harness.ports import Base, ExecResult, Sandbox, SandboxProvider
+from orchestrator.values import Reports
 
+_NONE = Reports()
 _LOG_TAIL = 20_000  # characters of one command's output that are kept
 
 
@@ -19,16 +21,24 @@ class Bench:
 
     `trusted`: files of the base's tests that are as they were, which alone may change what decides
     over tests; None where nobody is suspected, as on the base itself. `suspects`: files that the
-    patch at hand touches.
+    patch at hand touches. `reports`: where the project's own commands leave theirs.
     """
 
-    def __init__(
-        self, provider: SandboxProvider, key: str, log: Path, timeout: float, total: float
+    def __init__(  # noqa: PLR0913 - where it works, how long, and what it reads
+        self,
+        provider: SandboxProvider,
+        key: str,
+        log: Path,
+        timeout: float,
+        total: float,
+        *,
+        reports: Reports = _NONE,
     ) -> None:
         self.provider = provider
         self.timeout = timeout
         self.trusted: frozenset[str] | None = None
         self.suspects: frozenset[str] = frozenset()
+        self.reports = reports
         self._key = f"{key}.v{secrets.token_hex(4)}"
         self._forks = 0
         self._log_path = log

@@ -4,16 +4,19 @@ import re
 import secrets
 import shlex
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from posixpath import basename
 
 from harness.ports import Base, ExecResult
+from harness.verify import reports
 from harness.verify.bench import Bench
 from harness.verify.commands import TestCommand, hidden_command, read_command
+from harness.verify.coverage_reports import Hits
 from harness.verify.facts import may_hide_tests
 from harness.verify.judging import judge, tampered
-from harness.verify.junit import MAX_BYTES, Case, read_junit
+from harness.verify.junit import MAX_BYTES, read_junit
 from harness.verify.patch import shown
+from harness.verify.reports import Told
 from harness.verify.suite import (
     TWINS,
     Canary,
@@ -43,11 +46,13 @@ exit $code
 @dataclass(frozen=True, slots=True)
 class Checked:
     """One command's outcome. `open` are test runs seen once, with a canary; a second, separate
-    process must still show the same passes before the check counts."""
+    process must still show the same passes before the check counts. `hits` are of a coverage
+    report that it left."""
 
     result: CheckResult
     open: tuple[tuple[TestCommand, Expected], ...] = ()
     timed_out: bool = False
+    hits: Hits = field(default_factory=dict)
 
 
 async def check(bench: Bench, *, known: Base, tree: Base, command: str, name: str = "") -> Checked:
@@ -193,33 +198,34 @@ def _last_line(why: str) -> str:
 async def _plain(bench: Bench, tree: Base, command: str, name: str) -> Checked:
     script = _PLAIN.format(token=secrets.token_hex(8), command=shlex.quote(command))
     async with bench.fork(tree) as sandbox:
+        await reports.clear(bench, sandbox, bench.reports)
         result = await bench.run(sandbox, script, limit=MAX_BYTES)
+        told = await reports.collect(bench, sandbox, bench.reports)
     bench.note(command)
     bench.output(
         ExecResult(result.exit, b"", result.err, timed_out=result.timed_out, seconds=result.seconds)
     )
-    why = _plain_verdict(result)
-    told = why or ("" if result.out else BY_EXIT)
-    return Checked(CheckResult(name, not why, told, result.seconds), timed_out=result.timed_out)
+    why = _plain_verdict(result, told)
+    words = why or ("" if result.out or told.cases else BY_EXIT)
+    check = CheckResult(name, not why, words, result.seconds)
+    return Checked(check, timed_out=result.timed_out, hits=told.hits)
 
 
-def _plain_verdict(result: ExecResult) -> str:
+def _plain_verdict(result: ExecResult, told: Told) -> str:
     if result.timed_out:
         return timed_out(result)
-    cases: tuple[Case, ...] | None = None
-    if result.out:
-        try:
-            cases = read_junit(result.out)
-        except ValueError as error:
-            return shown(str(error))
-    for case in cases or ():
-        if case.outcome == "failed":
-            return f"{shown(case.name)}: {shown(case.why)}"
+    try:
+        cases = (*told.cases, *(read_junit(result.out) if result.out else ()))
+    except ValueError as error:
+        told, cases = Told(problem=str(error)), ()
+    failed = [f"{shown(case.name)}: {shown(case.why)}" for case in cases if case.failed]
+    if told.problem or failed:
+        return shown(told.problem) or failed[0]
     if result.exit != 0:
         return f"exit {result.exit}: {tail(result)}"
-    if cases is not None and not any(c.outcome == "passed" for c in cases):
-        return "no test ran and passed"
-    return ""
+    reported = bool(result.out or told.cases)
+    passed = any(case.outcome == "passed" for case in cases)
+    return "no test ran and passed" if reported and not passed else ""
 
 
 def timed_out(result: ExecResult) -> str:

@@ -95,7 +95,8 @@ class _Field:
 
 async def compare(job: CrossJob) -> Crossed:
     """Raises `SandboxError` when the sandbox itself fails; whatever attempts do is a value."""
-    bench = Bench(job.provider, job.key, job.log, _SHARE * job.seconds, total=job.seconds)
+    seconds, reports = job.seconds, job.project.reports
+    bench = Bench(job.provider, job.key, job.log, _SHARE * seconds, total=seconds, reports=reports)
     try:
         async with contextlib.AsyncExitStack() as open_:
             trees = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.ports import Base, Sandbox
 from harness.record import files
+from harness.verify import reports
 from harness.verify.bench import Bench
 from harness.verify.commands import (
     TestCommand,
@@ -206,11 +207,16 @@ async def run_suite(
 
 
 async def run_plain(bench: Bench, sandbox: Sandbox, command: str) -> TestRun:
-    """One run of which the exit status is all that is learned."""
+    """One run of which the exit status is all that is learned, and what the project's own reports
+    say."""
     bench.note(command)
+    await reports.clear(bench, sandbox, bench.reports)
     result = await bench.run(sandbox, command)
     bench.output(result)
-    return TestRun(result)
+    told = await reports.collect(bench, sandbox, bench.reports)
+    tests = {case.name: (case.outcome, case.why) for case in told.cases}
+    tests |= {case.name: (case.outcome, case.why) for case in told.cases if case.failed}
+    return TestRun(result, tests=tests, hits=told.hits)
 
 
 def _facts(run: TestRun, left_out: Collection[str] = ()) -> dict[str, Any]:

@@ -17,6 +17,10 @@ class Case:
     outcome: str = "passed"
     why: str = ""
 
+    @property
+    def failed(self) -> bool:
+        return self.outcome == "failed"
+
 
 def read_junit(data: bytes) -> tuple[Case, ...]:
     """The cases of a report. Raises `ValueError` for anything but plain, small XML."""

@@ -88,11 +88,17 @@ async def _by_exit(
     restore: Mapping[str, Sequence[str]],
     run: TestRun,
 ) -> Regression:
-    if before.exit != 0 or run.result.ok:
-        return Regression(run)
+    restored = any(restore.values())
+    if not (missed := before.passed - run.passed) and (before.exit != 0 or run.result.ok):
+        return Regression(run, restored=restored)
     again = await _once(bench, tree, before, restore, {})
-    if again.result.ok:
-        return Regression(again)
+    # Once more before it counts, test by test where a report tells them apart.
+    missed -= again.passed
+    if not missed and (before.exit != 0 or again.result.ok):
+        return Regression(again, restored=restored)
+    if missed:
+        problem = f"breaks tests that passed: {listed(sorted(missed))}"
+        return Regression(run, tuple(sorted(missed)), (problem,))
     why = timed_out(run.result) if run.result.timed_out else f"exit {run.result.exit}"
     return Regression(
         run,

@@ -16,6 +16,7 @@ from harness.verify import checks, quality, record
 from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
+from harness.verify.coverage_reports import Lines, of_repository, united
 from harness.verify.facts import (
     Baseline,
     adopt,
@@ -83,12 +84,18 @@ class TreeJob:
     timeout: float = 600.0
 
 
+def _bench(job: VerifyJob | TreeJob) -> Bench:
+    total = _TOTAL * job.timeout
+    log, reports = job.folder / LOG, job.project.reports
+    return Bench(job.provider, job.key, log, job.timeout, total=total, reports=reports)
+
+
 async def verify(job: VerifyJob) -> Verification:
     """Judge a patch; writes `verify.log` as it goes and `evidence.json` at the end.
 
     Whatever the patch does is a value. Raises `SandboxError` when the sandbox itself fails.
     """
-    bench = Bench(job.provider, job.key, job.folder / LOG, job.timeout, total=_TOTAL * job.timeout)
+    bench = _bench(job)
     try:
         async with patched(bench, job.base, job.patch, job.protected) as tree:
             found = await _judge(bench, job, tree)
@@ -102,7 +109,7 @@ async def verify(job: VerifyJob) -> Verification:
 
 async def verify_tree(job: TreeJob) -> Verification:
     """Judge a merged tree by its features' acceptance and by what passed before it."""
-    bench = Bench(job.provider, job.key, job.folder / LOG, job.timeout, total=_TOTAL * job.timeout)
+    bench = _bench(job)
     try:
         before = await _baseline(bench, job.before, job.project)
         if job.seen is None:
@@ -201,18 +208,19 @@ async def _widen(
         )
     if regression.run is not None and not regression.restored:
         await asyncio.to_thread(leave, job.folder, regression.run, left_out)
-    lines = dict(regression.run.lines) if regression.run else {}
+    lines: Lines = regression.run.lines if regression.run else {}
     seconds = regression.run.result.seconds if regression.run else 0.0
     acceptance = []
     for one in done:
         result, more = await _confirm(bench, tree.base, one, regression, measured)
         acceptance.append(result)
-        for path, (statements, missing) in more.items():
-            old = lines.get(path, (statements, missing))
-            lines[path] = (statements, old[1] & missing)
+        lines = united(lines, more)
     found = replace(found, acceptance=tuple(acceptance), seconds=seconds)
     if not all(c.passed for c in acceptance):
         return found
+    for hits in (regression.run.hits if regression.run else {}, *(one.hits for one in done)):
+        wanted = [path for path in tree.text.added if not is_test_file(path)]
+        lines = united(lines, of_repository(hits, wanted))
     found = replace(found, coverage=_coverage(tree.text, lines))
     least = job.project.min_coverage
     if least is not None and found.coverage is not None and found.coverage < least:
@@ -249,17 +257,17 @@ async def _baseline(bench: Bench, base: Base, project: Project) -> Baseline | No
 
 async def _confirm(
     bench: Bench, tree: Base, one: Checked, regression: Regression, measured: Sequence[str]
-) -> tuple[CheckResult, dict[str, tuple[frozenset[int], frozenset[int]]]]:
+) -> tuple[CheckResult, Lines]:
     """A second, separate process for each pytest run, unless the regression run was one."""
     result = one.result
-    lines: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
+    lines: Lines = {}
     for run, wanted in one.open:
         seen = regression.run
         shown = seen is not None and run.strict and seen.consistent and wanted.tests
         if shown and seen is not None and not judge(wanted, seen, bench.suspects):
             continue
         why, again = await checks.confirm(bench, tree, run, wanted, measured)
-        lines.update(again.lines)
+        lines = united(lines, again.lines)
         total = result.seconds + again.result.seconds
         result = replace(result, seconds=total)
         if why:
@@ -335,9 +343,7 @@ def _product(text: PatchText) -> list[str]:
     return [p for p in text.added if p.endswith(".py") and p.isprintable() and not is_test_file(p)]
 
 
-def _coverage(
-    text: PatchText, lines: dict[str, tuple[frozenset[int], frozenset[int]]]
-) -> float | None:
+def _coverage(text: PatchText, lines: Lines) -> float | None:
     """Share of the added executable lines that ran; None without any."""
     executable = covered = 0
     for path, (statements, missing) in lines.items():

@@ -26,6 +26,7 @@ from typing import Any
 from harness.ports import Base, ExecResult, Sandbox
 from harness.verify.bench import Bench
 from harness.verify.commands import TestCommand
+from harness.verify.coverage_reports import Hits
 from harness.verify.shared import once
 
 _MAX_REPORT = 16_000_000  # bytes; ten thousand tests fill about two million
@@ -112,7 +113,7 @@ class TestRun:
     `twins`: (test id, outcome) of real tests that were made to fail. `skips`: of tests that were
     given up while they ran. `left_out`: ids that the command's own options deselect. `parts`:
     one for each process that reported, where a command may run several. `wrote_junit`: it left a
-    report of its own as well.
+    report of its own as well. `hits`: what a report of another language's coverage says.
     """
 
     __test__ = False  # pytest would take it for a test class
@@ -128,6 +129,7 @@ class TestRun:
     left_out: frozenset[str] = frozenset()
     parts: tuple["TestRun", ...] = ()
     wrote_junit: bool = False
+    hits: Hits = field(default_factory=dict)
 
     @property
     def passed(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from orchestrator.errors import FeatureListError
 from orchestrator.features import decode, digest, parse, with_passes
 from orchestrator.json_lines import plain, scan
 from orchestrator.selection import Policy
-from orchestrator.values import Defaults, Feature, Project
+from orchestrator.values import Defaults, Feature, Project, Reports
 from scripts.write_schema import DOCS, TARGET, documented, rendered
 
 # A shared machine may be slow; how long an example takes says nothing here.
@@ -35,6 +35,7 @@ FULL = """{
   "project": {"name": "demo", "repo": "build/demo", "base": "main", "branch": "auto/pilot",
               "setup": "pip install -e .", "test": "pytest -q", "protected": ["tests/**"],
               "env": {"TZ": "UTC"}, "seed": "examples/demo", "recording": "examples/rec",
+              "reports": {"junit": ["out/*.xml"], "coverage": ["lcov.info"]},
               "selection": {"weights": {"speed": 0, "tests": 50}, "min_consensus": 0.6,
                             "min_confidence": 0.2, "on_no_consensus": "best"},
               "deploy": {"adapter": "process", "command": ["./serve"], "health": "/up",
@@ -86,6 +87,7 @@ def test_full_form_reads_every_key() -> None:
         name="demo", repo="build/demo", base="main", branch="auto/pilot",
         setup="pip install -e .", test="pytest -q", protected=("tests/**",), env={"TZ": "UTC"},
         seed="examples/demo", recording="examples/rec", deploy=DEPLOY,
+        reports=Reports(("out/*.xml",), ("lcov.info",)),
         selection=Policy(40, 50, 20, 0, 0.6, 0.2, "best"),
     )  # fmt: skip
     assert got.defaults == Defaults(
@@ -274,7 +276,7 @@ def test_schema_describes_both_forms_and_forbids_other_keys() -> None:
     models = schema["$defs"]
     lists = {"BareEntry", "FeatureEntry", "ProjectEntry", "DefaultsEntry", "FullForm"}
     within = {"DeployEntry", "EnvironmentEntry", "SmokeEntry", "ApprovalEntry"}
-    assert set(models) == lists | within | {"SelectionEntry", "WeightsEntry"}
+    assert set(models) == lists | within | {"ReportsEntry", "SelectionEntry", "WeightsEntry"}
     assert all(m["additionalProperties"] is False for m in models.values())
     for model in models.values():
         assert all(p.get("description") for p in model["properties"].values())
