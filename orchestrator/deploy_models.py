@@ -1,19 +1,26 @@
 """The shape of `project.deploy` as pydantic models; each description finishes "must be ..."."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator import feature_rules as rules
 from orchestrator.approval import Risk, Strategy
 from orchestrator.approval_requests import People
-from orchestrator.deploy_values import Deploy, DeployOn, Environment, Smoke
+from orchestrator.deploy_values import AdapterName, Deploy, DeployOn, Environment, Smoke
 
 _STRATEGY = "AUTO, OPTIONAL, REQUIRED or EXPERT"
 _LINE = "a shell command in double quotes"
 Line = Annotated[str, Field(min_length=1, max_length=rules.TEXT_LIMIT), AfterValidator(rules.text)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(rules.name)]
+Place = Annotated[str, Field(pattern=r"^/.+$", max_length=400), AfterValidator(rules.name)]
 Path = Annotated[str, Field(pattern=r"^/\S*$", max_length=2000)]
+
+
+#: No option of ssh's: it does not begin with a dash.
+HOST = r"^(ssh://)?[A-Za-z0-9_][A-Za-z0-9_.@:\[\]-]*$"
+#: What the environments of an adapter must have.
+_NEEDS = {"command": ("deploy", "current"), "ssh": ("host", "path")}
 
 
 class _Strict(BaseModel):
@@ -55,6 +62,18 @@ class EnvironmentEntry(_Strict):
     switch: Line | None = Field(default=None, description=_LINE)
     current: Line | None = Field(default=None, description=_LINE)
     roll_back: Line | None = Field(default=None, description=_LINE)
+    candidate: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(
+        default=None, description="an address that begins with http:// or https://"
+    )
+    host: Annotated[str, Field(pattern=HOST)] | None = Field(
+        default=None, description="a host such as deploy@web1, or ssh://deploy@web1:2222"
+    )
+    path: (
+        Annotated[str, Field(pattern=r"^/.+$", max_length=400), AfterValidator(rules.name)] | None
+    ) = Field(default=None, description="an absolute path on that host, such as /srv/app")
+    config: Name | None = Field(
+        default=None, description="the path of a file of ssh's own configuration"
+    )
 
     def value(self) -> Environment:
         return Environment(
@@ -66,6 +85,10 @@ class EnvironmentEntry(_Strict):
             switch=self.switch or "",
             current=self.current or "",
             roll_back=self.roll_back or "",
+            candidate=self.candidate or "",
+            host=self.host or "",
+            path=self.path or "",
+            config=self.config or "",
         )
 
 
@@ -99,7 +122,11 @@ class DeployEntry(_Strict):
     """How the project is deployed."""
 
     on: DeployOn = Field(default="all", description="all, partial or demand")
-    adapter: Literal["process", "command"] = Field(description="process or command")
+    adapter: AdapterName = Field(description="process, command, compose or ssh")
+    file: Name = Field(default="compose.yaml", description="the path of a compose file")
+    service: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        default="web", description="the name of a service in it"
+    )
     command: list[Line] = Field(default=[], description="a list: a program and its arguments")
     port: int = Field(default=8080, ge=1, le=65535, description="a port from 1 to 65535")
     health: Path = Field(default="/", description="a path such as /health")
@@ -116,10 +143,11 @@ class DeployEntry(_Strict):
     def _whole(self) -> Self:
         if self.adapter == "process" and not self.command:
             raise ValueError("the adapter process needs `command`; write what starts the service")
-        if self.adapter == "command":
-            for name, place in (("staging", self.staging), ("production", self.production)):
-                if place.deploy is None or place.current is None:
-                    raise ValueError(f"{name}: the adapter command needs `deploy` and `current`")
+        for name, place in (("staging", self.staging), ("production", self.production)):
+            needed = _NEEDS.get(self.adapter, ())
+            if any(getattr(place, key) is None for key in needed):
+                words = " and ".join(f"`{key}`" for key in needed)
+                raise ValueError(f"{name}: the adapter {self.adapter} needs {words}")
         return self
 
     def value(self) -> Deploy:
@@ -140,4 +168,6 @@ class DeployEntry(_Strict):
             expires=own.expires_hours * 3600,
             risk=risk,
             people=People(approvers, tuple(own.experts)),
+            file=self.file,
+            service=self.service,
         )

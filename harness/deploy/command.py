@@ -1,14 +1,11 @@
 """Deploys by the owner's own commands, which know where to."""
 
-import asyncio
-import os
 from pathlib import Path
 
 from harness.deploy.adapter import Release
+from harness.deploy.running import Runner, facts
 from orchestrator.deploy_values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
-
-_SAID = 400  # characters of a failed command that are told
 
 
 class CommandAdapter:
@@ -16,10 +13,9 @@ class CommandAdapter:
     _DIGEST, _ENVIRONMENT and _REPO. `current` prints the commit that is live."""
 
     def __init__(self, workspace: Path, name: EnvironmentName, settings: Deploy) -> None:
-        self._workspace = workspace
         self._name = name
         self._own = settings.environment(name)
-        self._timeout = settings.timeout
+        self._runner = Runner(name, workspace, settings.timeout)
 
     async def live(self) -> str:
         return (await self._run(self._own.current, None)).strip()
@@ -27,7 +23,7 @@ class CommandAdapter:
     async def bring_up(self, release: Release) -> str:
         if await self.live() != release.commit:
             await self._run(self._own.deploy, release)
-        return self._own.url
+        return self._own.candidate or self._own.url
 
     async def switch(self, release: Release) -> str:
         if self._own.switch and await self.live() != release.commit:
@@ -48,31 +44,8 @@ class CommandAdapter:
         return await self.live()
 
     async def _run(self, command: str, release: Release | None) -> str:
-        env = {**os.environ, **self._own.env, "FIBREFLOW_ENVIRONMENT": self._name}
+        env = {**self._own.env, "FIBREFLOW_ENVIRONMENT": self._name}
         if release is not None:
-            env |= {
-                "FIBREFLOW_COMMIT": release.commit,
-                "FIBREFLOW_DIGEST": release.digest,
-                "FIBREFLOW_REPO": str(release.repo),
-            }
-        process = await asyncio.create_subprocess_shell(
-            command, cwd=self._workspace, env=env, start_new_session=True,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        try:
-            async with asyncio.timeout(self._timeout):
-                out, _ = await process.communicate()
-        except TimeoutError:
-            os.killpg(process.pid, 9)
-            await process.wait()
-            raise DeployError(
-                f"{self._name}: `{command}` has not ended within {self._timeout:g} s"
-            ) from None
-        text = out.decode("utf-8", "replace")
-        if process.returncode != 0:
-            raise DeployError(
-                f"{self._name}: `{command}` ended with exit {process.returncode}: "
-                f"{text.strip()[-_SAID:]}"
-            )
-        return text
+            env |= facts(self._name, release.commit, release.digest)
+            env["FIBREFLOW_REPO"] = str(release.repo)
+        return await self._runner.run(["sh", "-c", command], env, named=command)

@@ -1,5 +1,6 @@
 """Begins and continues deployments of a workspace, for runs and for people's commands alike."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from harness import inputs
 from harness.approvals.store import ApprovalStore
 from harness.commands import user
 from harness.deploy import workflow
+from harness.deploy.compose import ComposeAdapter
 from harness.deploy.records import Records
 from harness.deploy.workflow import Wiring, Workflow
 from harness.flags import RunOptions
@@ -72,9 +74,9 @@ def say(text: str, options: RunOptions) -> None:
 
 async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
     """The open deployment, else one of the branch as it is, as far as it goes."""
-    if wiring.settings.adapter == "process":
+    if wiring.settings.adapter in {"process", "compose"}:
         for name in ENVIRONMENTS:
-            workflow.process_adapter(wiring.workspace, name, wiring.settings).keep_up()
+            workflow.local_adapter(wiring.workspace, name, wiring.settings).keep_up()
     records = Records(wiring.workspace)
     found = records.open()
     if found is None and not asked.anew:
@@ -122,7 +124,14 @@ def _wiring(workspace: Workspace, given: FeatureList, target: Target, asked: Ask
 def stop(workspace: Workspace) -> list[str]:
     """End the services of both environments; the names of those that were up."""
     _, settings = read(workspace)
-    return [n for n in ENVIRONMENTS if workflow.process_adapter(workspace, n, settings).stop()]
+    ended: list[str] = []
+    for name in ENVIRONMENTS:
+        adapter = workflow.local_adapter(workspace, name, settings)
+        if adapter.stop():
+            ended.append(name)
+        if isinstance(adapter, ComposeAdapter) and ended[-1:] == [name]:
+            asyncio.run(adapter.take_down())
+    return ended
 
 
 def told(workspace: Workspace, deployment: Deployment) -> str:

@@ -22,7 +22,8 @@ LIMITS = SandboxLimits(memory_mb=2048, processes=256)
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What an instance is made of. `env` is all of the environment that the service is given
-    besides the sandbox's own; `namespace` keeps its sandbox apart."""
+    besides the sandbox's own; `namespace` keeps its sandbox apart. `address` (host:port): it runs
+    there already, kept up by others, and is only led to."""
 
     namespace: str
     repo: str
@@ -33,6 +34,7 @@ class Spec:
     port: int
     health: str
     env: dict[str, str]
+    address: str = ""
 
     def store(self) -> dict[str, Any]:
         return asdict(self)

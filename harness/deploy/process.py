@@ -21,7 +21,7 @@ from orchestrator.errors import DeployError
 
 #: How often it is looked whether an instance is ready. Seconds.
 _LOOK = 0.1
-_COLOURS = ("blue", "green")
+COLOURS = ("blue", "green")
 
 
 class ProcessAdapter:
@@ -72,9 +72,12 @@ class ProcessAdapter:
                 wanted["live"] = wanted.get("before", "")
             keep = wanted["instances"].get(wanted["live"])
             wanted["instances"] = {wanted["live"]: keep} if keep else {}
-        if keep:
-            self._ensure()
-        return keep["commit"] if keep else ""
+            name = wanted["live"]
+        if not keep:
+            return ""
+        # Only when the port leads back may what stood there be taken away.
+        await self._until(lambda s: s["live"] == name and set(s["instances"]) == {name}, release)
+        return str(keep["commit"])
 
     def _spec(self, release: Release) -> Spec:
         own = self._settings
@@ -106,7 +109,7 @@ class ProcessAdapter:
         for name, data in wanted["instances"].items():
             if data["commit"] == release.commit:
                 return str(name)
-        return next(name for name in _COLOURS if name != wanted["live"])
+        return next(name for name in COLOURS if name != wanted["live"])
 
     def _is_ready(self, state: dict[str, Any], name: str, release: Release) -> bool:
         found = state["instances"].get(name, {})

@@ -54,6 +54,8 @@ class Instance:
         server = await asyncio.start_server(self.carry, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
+            if self.spec.address:
+                await self._watch_health()
             while True:
                 await self._once()
                 self.healthy = False
@@ -124,6 +126,9 @@ class Instance:
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from outside, to the service."""
+        if self.spec.address:
+            await lead(self.spec.address, reader, writer)
+            return
         process = self._process
         if process is None or process.stdin is None:
             writer.close()
@@ -162,6 +167,30 @@ class Instance:
         except (OSError, TimeoutError, ValueError):
             return False
         return head.split()[1:2] == [b"200"]
+
+
+async def lead(address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry a connection on to host:port, both ways until both are through."""
+    host, _, port = address.rpartition(":")
+    try:
+        there, back = await asyncio.open_connection(host, int(port))
+    except OSError:
+        writer.close()
+        return
+
+    async def pour(source: asyncio.StreamReader, drain: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(CHUNK):
+                drain.write(data)
+                await drain.drain()
+            if drain.can_write_eof():
+                drain.write_eof()
+
+    try:
+        await asyncio.gather(pour(reader, back), pour(there, writer))
+    finally:
+        back.close()
+        writer.close()
 
 
 class Supervisor:

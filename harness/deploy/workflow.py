@@ -12,8 +12,10 @@ from harness.approvals.store import ApprovalStore
 from harness.deploy import facts, smoke
 from harness.deploy.adapter import Adapter, Release
 from harness.deploy.command import CommandAdapter
+from harness.deploy.compose import ComposeAdapter
 from harness.deploy.process import ProcessAdapter
 from harness.deploy.records import Records
+from harness.deploy.ssh import SshAdapter
 from harness.inputs import Target
 from harness.notices import Notices
 from harness.ports import Base, BaseSpec, Clock, SandboxProvider
@@ -53,15 +55,20 @@ class Wiring:
     def adapter(self, name: EnvironmentName) -> Adapter:
         if name in self.adapters:
             return self.adapters[name]
+        root = self.workspace.root
         if self.settings.adapter == "command":
-            return CommandAdapter(self.workspace.root, name, self.settings)
-        return process_adapter(self.workspace, name, self.settings)
+            return CommandAdapter(root, name, self.settings)
+        if self.settings.adapter == "ssh":
+            return SshAdapter(root, name, self.settings)
+        return local_adapter(self.workspace, name, self.settings)
 
 
-def process_adapter(
-    workspace: Workspace, name: EnvironmentName, settings: Deploy
-) -> ProcessAdapter:
-    return ProcessAdapter(workspace.logs / "deploy" / name, name, settings)
+def local_adapter(workspace: Workspace, name: EnvironmentName, settings: Deploy) -> ProcessAdapter:
+    """Of an environment on this machine, behind a port that a supervisor keeps."""
+    folder = workspace.logs / "deploy" / name
+    if settings.adapter == "compose":
+        return ComposeAdapter(folder, name, settings, workspace=workspace.root)
+    return ProcessAdapter(folder, name, settings)
 
 
 async def begin(wiring: Wiring, run: str, requester: str) -> Deployment:

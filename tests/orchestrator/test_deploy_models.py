@@ -23,7 +23,11 @@ def read(deploy: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"adapter": "ftp"}, r"project\.deploy, adapter: .*process or command"),
+        ({"adapter": "ftp"}, r"project\.deploy, adapter: .*process, command, compose or ssh"),
+        ({"adapter": "ssh"}, "staging: the adapter ssh needs `host` and `path`"),
+        ({"staging": {"smoke": SMOKE, "host": "-oProxyCommand=x"}}, "a host such as deploy@web1"),
+        ({"staging": {"smoke": SMOKE, "path": "srv"}}, "an absolute path on that host"),
+        ({"service": "a b"}, "the name of a service"),
         ({"adapter": "command"}, "staging: the adapter command needs `deploy` and `current`"),
         ({"command": []}, "the adapter process needs `command`"),
         ({"port": 0}, r"project\.deploy, port: 0 .* a port"),
