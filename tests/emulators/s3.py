@@ -111,7 +111,7 @@ def bucket() -> Iterator[Bucket]:
     handler = type("Handler", (_Handler,), {"bucket": kept})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     kept.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield kept
