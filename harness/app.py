@@ -292,6 +292,7 @@ async def open_services(
             stop=stop,
             hand=Hand(journal, stop, current, purse.retune),
             fleet=fleet,
+            artifacts=books.artifacts(),
             knowledge=stack.enter_context(known),
         )
 

@@ -17,6 +17,7 @@ from harness import patches, succession
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.agents.transcript import Transcript
+from harness.artifacts import passing
 from harness.learn import brief
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files, taken
@@ -42,7 +43,7 @@ async def run_attempt(
     services: Services, key: AttemptKey, commit: str, tier: Tier
 ) -> dict[str, Any]:
     """What the feature needs to know, as JSON: `{"attempt", "ending", "reason", "passed",
-    "problems"}`; the evidence itself is in the attempt's folder.
+    "problems"}`; the evidence itself is in the attempt's folder, or in the artifacts of `files`.
 
     An attempt that has not begun when its round is decided does not begin.
     """
@@ -56,6 +57,7 @@ async def run_attempt(
             verification = await _verification_part(services, result, commit)
             if not services.is_decided(key.feature, key.round):
                 services.stop.hand_over(key.feature)
+            published = await passing.told(services.artifacts, services.attempt_folder(key))
     except asyncio.CancelledError:
         note_cancelled(services, key)
         raise
@@ -63,7 +65,7 @@ async def run_attempt(
         raise  # this process alone is concerned; others do the work
     except RUN_ENDING as error:
         await services.stop_for(error)
-    return _summary(result, verification)
+    return _summary(result, verification) | published
 
 
 def note_cancelled(services: Services, key: AttemptKey) -> None:

@@ -7,8 +7,10 @@ journal, money, queue, controls and approvals are tables, and files are copies f
 from pathlib import Path
 
 from harness import database, sessions
+from harness.artifacts.opening import open_store
 from harness.database import Database
 from harness.fleet import TABLES, Fleet
+from harness.ports import ArtifactStore
 from harness.record.budget import BudgetBook
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal
@@ -35,6 +37,11 @@ def budget(workspace: Workspace, fleet: Fleet | None = None) -> BudgetBook:
     if fleet is None:
         return SharedBook(Database(url or "", TABLES), lambda: None)
     return SharedBook(fleet.database, lambda: fleet.holder)
+
+
+def artifacts() -> ArtifactStore | None:
+    """Through what results pass between machines; None where that is the workspace itself."""
+    return open_store()
 
 
 def store(folder: Path) -> str | Path:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from harness import attempt, choice, context
+from harness.artifacts import passing
 from harness.engine import Engine, Workflow
 from harness.hand import Hand
 from harness.integrate import Winner
@@ -174,6 +175,7 @@ class Rounds:
                 key = open_.pop(workflow)
                 finished.append(key.name)
                 passed += bool(outcome.get("value", {}).get("passed"))
+                await passing.brought(services.artifacts, services.attempt_folder(key), outcome)
                 if "error" in outcome:
                     self._report_defect(key, outcome["error"])
         services.decide(id_, round_.number)

@@ -13,7 +13,7 @@ from harness.git import Repository
 from harness.hand import Hand
 from harness.integrate import Integrator, Winner
 from harness.learn.knowledge import Knowledge
-from harness.ports import Base, BaseSpec, Clock, Model, SandboxProvider
+from harness.ports import ArtifactStore, Base, BaseSpec, Clock, Model, SandboxProvider
 from harness.record import files
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
@@ -194,6 +194,7 @@ class Services:
     stop: Stop = field(default_factory=Stop)
     hand: Hand | None = None
     fleet: Fleet | None = None
+    artifacts: ArtifactStore | None = None
     #: (feature, round) that is decided: its attempts that have not begun need not begin.
     decided: set[tuple[str, int]] = field(default_factory=set)
 

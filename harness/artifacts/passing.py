@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.artifacts.naming import name_of
@@ -10,9 +11,30 @@ from harness.ports import ArtifactStore
 from harness.record import files
 from harness.verify.record import EVIDENCE
 from harness.verify.run import LOG
+from orchestrator.errors import MachineError
 
 #: Those that a choice, a merge, a replay or a person needs. Nothing else is taken from anywhere.
 PASSED = ("patch.diff", EVIDENCE, TRANSCRIPT, LOG, "attempt.json")
+
+
+async def told(store: ArtifactStore | None, folder: Path) -> dict[str, Any]:
+    """What the outcome of an attempt says besides: which artifacts its files are."""
+    return {} if store is None else {"files": await publish(store, folder)}
+
+
+async def brought(store: ArtifactStore | None, folder: Path, outcome: Mapping[str, Any]) -> None:
+    """The files of an attempt that has ended are in `folder`, wherever it ran. What the outcome
+    names is what counts, whoever has written there since.
+
+    Raises `MachineError` when the store cannot be used, or lacks what was put there.
+    """
+    published = outcome.get("value", {}).get("files")
+    if store is None or not published:
+        return
+    try:
+        await collect(store, folder, published)
+    except FileNotFoundError as error:
+        raise MachineError(f"{folder}: {error}, which an attempt had left there") from error
 
 
 async def publish(store: ArtifactStore, folder: Path) -> dict[str, str]:

@@ -22,10 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-#: Removed together with the three that use it as soon as `fibreflow worker` is there.
-needs_workers = pytest.mark.skipif(
-    "worker" not in flags.COMMANDS, reason="the program has no workers yet"
-)
 IMAGE = f"fibreflow:{PROJECT['version']}"
 WORKSPACE = "/srv/fibreflow"
 
@@ -90,7 +86,6 @@ def compose() -> dict[str, Any]:
     return loaded
 
 
-@needs_workers
 def test_compose_has_postgres_a_run_and_two_workers() -> None:
     services = compose()["services"]
     assert set(services) == {"postgres", "run", "worker"}
@@ -110,7 +105,6 @@ def test_compose_has_postgres_a_run_and_two_workers() -> None:
         assert published.startswith("127.0.0.1:")
 
 
-@needs_workers
 def test_run_and_workers_ask_the_same_database_and_no_password_is_written_down() -> None:
     services = compose()["services"]
     urls = {services[name]["environment"]["HARNESS_DATABASE_URL"] for name in ("run", "worker")}
@@ -194,7 +188,6 @@ def test_workers_are_a_stateful_set_that_selects_its_own_pods() -> None:
         assert service["selector"] == spec["selector"]["matchLabels"]
 
 
-@needs_workers
 @pytest.mark.parametrize(
     ("name", "pod", "made"), list(pods()), ids=lambda v: v if isinstance(v, str) else ""
 )

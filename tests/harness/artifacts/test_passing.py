@@ -6,8 +6,8 @@ import pytest
 
 from harness.artifacts.directory import DirectoryStore
 from harness.artifacts.opening import VARIABLE, open_store
-from harness.artifacts.passing import PASSED, collect, publish
-from orchestrator.errors import InputError
+from harness.artifacts.passing import PASSED, brought, collect, publish, told
+from orchestrator.errors import InputError, MachineError
 from tests.fakes.artifacts import MemoryStore
 
 
@@ -41,6 +41,29 @@ async def test_only_files_of_an_attempt_are_written(tmp_path: Path) -> None:
     name = await store.put(b"evil")
     await collect(store, tmp_path / "a", {"../../evil": name, "other.txt": name})
     assert list(tmp_path.rglob("*")) == []
+
+
+async def test_what_an_outcome_names_counts_and_not_what_lies_there(tmp_path: Path) -> None:
+    """As when a worker that was taken over writes on into the folder."""
+    store, folder = MemoryStore(), tmp_path / "a"
+    folder.mkdir()
+    (folder / PASSED[0]).write_bytes(b"patch")
+    outcome = {"value": {"passed": True, **await told(store, folder)}}
+    (folder / PASSED[0]).write_bytes(b"written later")
+    await brought(store, folder, outcome)
+    assert (folder / PASSED[0]).read_bytes() == b"patch"
+    store.kept.clear()
+    (folder / PASSED[0]).unlink()
+    with pytest.raises(MachineError, match="has no artifact"):
+        await brought(store, folder, outcome)
+
+
+async def test_without_a_store_or_files_nothing_is_asked(tmp_path: Path) -> None:
+    assert await told(None, tmp_path) == {}
+    for outcome in ({}, {"error": "x"}, {"value": {"passed": False}}):
+        await brought(MemoryStore(), tmp_path / "a", outcome)
+    await brought(None, tmp_path / "a", {"value": {"files": {PASSED[0]: "sha256:0"}}})
+    assert not (tmp_path / "a").exists()
 
 
 def test_the_environment_says_where_the_store_is(tmp_path: Path) -> None:
