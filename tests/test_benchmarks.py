@@ -138,7 +138,7 @@ def test_scale_prints_its_figures_as_one_object_last() -> None:
 @pytest.mark.isolation
 @pytest.mark.slow
 def test_parallel_prints_its_figures_as_one_object_last() -> None:
-    words = ("--features", "3", "--seconds", "0.2", "--workers", "3", "--json")
+    words = ("--features", "3", "--seconds", "0.2", "--workers", "3", "--one", "--json")
     done = run("parallel.py", *words)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
