@@ -4,17 +4,21 @@ Without `HARNESS_DATABASE_URL` everything is a file, and one process has the wor
 journal, money, queue, controls and approvals are tables, and files are copies for people.
 """
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from harness import database, sessions
+from harness.approvals.store import ApprovalStore
 from harness.artifacts.opening import open_store
 from harness.database import Database
-from harness.fleet import TABLES, Fleet
+from harness.fleet import TABLES, Fleet, joined
 from harness.ports import ArtifactStore
 from harness.record.budget import BudgetBook
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace
+from orchestrator.cost import usd
 
 
 def journal(workspace: Workspace, run: str, fleet: Fleet | None) -> Journal:
@@ -42,6 +46,45 @@ def budget(workspace: Workspace, fleet: Fleet | None = None) -> BudgetBook:
 def artifacts() -> ArtifactStore | None:
     """Through what results pass between machines; None where that is the workspace itself."""
     return open_store()
+
+
+def sums(workspace: Workspace) -> tuple[float, float] | None:
+    """Dollars spent by all runs of the workspace, and kept for calls of unknown cost; None when
+    no book was ever opened."""
+    shared = database.url() is not None
+    if not shared and not (workspace.logs / "budget.sqlite").is_file():
+        return None
+    book = budget(workspace)
+    try:
+        if not shared:
+            return book.sums("run ")
+        # Other workspaces have runs in the same book.
+        found = [book.balance(f"run {run.id}") for run in workspace.runs()]
+        return usd(sum(b.spent for b in found)), usd(sum(b.unknown for b in found))
+    finally:
+        book.close()
+
+
+def approvals(workspace: Workspace) -> ApprovalStore:
+    """Requests for approval, and their answers."""
+    url = database.url()
+    if url is None:
+        return ApprovalStore(workspace.logs / "approvals.sqlite", SystemClock())
+    from harness.approvals.store_shared import SharedApprovals  # noqa: PLC0415 - fleets alone
+
+    return SharedApprovals(url, workspace.root, SystemClock())
+
+
+@contextlib.asynccontextmanager
+async def to_write(workspace: Workspace, run: str) -> AsyncIterator[tuple[Journal, Fleet | None]]:
+    """A run's journal for a person's decision, while no process is at work on the run. Raises
+    `WorkspaceLockedError` when one is, on any machine."""
+    async with joined(places=0, run=run) as fleet:
+        opened = journal(workspace, run, fleet)
+        try:
+            yield opened, fleet
+        finally:
+            opened.close()
 
 
 def store(folder: Path) -> str | Path:

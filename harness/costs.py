@@ -7,9 +7,9 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness import books
 from harness.cost_flags import CostOptions
 from harness.models import prices
-from harness.record.budget import BudgetBook
 from harness.record.journal import all_events
 from harness.record.workspace import Workspace
 from orchestrator import cost_analysis
@@ -49,14 +49,10 @@ def show(workspace: Workspace, options: CostOptions) -> str:
 
 def _book(workspace: Workspace) -> dict[str, float] | None:
     """What the transactional book says of all runs, None when it was never opened."""
-    path = workspace.logs / "budget.sqlite"
-    if not path.is_file():
+    found = books.sums(workspace)
+    if found is None:
         return None
-    book = BudgetBook(path)
-    try:
-        spent, reserved = book.sums("run ")
-    finally:
-        book.close()
+    spent, reserved = found
     return {"spent_usd": spent, "unknown_usd": reserved}
 
 

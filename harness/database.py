@@ -4,9 +4,10 @@ A SQLite file for one machine, Postgres for many. Connections come from a pool a
 transaction that stands idle for five seconds, for a frozen process must not keep its locks.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +73,17 @@ class Database:
         """One statement as a transaction of its own; the rows that it returns, if any."""
         return self.run(lambda connection: execute(connection, text, values))
 
+    @contextlib.contextmanager
+    def transaction(self) -> "Iterator[Connection]":
+        """A transaction as a block, which is not done again when the connection is lost."""
+        import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
+
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise MachineError(f"{self.name}: cannot be used ({error.orig})") from error
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -94,3 +106,17 @@ def _make(connection: "Connection", tables: Sequence[str], *, shared: bool) -> N
         execute(connection, f"SELECT pg_advisory_xact_lock({_TABLES_LOCK})")
     for statement in tables:
         execute(connection, statement)
+
+
+class Marked:
+    """Statements with `?` for a driver that marks values as `%s`."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    def execute(self, text: str, values: Sequence[Any] = (), /) -> Any:
+        return self._connection.exec_driver_sql(text.replace("?", "%s"), tuple(values))
+
+    def executemany(self, text: str, values: Sequence[Sequence[Any]], /) -> Any:
+        rows = [tuple(row) for row in values]
+        return self._connection.exec_driver_sql(text.replace("?", "%s"), rows)

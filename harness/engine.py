@@ -134,7 +134,7 @@ class Engine:
                 "system_database_url": url,
                 "system_database_engine": store,
                 "executor_id": "runner",
-                "application_version": APPLICATION_VERSION,
+                "application_version": self._version(APPLICATION_VERSION),
                 "log_level": "CRITICAL",
                 "serializer": cast("Any", _Json()),
             }
@@ -150,9 +150,17 @@ class Engine:
         store = engine_store.open_store(target)
         run = self._run if self._fleet is not None else ""
         engine_store.adopt(
-            store, engine_store.shown(target), run=run, ours=APPLICATION_VERSION, older=CONTINUES
+            store,
+            engine_store.shown(target),
+            run=run,
+            ours=self._version(APPLICATION_VERSION),
+            older=frozenset(map(self._version, CONTINUES)),
         )
         return store
+
+    def _version(self, version: str) -> str:
+        """The engine wants versions of their own for applications that share a database."""
+        return version if self._fleet is None else f"{version}@{self._run}"
 
     def _open_queue(self) -> None:
         if self._fleet is not None:

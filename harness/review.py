@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from harness import app, inputs
+from harness import app, books, inputs
 from harness.attempt import PATCH, load_result
 from harness.inputs import Target
 from harness.integrate import Winner
 from harness.ports import ModelReply, ModelRequest
-from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
@@ -48,14 +47,11 @@ async def accept(
         model=NoModel(),
         settings=app.settings_of(info.id, given, options, workers=1),
     )
-    journal = Journal(workspace.events(info.id), info.id, SystemClock())
-    try:
-        async with app.open_services(opened, journal) as services:
+    async with books.to_write(workspace, info.id) as (journal, fleet):
+        async with app.open_services(opened, journal, fleet=fleet) as services:
             commit = await _merge(services, key)
         _note(journal, key, person, commit)
-    finally:
-        journal.close()
-    _note_later(workspace, info, key, person, commit)
+    await _note_later(workspace, info, key, person, commit)
     return commit
 
 
@@ -124,7 +120,7 @@ def _note(journal: Journal, key: AttemptKey, person: str, commit: str) -> None:
     app.store_report(journal.path.parent, report.build(now))
 
 
-def _note_later(
+async def _note_later(
     workspace: Workspace, info: RunInfo, key: AttemptKey, person: str, commit: str
 ) -> None:
     """Later runs left the feature alone, as one that waits for a person; now it does not."""
@@ -133,8 +129,5 @@ def _note_later(
             return
         feature = state.fold(read_events(run.events)).features.get(key.feature)
         if feature is not None and feature.state == "review" and feature.review_run == info.id:
-            journal = Journal(run.events, run.id, SystemClock())
-            try:
+            async with books.to_write(workspace, run.id) as (journal, _):
                 _note(journal, key, person, commit)
-            finally:
-                journal.close()

@@ -124,4 +124,8 @@ def database(own_database: str) -> Iterator[str]:
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        connection.execute("DROP SCHEMA IF EXISTS dbos, fibreflow_budget CASCADE")
+        connection.execute("DROP SCHEMA IF EXISTS dbos CASCADE")
+        for (name,) in connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'fibreflow_%'"
+        ).fetchall():
+            connection.execute(f"DROP SCHEMA {name} CASCADE")

@@ -128,7 +128,7 @@ def test_schedule_is_no_worse_than_waves_and_never_below_the_bound() -> None:
 
 @pytest.mark.long
 def test_scale_prints_its_figures_as_one_object_last() -> None:
-    done = run("scale.py", "--attempts", "20", "--seconds", "0.2", "--json")
+    done = run("scale.py", "--attempts", "20", "--seconds", "0.2", "--sqlite", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["inflight_20_ratio_sqlite"] >= 1

@@ -14,12 +14,16 @@ from orchestrator import approval_requests as rules
 from orchestrator.approval_requests import Answer, People, Request, Standing
 from orchestrator.errors import MachineError
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, asked REAL NOT NULL, body TEXT NOT NULL,
-    people TEXT NOT NULL);
+TABLES = """
+CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, asked DOUBLE PRECISION NOT NULL,
+    body TEXT NOT NULL, people TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS secret (one INTEGER PRIMARY KEY, value TEXT NOT NULL);
 """
+#: The first of its key stands.
+_ASK = "INSERT INTO requests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_ANSWER = "INSERT INTO answers VALUES (?, ?) ON CONFLICT DO NOTHING"
+_MAKE = "INSERT INTO secret VALUES (1, ?) ON CONFLICT DO NOTHING"
 _BUSY_SECONDS = 30.0
 
 
@@ -55,14 +59,14 @@ class ApprovalStore:
         """Keep a request. One that is known already stays as it is: a restart asks again."""
         row = (request.id, request.asked, _dump(request), _dump(people))
         with self._connected() as connection:
-            connection.execute("INSERT OR IGNORE INTO requests VALUES (?, ?, ?, ?)", row)
+            connection.execute(_ASK, row)
 
     def find(self, id_: str) -> Asked | None:
         return next((a for a in self.all() if a.request.id == id_), None)
 
     def all(self) -> list[Asked]:
         """Newest first."""
-        if not self._path.exists():
+        if not self._is_there():
             return []
         with self._connected() as connection:
             rows = connection.execute(
@@ -82,9 +86,7 @@ class ApprovalStore:
             if why:
                 return Outcome(False, asked.standing, why)
             with self._connected() as connection:
-                won = connection.execute(
-                    "INSERT OR IGNORE INTO answers VALUES (?, ?)", (id_, _dump(answer))
-                ).rowcount
+                won = connection.execute(_ANSWER, (id_, _dump(answer))).rowcount
             if won:
                 return Outcome(True, answer.verdict, f"{answer.verdict} by {answer.by}")
             asked = self.find(id_)
@@ -96,18 +98,22 @@ class ApprovalStore:
         """What this workspace signs its links with, made once; nobody else may read the file."""
         with self._connected() as connection:
             made = secrets.token_hex(32)
-            connection.execute("INSERT OR IGNORE INTO secret VALUES (1, ?)", (made,))
+            connection.execute(_MAKE, (made,))
             row = connection.execute("SELECT value FROM secret").fetchone()
         return str(row[0]).encode()
 
+    def _is_there(self) -> bool:
+        """Whether anything was ever asked: looking makes no file."""
+        return self._path.exists()
+
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self) -> Iterator[Any]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch(0o600)
             connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS)
             try:
-                connection.executescript(_TABLES)
+                connection.executescript(TABLES)
                 with connection:
                     yield connection
             finally:

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import inputs
+from harness import books, inputs
 from harness.approvals.store import ApprovalStore
 from harness.commands import user
 from harness.deploy import workflow
@@ -32,7 +32,7 @@ class Asked:
 
 
 def store(workspace: Workspace) -> ApprovalStore:
-    return ApprovalStore(workspace.logs / "approvals.sqlite", SystemClock())
+    return books.approvals(workspace)
 
 
 def read(workspace: Workspace, features: Path | None = None) -> tuple[FeatureList, Deploy]:

@@ -5,10 +5,10 @@ unknown cost in the transaction that declares it dead.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import sessions
-from harness.database import Database
+from harness.database import Database, Marked
 from harness.record import taken
 from harness.record.budget import BudgetBook, Statements, T
 
@@ -89,20 +89,6 @@ def abandon(connection: "Connection", gone: Sequence[str]) -> None:
     _in_turn(connection).execute(_ABANDON, (list(gone),))
 
 
-def _in_turn(connection: "Connection") -> "_Marked":
+def _in_turn(connection: "Connection") -> Marked:
     connection.exec_driver_sql(_TURN)
-    return _Marked(connection)
-
-
-class _Marked:
-    """Statements with `?` for a driver that marks values as `%s`."""
-
-    def __init__(self, connection: "Connection") -> None:
-        self._connection = connection
-
-    def execute(self, text: str, values: Sequence[Any] = (), /) -> Any:
-        return self._connection.exec_driver_sql(text.replace("?", "%s"), tuple(values))
-
-    def executemany(self, text: str, values: Sequence[Sequence[Any]], /) -> Any:
-        rows = [tuple(row) for row in values]
-        return self._connection.exec_driver_sql(text.replace("?", "%s"), rows)
+    return Marked(connection)

@@ -7,13 +7,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.fleet import FleetProject
-from tests.spine.project import bash, until, wait, writes
+from tests.spine.project import Project, bash, until, wait, writes
 
 SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "3")))
 #: Longer than a lease in any case.
@@ -93,19 +93,24 @@ def test_a_worker_stands_in_for_the_process_that_held_the_run(fleet: FleetProjec
 
 
 @pytest.mark.slow
-def test_two_runs_share_workers_and_limits_hold(fleet: FleetProject) -> None:
-    """One attempt at a time on all machines together, whatever places there are."""
+def test_two_runs_share_a_worker_and_a_limit(
+    fleet: FleetProject, make: Callable[..., Project], database: str
+) -> None:
+    """One attempt at a time on all machines and of all runs, whatever places there are."""
     limited = fleet.command("fleet", "--limit", "all=1", "--json")
     assert limited["limits"] == {"all": 1}
-    slow(fleet, "a", "b", "c")
-    runner, worker = fleet.run("--workers", "3"), fleet.worker(3)
+    other = FleetProject(make("other"), database)
+    slow(fleet, "a", "b")
+    slow(other, "c", "d")
+    programs = [fleet.run("--workers", "3"), other.run("--workers", "3"), fleet.worker(3)]
     seen: list[int] = []
-
-    while runner.poll() is None:
-        seen.append(len(fleet.works(runner)) + len(fleet.works(worker)))
-    assert runner.returncode == 0
+    while any(p.poll() is None for p in programs[:2]):
+        seen.append(sum(len(fleet.works(program)) for program in programs))
+    assert [p.returncode for p in programs[:2]] == [0, 0]
     assert max(seen) == 1
-    assert fleet.leave(worker) == 0
+    assert sorted(fleet.project.merged()) == ["a", "b"]
+    assert sorted(other.project.merged()) == ["c", "d"]
+    assert fleet.leave(programs[2]) == 0
 
 
 @pytest.mark.slow

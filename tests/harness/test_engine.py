@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.engine import Engine
+from harness.fleet import Fleet
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Runs one workflow of three steps; with a number it dies inside that step.
@@ -84,3 +87,35 @@ async def test_a_crash_between_steps_repeats_only_the_last(tmp_path: Path) -> No
     effects = (tmp_path / "effects").read_text().split()
     assert effects == ["1", "2", "2", "3", "101", "101"]
     assert "a mistake" in (tmp_path / "defects.log").read_text()
+
+
+async def play_as(url: str, folder: Path, run: str) -> dict[str, dict[str, object]]:
+    """A run of two queued children, one of which is cancelled, as one process of a fleet."""
+    fleet = Fleet(url, places=2, run=run)
+    fleet.join()
+    engine = Engine(folder, workers=2, fleet=fleet, run=run)
+
+    async def child(n: int) -> int:
+        await asyncio.sleep(600 if n == 2 else 0)
+        return n
+
+    async def parent() -> dict[str, object]:
+        await engine.enqueue("child", {f"{run}/c{n}": (n,) for n in (1, 2)}, priority=1, tier="t")
+        ends = await engine.finished([f"{run}/c1", f"{run}/c2"])
+        await engine.cancel([f"{run}/c2"])
+        return ends
+
+    engine.register("parent", parent)
+    engine.register("child", child)
+    try:
+        await engine.start()
+        result: dict[str, dict[str, object]] = await engine.run("parent", run)
+        return result
+    finally:
+        await engine.close()
+        await asyncio.to_thread(fleet.leave)
+
+
+async def test_runs_of_one_database_do_not_meet(database: str, tmp_path: Path) -> None:
+    for run in ("20261121-000000-aaaa", "20261121-000000-bbbb"):
+        assert await play_as(database, tmp_path, run) == {f"{run}/c1": {"value": 1}}

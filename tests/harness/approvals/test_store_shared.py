@@ -1,0 +1,33 @@
+"""Approvals on a fleet's Postgres: one decision, of one workspace, whoever is first."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.approvals.store_shared import SharedApprovals
+from tests.harness.agents.workbench import StepClock
+from tests.harness.approvals.test_store import REQUEST, TEAM, says
+
+
+def open_store(url: str, workspace: str = "/one") -> SharedApprovals:
+    clock = StepClock()
+    clock.time = 1500.0
+    return SharedApprovals(url, Path(workspace), clock)
+
+
+def test_two_at_once_give_one_decision_in_one_workspace(database: str) -> None:
+    store = open_store(database)
+    store.ask(REQUEST, TEAM)
+    store.ask(REQUEST, TEAM)
+
+    def answer(number: int) -> bool:
+        verdict, by = (("approved", "bob"), ("rejected", "carol"))[number % 2]
+        return store.answer("q1", says(verdict, by)).counted
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(answer, range(8))) == 1
+    other = open_store(database)
+    (asked,) = other.all()
+    assert asked.request == REQUEST
+    assert asked.standing in ("approved", "rejected")
+    assert other.secret() == store.secret()
+    assert open_store(database, "/two").all() == []
