@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import lock, reverify
 from harness import replay as playing
+from harness.commands import find_run
 from harness.flags import Command
 from harness.record.clock import SystemClock
 from harness.record.workspace import RunInfo, Workspace, new_run_id
@@ -64,8 +65,8 @@ def show_lock(command: Command, workspace: Workspace, info: RunInfo) -> int:
     if other is None:
         print(json.dumps(mine, indent=2, ensure_ascii=False))
         return 0
-    path = Path(other) if "/" in other or other.endswith(".json") else None
-    theirs = lock.load(path or workspace.run_folder(other) / lock.NAME)
+    is_file = "/" in other or other.endswith(".json")
+    theirs = lock.load(Path(other) if is_file else find_run(workspace, other).folder / lock.NAME)
     found = differences(mine, theirs)
     if command.json:
         return _json({"run": info.id, "other": other, "differences": list(found)}, found)
@@ -73,7 +74,7 @@ def show_lock(command: Command, workspace: Workspace, info: RunInfo) -> int:
 
 
 def _lines(found: Sequence[str], after: str = "") -> int:
-    for line in found or ("everything is as it was",):
+    for line in found or ("nothing differs",):
         print(line)
     if found and after:
         print(after)

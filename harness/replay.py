@@ -25,8 +25,6 @@ from orchestrator.values import FeatureList
 
 #: In the copy: where its repository's base is, whatever it was called.
 _BASE = "replayed-base"
-#: More passing attempts than a round can have: each waits for all of its own.
-_ALL = 100
 #: Files of the workspace that change how a run is played, not what is said in it.
 _KEPT = ("routing.yaml", "agents.yaml")
 
@@ -112,7 +110,7 @@ def _as_played(given: FeatureList, rounds: Sequence[PlayedRound]) -> FeatureList
             recording="recordings",
             deploy=None,
         ),
-        defaults=replace(given.defaults, quorum=_ALL, budget_usd=None),
+        defaults=replace(given.defaults, quorum=max(most.values(), default=1), budget_usd=None),
         features=tuple(
             replace(f, attempts=most.get(f.id) or f.attempts, budget_usd=None)
             for f in given.features
@@ -130,4 +128,5 @@ async def _clone(source: Repository, target: Path, commits: Mapping[str, Any]) -
     copy = Repository(target)
     for branch, commit in ((_BASE, commits["base"]), (commits["branch"], commits["head"])):
         await copy.git("update-ref", f"refs/heads/{branch}", commit)
-    await copy.git("symbolic-ref", "HEAD", f"refs/heads/{_BASE}")
+    # Nothing is checked out, so that no file can look changed or gone.
+    await copy.git("symbolic-ref", "HEAD", "refs/heads/nothing")
