@@ -59,9 +59,15 @@ class TraceView:
         feature, attempt = event.feature or "", event.attempt or ""
         # One that ran elsewhere, or whose file is not whole, has no tool calls to show here.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            lines = Transcript(self._folder / feature / attempt / NAME).lines
+            lines = Transcript(self._transcript(feature, attempt)).lines
             return self._traces.tool_calls(feature, attempt, lines)
         return ()
+
+    def _transcript(self, feature: str, attempt: str) -> Path:
+        """In a fleet an attempt has the folder of its generation until its end has arrived."""
+        own = self._folder / feature / attempt / NAME
+        later = sorted((self._folder / feature).glob(f"{attempt}.g*/{NAME}"))
+        return own if own.exists() or not later else later[-1]
 
     def _readable(self, span: Span) -> ReadableSpan:
         error = Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.UNSET)

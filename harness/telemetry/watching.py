@@ -15,7 +15,7 @@ from typing import Protocol
 from harness.record.journal import iter_events
 from harness.services import Services
 from orchestrator import events
-from orchestrator.errors import InputError, MachineError
+from orchestrator.errors import FibreFlowError, InputError, MachineError
 from orchestrator.events import Event
 
 OTLP = "HARNESS_OTLP_ENDPOINT"
@@ -71,8 +71,8 @@ def _show(waiting: "queue.SimpleQueue[Event | None]", views: list[View]) -> None
 
 def _views(services: Services, environ: Mapping[str, str]) -> list[View]:
     def warn(text: str) -> None:
-        # The journal may be closed when the last of it is told.
-        with contextlib.suppress(MachineError):
+        # The journal may be closed when the last of it is told, or be somebody else's by now.
+        with contextlib.suppress(FibreFlowError):
             services.journal.write(events.WarningGiven(message=text))
 
     found: list[View] = []

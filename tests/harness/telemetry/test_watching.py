@@ -67,7 +67,11 @@ def test_nothing_listens_unless_it_is_asked_for(wired: Services) -> None:
     assert not (wired.run_folder / ADDRESS).exists()
 
 
-def test_a_collector_gets_the_whole_tree(wired: Services) -> None:
+@pytest.mark.parametrize("folder", ["r1-a01", "r1-a01.g2"])
+def test_a_collector_gets_the_whole_tree(wired: Services, folder: str) -> None:
+    """Also where the attempt was at work on another machine, in a folder of its generation."""
+    made = wired.run_folder / "disk"
+    (made / "r1-a01").rename(made / folder)
     with collector() as there:
         with watching(wired, {OTLP: f"{there.url}/"}):
             happen(wired)
