@@ -101,6 +101,8 @@ def test_compose_has_postgres_a_run_and_two_workers() -> None:
         assert any(volume.endswith(f":{WORKSPACE}") for volume in service["volumes"])
         assert "privileged" not in service
     assert ":latest" not in (DEPLOY / "compose.yaml").read_text("utf-8")
+    assert services["worker"]["restart"] == "on-failure"
+    assert services["run"]["restart"] == "no"  # a feature that failed is no reason to begin anew
     for published in services["run"]["ports"]:
         assert published.startswith("127.0.0.1:")
 
@@ -138,6 +140,14 @@ def test_compose_is_read_by_its_own_program(tmp_path: Path) -> None:
     words = ["docker", "compose", "--env-file", str(env), "-f", str(DEPLOY / "compose.yaml")]
     done = subprocess.run([*words, "config", "--quiet"], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_all_that_share_a_workspace_are_the_same_user() -> None:
+    uid = of("USER")[-1].split(":")[0]
+    assert f"useradd --uid {uid}" in " ".join(of("RUN"))
+    for name, pod, _ in pods():
+        if name != "fibreflow-postgres":
+            assert str(pod["securityContext"]["runAsUser"]) == uid
 
 
 # ------------------------------------------------------------------- Kubernetes
