@@ -92,6 +92,7 @@ class Router:
             left_usd=_least(run_left, feature_left),
             attempt_usd=self._prices(played),
             attempts=feature.attempts or self._defaults.attempts,
+            rounds=max(1, self._defaults.rounds - len(played)),
         )
         decided = model_router.escalate(situation, budget, self._settings)
         if isinstance(decided, GiveUp):

@@ -5,7 +5,8 @@ rules only choose where to begin, and `escalate` does the real work.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 from orchestrator.plan import GiveUp
 from orchestrator.routing_odds import Chances, PastOutcomes, RoundOutcome, chances, round_passes
@@ -72,11 +73,12 @@ class Situation:
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What is left in dollars, None without a cap; the price of an attempt by tier, None where
-    it is not known; how many attempts a round has."""
+    it is not known; how many attempts a round has; how many rounds may still be played."""
 
     left_usd: float | None
     attempt_usd: Mapping[Tier, float | None]
     attempts: int = 1
+    rounds: int = 2
 
 
 def request_of(feature: Feature, prompt_tokens: int | None = None) -> Request:
@@ -107,8 +109,9 @@ def escalate(
     """The tier of the round after those in `history.played`, or that it is not worth its price.
 
     A round in which somebody passed and nothing could be merged is played again where it was.
-    Else it is a dearer tier: the one with the lowest price for an expected pass, of those that
-    the budget left can finish an attempt on; the same tier when no dearer one is left.
+    Else it is a dearer tier, of those that the budget left can finish an attempt on: the one from
+    which the rounds to come are worth most, after their price (see `_worth_of`); the same tier when
+    no dearer one is left.
     """
     rules = (settings or RoutingSettings()).rules
     odds = _odds(history, settings or RoutingSettings())
@@ -121,7 +124,7 @@ def escalate(
             f"an attempt on {options[0].tier} costs about {dear}, and ${budget.left_usd or 0:.2f} "
             "of the budget are left; raise it to go on"
         )
-    best = min(payable, key=lambda o: (o.price, TIERS.index(o.tier)))
+    best = _best(payable, history, budget, odds, rules)
     if best.passes < rules.give_up.least_chance:
         return GiveUp(f"another round on {best.tier} passes with {best.passes:.1%}: not played")
     if best.price > rules.give_up.worth_usd:
@@ -269,6 +272,44 @@ def _option(tier: Tier, history: Situation, budget: Budget, odds: Chances) -> _O
         attempts = min(attempts, int(budget.left_usd / usd))
     passes = round_passes(odds.by_tier[tier], tier, history.played, max(attempts, 1))
     return _Option(tier, attempts, passes, usd)
+
+
+def _best(
+    options: Sequence[_Option], history: Situation, budget: Budget, odds: Chances, rules: Rules
+) -> _Option:
+    """Where nothing is known to cost anything, it climbs slowly."""
+    if not any(one.usd for one in options):
+        return options[0]
+    ways = _ways([one.tier for one in options], budget.rounds)
+    way = max(ways, key=lambda way: _worth_of(way, history, budget, odds, rules))
+    return next(one for one in options if one.tier == way[0])
+
+
+def _ways(tiers: Sequence[Tier], rounds: int) -> list[tuple[Tier, ...]]:
+    """Rounds that may follow each other: each dearer than the one before, the dearest again."""
+    top = tiers[-1]
+    found: list[tuple[Tier, ...]] = []
+    for length in range(1, min(len(tiers), rounds) + 1):
+        for way in combinations(tiers, length):
+            again = rounds - length if way[-1] == top else 0
+            found += [(*way, *[top] * more) for more in range(again + 1)]
+    return found
+
+
+def _worth_of(
+    way: Sequence[Tier], history: Situation, budget: Budget, odds: Chances, rules: Rules
+) -> float:
+    """Expected dollars: a feature's worth times the chance that a round of this way passes, less
+    what its rounds cost. A tier that is left out may be worth more than its price and still be
+    passed by: rounds are few, and a dearer one is likelier to pass in its place."""
+    worth, reached = 0.0, 1.0
+    for tier in way:
+        one = _option(tier, history, budget, odds)
+        worth += reached * (one.passes * rules.give_up.worth_usd - one.round_usd)
+        reached *= 1 - one.passes
+        played = (*history.played, RoundOutcome(tier, max(one.attempts, 1)))
+        history = replace(history, played=played)
+    return worth
 
 
 def _odds(history: Situation, settings: RoutingSettings) -> Chances:

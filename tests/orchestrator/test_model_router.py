@@ -169,15 +169,24 @@ def go_on(at: Situation, budget: Budget) -> Route:
 
 
 def test_a_failed_round_goes_up_and_the_last_tier_is_asked_again() -> None:
-    free = Budget(None, PRICES)
-    assert go_on(situation(failed("haiku")), free).tier == "sonnet"
-    assert go_on(situation(failed("haiku"), failed("sonnet")), free).tier == "opus"
-    assert go_on(situation(failed("opus"), start="opus"), free).tier == "opus"
+    dear = Budget(None, {"haiku": 0.5, "sonnet": 5.0, "opus": 15.0})
+    assert go_on(situation(failed("haiku")), dear).tier == "sonnet"
+    assert go_on(situation(failed("haiku"), failed("sonnet")), dear).tier == "opus"
+    assert go_on(situation(failed("opus"), start="opus"), dear).tier == "opus"
 
 
-def test_it_skips_a_tier_that_costs_more_for_each_pass() -> None:
+def test_where_rounds_are_few_a_tier_that_adds_little_is_passed_by() -> None:
+    """A feature is worth $50, and two rounds of opus, which are affordable, pass likelier."""
+    assert go_on(situation(failed("haiku")), Budget(None, PRICES)).tier == "opus"
     nearly_the_same: dict[Tier, float | None] = {"haiku": 0.03, "sonnet": 0.5, "opus": 0.51}
-    assert go_on(situation(failed("haiku")), Budget(None, nearly_the_same)).tier == "opus"
+    last = Budget(None, nearly_the_same, rounds=1)
+    assert go_on(situation(failed("haiku")), last).tier == "opus"
+
+
+@pytest.mark.parametrize("nothing", [0.0, None])
+def test_where_nothing_is_known_to_cost_anything_it_climbs_slowly(nothing: float | None) -> None:
+    budget = Budget(None, dict.fromkeys(TIERS, nothing))
+    assert go_on(situation(failed("haiku")), budget).tier == "sonnet"
 
 
 def test_who_said_model_gets_that_model() -> None:
