@@ -5,14 +5,18 @@
 
 The whole program as the workflow starts it, against an emulated GitHub and a Messages API that
 answers at once. The first round prepares the base and the toolbox (`cold`); the others find them
-(`warm`), each on an empty workspace. `where` splits the median warm round by the run's events.
-`--json` prints one object, last.
+(`warm`), each on an empty workspace. `where` splits the median warm round by the run's events; what
+is `until artifact` includes showing that the new test fails without the change. `cpu` is processor
+time of the program and its sandboxes, which other work on the machine does not change. `--json`
+prints one object, last.
 """
 
 import argparse
 import asyncio
 import itertools
 import json
+import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -40,12 +44,18 @@ async def measure(folder: Path, rounds: int) -> list[dict[str, float]]:
             keys = {"ANTHROPIC_BASE_URL": model.url, "ANTHROPIC_API_KEY": "any"}
             for number in range(rounds + 1):
                 shop = Shop(folder / str(number), github, folder / "cache")
-                began = time.time()
+                began, used = time.time(), _cpu()
                 code, said = await shop.work(shop.labelled(), **keys)
                 if code:
                     raise SystemExit(f"the program ended with exit {code}\n{said}")
-                found.append(_split(shop, began, time.time()))
+                found.append({"cpu": _cpu() - used, **_split(shop, began, time.time())})
     return found
+
+
+def _cpu() -> float:
+    """Processor seconds of programs that have ended, and of what they waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _split(shop: Shop, began: float, ended: float) -> dict[str, float]:
@@ -79,7 +89,9 @@ def main() -> None:
         "cold_s": round(cold["total"], 2),
         "warm_p50_s": round(statistics.median(row["total"] for row in warm), 2),
         "warm_max_s": round(warm[-1]["total"], 2),
-        "where": {k: round(v, 2) for k, v in middle.items() if k != "total"},
+        "warm_cpu_s": round(statistics.median(row["cpu"] for row in warm), 2),
+        "load": round(os.getloadavg()[0], 1),
+        "where": {k: round(v, 2) for k, v in middle.items() if k not in ("total", "cpu")},
     }
     print(json.dumps(body) if options.json else json.dumps(body, indent=2))
 

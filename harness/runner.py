@@ -1,6 +1,8 @@
 """`python harness/runner.py`, `python -m harness.runner` and `fibreflow`: flags to exit code."""
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -18,6 +20,8 @@ from orchestrator.errors import FibreFlowError
 def main(argv: list[str] | None = None) -> int:
     """The exit code; see `fibreflow --help`. A mistake of the user is one message, no traceback."""
     _open_closed()
+    # At its end the interpreter would look through all that was imported once more: half a second.
+    atexit.register(gc.freeze)
     try:
         words = sys.argv[1:] if argv is None else argv
         code = _dispatch(flags.parse(words), words)

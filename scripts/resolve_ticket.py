@@ -12,6 +12,8 @@ of `fibreflow`; an event that asks for nothing ends in 0 and leaves no artifact.
 
 import argparse
 import asyncio
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -34,6 +36,7 @@ from orchestrator.tickets import COMMAND, Trigger, orders  # noqa: E402
 
 def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     options = _options(argv, environ)
+    atexit.register(gc.freeze)  # as in harness/runner.py: the end is quicker so
     try:
         trigger = _trigger(options)
         if trigger is None:
