@@ -9,6 +9,7 @@ from harness.artifacts.naming import name_of, place_of
 from harness.artifacts.opening import VARIABLE
 from harness.telemetry.prometheus import ADDRESS
 from harness.telemetry.watching import METRICS, OTLP
+from tests.chaos.fleet import FleetProject
 from tests.emulators.otlp import collector
 from tests.spine.project import Project, bash, says, until, wait, writes
 
@@ -43,3 +44,33 @@ def scrape(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         text: str = answer.read().decode()
     return text
+
+
+@pytest.mark.slow
+def test_what_workers_do_is_seen_where_the_run_is_held(tmp_path: Path, database: str) -> None:
+    """On one Postgres, with results that pass through a store; then verified and played again."""
+    fleet = FleetProject(Project(tmp_path, tmp_path / "cache", sandbox="process"), database)
+    project = fleet.project
+    hold = bash("sleep 1")
+    for id_ in ("a", "b", "c", "d"):
+        project.feature(id_)
+        project.record(id_, [[says("I wait."), hold], *writes(f"{id_}.txt", f"{id_} done")])
+    fleet.env[VARIABLE] = str(tmp_path / "kept")
+    worker = fleet.worker(2)
+    try:
+        with collector() as there:
+            project.env = {**fleet.env, OTLP: there.url}
+            end = wait(fleet.run("--workers", "1"))
+            assert end.code == 0, end
+            assert len(there.named("execute_tool bash")) == 4
+            assert len(there.named("invoke_agent builtin")) == 4
+        for command in ("verify", "replay"):
+            again = project.run(command=command)
+            assert again.code == 0, again
+        patches = [p.read_bytes() for p in project.run_folder.glob("?/r1-a01/patch.diff")]
+        assert len(patches) == 4
+        assert all((tmp_path / "kept" / place_of(name_of(patch))).is_file() for patch in patches)
+    finally:
+        worker.terminate()
+        said = wait(worker)
+    assert said.code == 0, said
