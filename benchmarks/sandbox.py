@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]  # from a fresh checkout, n
 from measuring import machine  # noqa: E402
 
 from harness.ports import Base, BaseSpec, Sandbox  # noqa: E402
+from harness.sandboxes.guard import children_of  # noqa: E402
 from harness.sandboxes.local import LocalSandboxProvider  # noqa: E402
 from harness.sandboxes.opening import bwrap  # noqa: E402
 from harness.sandboxes.watch import memory_mb, tree  # noqa: E402
@@ -128,7 +129,8 @@ class Bench:
         async with asyncio.timeout(300):
             for _ in boxes:
                 await ready.acquire()
-        ours = {os.getpid(), *tree(self.provider.guard.pid)}
+        guard = self.provider.guard.pid
+        ours = {os.getpid(), guard, *children_of(guard)}
         used = memory_mb(set(tree(os.getpid())) - ours, exact=True)
         for task in running:
             task.cancel()

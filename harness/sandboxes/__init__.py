@@ -19,12 +19,12 @@ def default(path: str | None = None, *, isolates: bool | None = None) -> str:
     `path`) where this machine has no user namespaces for it. With neither it is `local`, which
     refuses to open and says what to do. `isolates` is found by trying where it is not given.
     """
-    from harness.sandboxes import containers, guard  # noqa: PLC0415 - of the machine, asked once
+    from harness.sandboxes import containers  # noqa: PLC0415 - of the machine, asked once
 
     engine = containers.installed(path)
-    if engine and not (guard.possible() if isolates is None else isolates):
-        return engine
-    return "local"
+    if not engine or isolates:
+        return "local"
+    return engine if isolates is False or containers.needed() else "local"
 
 
 def check(name: str) -> None:

@@ -176,6 +176,12 @@ def installed(path: str | None = None) -> str:
     return next((name for name in ENGINES if shutil.which(name, path=path)), "")
 
 
+def needed() -> bool:
+    """Whether this user may make no user namespaces here. Blocks, for milliseconds."""
+    words = ["unshare", "--user", "--map-current-user", "--pid", "--fork", "true"]
+    return sys.platform != "linux" or _ask(words).returncode != 0
+
+
 def instead(path: str | None = None) -> str:
     """What to pass where `local` cannot be had."""
     if found := installed(path):

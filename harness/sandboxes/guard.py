@@ -7,18 +7,20 @@ namespace, nested namespaces included.
 """
 
 import asyncio
+import atexit
+import functools
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from harness.sandboxes import spawner
 from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 _REMEDY = "run `fibreflow doctor` for the remedy, or pass `--sandbox process` (no isolation)"
-_TRIAL_SECONDS = 20.0
 #: By its real path, with nothing of the user's in it: it starts before anything is isolated.
 _PROGRAM = (os.path.realpath(sys.executable), "-I", "-S", spawner.__file__)
 
@@ -34,23 +36,20 @@ def tool(name: str) -> str:
     return found
 
 
-def possible() -> bool:
-    """Whether this user may make user namespaces here. Blocks, for milliseconds."""
-    if sys.platform != "linux":
-        return False
-    try:
-        words = [tool("unshare"), "--user", "--map-current-user", "--pid", "--fork", "true"]
-        done = subprocess.run(words, capture_output=True, timeout=_TRIAL_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired, SandboxUnavailableError):
-        return False
-    return done.returncode == 0
+@functools.cache
+def shared() -> "Guard":
+    """The guard of this process, for all its providers: starting one takes as long as some
+    commands do."""
+    made = Guard()
+    atexit.register(made.release)
+    return made
 
 
 class Guard:
-    """One per provider; started when first needed and again if it died."""
+    """Started when first needed and again if it died. It dies with this process."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._lock = threading.Lock()  # providers may be of several event loops
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
         self._namespaces: tuple[int, ...] = ()
@@ -66,12 +65,8 @@ class Guard:
 
     async def start(self) -> None:
         """Raises `SandboxUnavailableError` when this machine forbids user namespaces."""
-        if self.alive:
-            return
-        async with self._lock:
-            if not self.alive:
-                self._release()
-                await asyncio.to_thread(self._start)
+        if not self.alive:
+            await asyncio.to_thread(self._start)
 
     async def spawner(self) -> socket.socket:
         """The runner's end of a new spawner's socket. See `harness.sandboxes.spawner`."""
@@ -118,6 +113,12 @@ class Guard:
         )  # fmt: skip
 
     def _start(self) -> None:
+        with self._lock:
+            if not self.alive:
+                self._release()
+                self._start_now()
+
+    def _start_now(self) -> None:
         self._lifeline, theirs = _pair()
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.
         self._process = subprocess.Popen(
@@ -150,10 +151,10 @@ class Guard:
             self._process.wait()
             self._process = None
 
-    async def close(self) -> None:
-        """Kill everything guarded. The guard starts again when next needed."""
-        async with self._lock:
-            await asyncio.to_thread(self._release)
+    def release(self) -> None:
+        """Kill everything guarded. The guard starts again when next needed. Blocks."""
+        with self._lock:
+            self._release()
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -9,7 +9,7 @@ from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Place
 from harness.sandboxes.claim import Record
 from harness.sandboxes.folder_provider import FolderProvider
-from harness.sandboxes.guard import Guard
+from harness.sandboxes.guard import shared
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.opening import Opened, open_provider
 from harness.sandboxes.workshop import LocalWorkshop
@@ -38,7 +38,7 @@ class LocalSandboxProvider(FolderProvider[LocalSandbox, Opened]):
         super().__init__(namespace, state, cache)
         self._observe = observe
         self._overlay = overlay
-        self.guard = Guard()
+        self.guard = shared()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -85,6 +85,4 @@ class LocalSandboxProvider(FolderProvider[LocalSandbox, Opened]):
     async def _shut(self, opened: Opened | None) -> None:
         if opened is not None:
             await opened.shop.slots.close()
-        await self.guard.close()
-        if opened is not None:
             opened.shop.groups.remove()

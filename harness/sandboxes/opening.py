@@ -21,6 +21,8 @@ from orchestrator.errors import SandboxError, SandboxUnavailableError
 #: folder needs extended attributes, which not every file system that mounts an overlay has.
 _TRIAL = "rm -r folder file && mkdir folder && echo new > folder/new && ls -A folder"
 _TRIAL_SECONDS = 30.0
+#: Device of a file system -> what is wrong with overlays on it.
+_TRIED: dict[int, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,16 @@ class _Trial:
     toolbox: Path
 
     async def works(self, folder: Path) -> str:
-        """Empty when an overlay can be written in `folder`, else what was wrong."""
+        """Empty when an overlay can be written in `folder`, else what was wrong. Tried once for
+        each file system in this process."""
         if not await asyncio.to_thread(folders.usable, folder):
             return "cannot be written, or is not ours"
+        device = folder.stat().st_dev
+        if device not in _TRIED:
+            _TRIED[device] = await self._try(folder)
+        return _TRIED[device]
+
+    async def _try(self, folder: Path) -> str:
         trial = folder / f".trial-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             return await self._run(trial)

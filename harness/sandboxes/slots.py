@@ -70,6 +70,7 @@ class Slot:
         self._sock = sock
         self._here = here
         self._pidfd = -1
+        self._ended: asyncio.Future[None] | None = None
         self._group: Group | None = None
         self._events: MemoryEvents | None = None
         self._memory_kills = 0
@@ -156,13 +157,12 @@ class Slot:
         """Wait until nothing is left of a slot that was killed."""
         if self._pidfd < 0:
             return
-        ended: asyncio.Future[None] = self._loop.create_future()
-        # Readable when PID 1 has ended, which it does after all others of its namespace.
-        self._loop.add_reader(self._pidfd, settle, ended)
-        try:
-            await ended
-        finally:
-            self._loop.remove_reader(self._pidfd)
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+            # Readable when PID 1 has ended, which it does after all others of its namespace.
+            self._loop.add_reader(self._pidfd, settle, self._ended)
+        await asyncio.shield(self._ended)
+        self._loop.remove_reader(self._pidfd)
         if self._here is not None:
             await asyncio.to_thread(self._here.wait)
 
@@ -188,6 +188,7 @@ class Slots:
         self._guard = guard
         self._groups = groups
         self._free: dict[SandboxLimits, list[Slot]] = {}
+        self._borrowed: set[Slot] = set()
 
     @contextlib.asynccontextmanager
     async def borrowed(self, limits: SandboxLimits, *, here: bool = False) -> AsyncIterator[Slot]:
@@ -199,9 +200,11 @@ class Slots:
         slot = None if here else self._take(held)
         if slot is None:
             slot = await self._open(held, here=here)
+        self._borrowed.add(slot)
         try:
             yield slot
         finally:
+            self._borrowed.discard(slot)
             free = sum(map(len, self._free.values()))
             if slot.alive and not here and slot.used < _MOST_CAGES and free < _MOST_FREE:
                 self._free.setdefault(held, []).append(slot)
@@ -229,11 +232,13 @@ class Slots:
         return slot
 
     async def close(self) -> None:
-        """Close those that are free; nobody may have borrowed one."""
+        """Kill them all; who has borrowed one finds it dead."""
         free, self._free = self._free, {}
-        for slots in free.values():
-            for slot in slots:
-                await slot.close()
+        for slot in self._borrowed:
+            slot.kill()
+        for slot in tuple(self._borrowed):
+            await slot.gone()
+        await asyncio.gather(*(slot.close() for slots in free.values() for slot in slots))
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.ports import BaseSpec, SandboxLimits
-from harness.sandboxes import containers, default, guard
+from harness.sandboxes import containers, default
 from harness.sandboxes import provider as by_name
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.container_box import environment
@@ -169,7 +169,7 @@ def test_an_engine_stands_in_where_nothing_else_isolates(tmp_path: Path) -> None
     assert default(path, isolates=False) == "podman"
     script(tmp_path, "docker", "exit 0")
     assert default(path, isolates=False) == "docker"
-    assert default(path) == ("local" if guard.possible() else "docker")
+    assert default(path) == ("docker" if containers.needed() else "local")
 
 
 def test_systems_without_namespaces_are_sent_to_what_they_have(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_a_dead_guard_is_replaced(provider: LocalSandboxProvider, base: Ba
     running = asyncio.ensure_future(box.exec("touch begun; sleep 600", timeout=60))
     begun = (await provider.workspaces()) / "a" / "upper" / "begun"
     await until(begun.exists)
-    await provider.guard.close()
+    provider.guard.release()
     with pytest.raises(SandboxError):
         await running
     assert not provider.guard.alive
