@@ -144,6 +144,22 @@ def accept(command: Command) -> int:
     return 0
 
 
+def reject(command: Command) -> int:
+    import asyncio  # noqa: PLC0415 - as above
+
+    from harness import review  # noqa: PLC0415
+
+    workspace = _workspace(command)
+    assert command.feature is not None
+    assert command.attempt is not None
+    key = review.key_named(command.feature, command.attempt)
+    info = _run_with(workspace, command.run_id, command.feature, command.attempt)
+    with workspace.lock():
+        asyncio.run(review.reject(workspace, info, key, user(), command.words["reason"]))
+    print(f"turned down {key}; the next run works on {key.feature} again, and is told why")
+    return 0
+
+
 def _run_with(workspace: Workspace, run: str | None, feature: str, attempt: str) -> RunInfo:
     """The run named, else the newest in which the feature has such an attempt: later runs leave
     a feature that waits for a person alone. Else the newest at all, whose report says why not."""
@@ -262,6 +278,7 @@ COMMANDS: Mapping[str, Callable[[Command], int]] = {
     "list": list_runs,
     "resume": resume,
     "accept": accept,
+    "reject": reject,
     "sandbox": sandbox,
     "doctor": doctor,
     "sla": sla,

@@ -50,7 +50,7 @@ def _words(
 def add_deploy(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--wait", action="store_true", help="stay until it is approved and live")
     sub.add_argument("--anew", action="store_true", help="also a commit that was refused before")
-    sub.add_argument("--sla-override", dest="reason", type=_reason, metavar="REASON")
+    sub.add_argument("--sla-override", dest="reason", type=reason, metavar="REASON")
     sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
     add = _words(sub, required=False)
     add("status", "the deployments of this workspace").add_argument("--json", action="store_true")
@@ -75,10 +75,11 @@ def add_approvals(sub: argparse.ArgumentParser) -> None:
         word.add_argument("--port", type=int, default=8890, help="on loopback (default: 8890)")
     for word in (show, approve, reject, link):
         word.add_argument("id", metavar="ID")
-    reject.add_argument("--reason", required=True, type=_reason, help="why; the work knows it")
+    reject.add_argument("--reason", required=True, type=reason, help="why; the work knows it")
 
 
-def _reason(text: str) -> str:
+def reason(text: str) -> str:
+    """Raises `argparse.ArgumentTypeError` for an empty one."""
     if not text.strip():
         raise argparse.ArgumentTypeError("give a reason; it is kept")
     return text.strip()

@@ -30,6 +30,7 @@ COMMANDS = (
     "resume",
     "list",
     "accept",
+    "reject",
     "sandbox",
     "doctor",
     "sla",
@@ -42,7 +43,7 @@ COMMANDS = (
     *fleet_flags.COMMANDS,
 )
 #: Commands whose arguments are given on as they are.
-_WORDS = (*control_flags.COMMANDS, *fleet_flags.COMMANDS)
+_WORDS = ("reject", *control_flags.COMMANDS, *fleet_flags.COMMANDS)
 _EXIT_CODES = """\
 exit codes:
   0  every feature is merged      3  a person must decide (see `fibreflow accept`)
@@ -227,10 +228,16 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, "list", "the runs of this workspace").add_argument(
         "--json", action="store_true", help="one JSON array instead of text"
     )
-    accept = _command(commands, "accept", "decide a review: merge this attempt of a feature")
-    accept.add_argument("feature", metavar="FEATURE")
-    accept.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
-    accept.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+    for name, what in (
+        ("accept", "decide a review: merge this attempt of a feature"),
+        ("reject", "decide a review: not this attempt; the next ones are told why"),
+    ):
+        sub = _command(commands, name, what)
+        sub.add_argument("feature", metavar="FEATURE")
+        sub.add_argument("attempt", metavar="ATTEMPT", help="such as r1-a02")
+        sub.add_argument("--run", dest="run_id", metavar="RUN", help="default: the newest")
+        if name == "reject":
+            sub.add_argument("--reason", required=True, type=deploy_flags.reason, help="why")
     for name, what in control_flags.COMMANDS.items():
         control_flags.add(_command(commands, name, what), name)
     for name, what in fleet_flags.COMMANDS.items():

@@ -1,12 +1,15 @@
-"""A person's decision on a review: merge this attempt, by the same queue as any winner."""
+"""A person's decision on a review: merge this attempt, by the same queue as any winner, or not."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from harness import app, books, inputs
 from harness.attempt import PATCH, load_result
 from harness.inputs import Target
 from harness.integrate import Winner
+from harness.learn import decisions
 from harness.ports import ModelReply, ModelRequest
+from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
@@ -15,6 +18,7 @@ from harness.services import Services
 from orchestrator import events, plan, report, state
 from orchestrator.errors import InputError, ModelRejectedError
 from orchestrator.values import AttemptKey, Tier
+from orchestrator.wording import one_line
 
 
 async def accept(
@@ -30,7 +34,7 @@ async def accept(
         raise InputError(
             f"no feature is called {feature!r} in {options.features}{inputs.nearest(feature, ids)}"
         )
-    key = _key(feature, attempt)
+    key = key_named(feature, attempt)
     target = await inputs.find_target(given, workspace.root)
     await _refuse_merged(target, info, key)
     result = load_result(workspace.attempt_folder(info.id, key))
@@ -50,9 +54,41 @@ async def accept(
     async with books.to_write(workspace, info.id) as (journal, fleet):
         async with app.open_services(opened, journal, fleet=fleet) as services:
             commit = await _merge(services, key)
-        _note(journal, key, person, commit)
-    await _note_later(workspace, info, key, person, commit)
+        _note(journal, _accepted(key, person, commit))
+    for run in _concerned(workspace, info, key)[1:]:
+        await _note_in(workspace, run, _accepted(key, person, commit))
+    decisions.count(workspace, SystemClock(), info.id, state.fold(read_events(info.events)))
     return commit
+
+
+async def reject(
+    workspace: Workspace, info: RunInfo, key: AttemptKey, person: str, reason: str
+) -> None:
+    """Turn an attempt down that waits for a person: its feature has failed, a later run works on
+    it again, and is told the reason. Raises `InputError` when it does not wait."""
+    feature = state.fold(read_events(info.events)).features.get(key.feature)
+    if feature is None or feature.state != "review" or key.name not in feature.attempts:
+        raise InputError(
+            f"{key}: no such attempt waits for a person in run {info.id}; "
+            f"`{workspace.hint('report', info.id)}` shows what does"
+        )
+    clock = SystemClock()
+    folder = workspace.attempt_folder(info.id, key)
+    learned = decisions.learn(workspace, clock, reason, key.feature, folder)
+    signed = events.FailureSigned(
+        feature=key.feature,
+        attempt=key.name,
+        signature=learned.id,
+        kind=learned.signature.kind,
+        error=learned.signature.error,
+        message=learned.signature.message,
+    )
+    told = f"{key.name} was turned down by {person}: {one_line(reason)}"
+    failed = events.FeatureFailed(feature=key.feature, reason=told, again=feature.again)
+    for run in _concerned(workspace, info, key):
+        # The attempt is of one run; the others only left the feature alone.
+        await _note_in(workspace, run, [signed, failed] if run.id == info.id else [failed])
+    decisions.count(workspace, clock, info.id, state.fold(read_events(info.events)))
 
 
 class NoModel:
@@ -89,7 +125,8 @@ async def _refuse_merged(target: Target, info: RunInfo, key: AttemptKey) -> None
     )
 
 
-def _key(feature: str, attempt: str) -> AttemptKey:
+def key_named(feature: str, attempt: str) -> AttemptKey:
+    """Raises `InputError` for what is no attempt's name."""
     try:
         return key_of(feature, attempt)
     except ValueError:
@@ -105,11 +142,24 @@ async def _merge(services: Services, key: AttemptKey) -> str:
     return commit
 
 
-def _note(journal: Journal, key: AttemptKey, person: str, commit: str) -> None:
-    """The decision in a run's book, and its report as it is now."""
+def _accepted(key: AttemptKey, person: str, commit: str) -> list[events.Event]:
     names = {"feature": key.feature, "attempt": key.name}
-    journal.write(events.ReviewResolved(by=person, **names))
-    journal.write(events.FeatureMerged(commit=commit, reasons=(f"accepted by {person}",), **names))
+    reasons = (f"accepted by {person}",)
+    return [
+        events.ReviewResolved(by=person, **names),
+        events.FeatureMerged(commit=commit, reasons=reasons, **names),
+    ]
+
+
+async def _note_in(workspace: Workspace, run: RunInfo, decided: Sequence[events.Event]) -> None:
+    async with books.to_write(workspace, run.id) as (journal, _):
+        _note(journal, decided)
+
+
+def _note(journal: Journal, decided: Sequence[events.Event]) -> None:
+    """The decision in a run's book, and its report as it is now."""
+    for event in decided:
+        journal.write(event)
     now = state.fold(read_events(journal.path))
     if now.finished is not None:
         code = plan.exit_code_since(
@@ -120,14 +170,14 @@ def _note(journal: Journal, key: AttemptKey, person: str, commit: str) -> None:
     app.store_report(journal.path.parent, report.build(now))
 
 
-async def _note_later(
-    workspace: Workspace, info: RunInfo, key: AttemptKey, person: str, commit: str
-) -> None:
-    """Later runs left the feature alone, as one that waits for a person; now it does not."""
+def _concerned(workspace: Workspace, info: RunInfo, key: AttemptKey) -> list[RunInfo]:
+    """The run itself, and later ones: they left the feature alone, as one that waits for a
+    person; now it does not."""
+    found = [info]
     for run in workspace.runs():
         if run.id <= info.id:
-            return
+            break
         feature = state.fold(read_events(run.events)).features.get(key.feature)
         if feature is not None and feature.state == "review" and feature.review_run == info.id:
-            async with books.to_write(workspace, run.id) as (journal, _):
-                _note(journal, key, person, commit)
+            found.append(run)
+    return found

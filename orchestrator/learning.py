@@ -69,7 +69,7 @@ class Pattern:
 
     @property
     def usable(self) -> bool:
-        return self.status in {"trial", "kept"}
+        return self.status in {"trial", "kept", "asked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _rank(found: tuple[Pattern, Why]) -> tuple[bool, int, int, int, str]:
     happens again and again."""
     pattern, why = found
     near, hits = _ORDER[why], pattern.total.hits
-    proven = 0 if pattern.status == "kept" else 1 if hits > 1 else 2
+    proven = 0 if pattern.status in {"kept", "asked"} else 1 if hits > 1 else 2
     return near > 0, proven, -hits, near, pattern.id
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 from orchestrator.course import RunState
 from orchestrator.values import AttemptKey
 
-Status = Literal["trial", "kept", "retired", "quarantined"]
+#: "asked": a person's own words, which are told always and compared with nothing.
+Status = Literal["trial", "kept", "asked", "retired", "quarantined"]
 
 #: Share of attempts that a pattern is withheld from. One that has proved itself is still
 #: watched, because a project changes, but less is paid for that.
@@ -80,7 +81,7 @@ def judge(status: Status, tally: Tally) -> Verdict | None:
     retired or quarantined is shown to nobody, so that nothing new is learned about it: only a
     person brings it back.
     """
-    if status in {"retired", "quarantined"}:
+    if status in {"asked", "retired", "quarantined"}:
         return None
     shown, withheld = tally.shown, tally.withheld
     if min(shown.tries, withheld.tries) < MIN_TRIES:
@@ -141,7 +142,9 @@ def tallies(run: RunState) -> dict[str, Tally]:
     found: dict[str, Tally] = {}
     for feature in run.features.values():
         for attempt in feature.attempts.values():
-            passed = attempt.state == "passed"
+            # What a person merged was right, though no trusted check could say so.
+            taken = bool(feature.accepted_by) and feature.state == "merged"
+            passed = attempt.state == "passed" or (taken and feature.winner == attempt.name)
             for key in attempt.signatures:
                 found[key] = found.get(key, Tally()) + Tally(hits=1)
             if not passed and not attempt.signatures:

@@ -26,10 +26,15 @@ def with_rework(given: FeatureList, deployments: Iterable[Deployment]) -> Featur
     return replace(given, features=features)
 
 
+def id_of(deployment: Deployment) -> str:
+    """The id of the feature that a rejected deployment becomes."""
+    return PREFIX + deployment.id.split("-")[0]
+
+
 def _feature(given: FeatureList, before: tuple[Feature, ...], deployment: Deployment) -> Feature:
     commands = (c for f in given.features for c in f.acceptance)
     return Feature(
-        id=PREFIX + deployment.id.split("-")[0],
+        id=id_of(deployment),
         description=(
             f"A person looked at commit {deployment.commit[:12]} and refused it for production. "
             f"The reason:\n{deployment.reason.strip()}\nChange what was built so that this reason "

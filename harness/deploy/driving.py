@@ -13,6 +13,7 @@ from harness.deploy.records import Records
 from harness.deploy.workflow import Wiring, Workflow
 from harness.flags import RunOptions
 from harness.inputs import Target
+from harness.learn import decisions
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
 from orchestrator import deployment as course
@@ -83,10 +84,11 @@ async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
         found = next((d for d in records.all() if d.commit == wiring.target.head), None)
     if found is None:
         found = await workflow.begin(wiring, run, user())
-    if course.is_over(found):
-        return found
-    going = Workflow(wiring, found)
-    return await (workflow.wait_for_answer(wiring, going) if asked.wait else going.go_on())
+    if not course.is_over(found):
+        going = Workflow(wiring, found)
+        found = await (workflow.wait_for_answer(wiring, going) if asked.wait else going.go_on())
+    await asyncio.to_thread(decisions.of_deployment, wiring.workspace, SystemClock(), found)
+    return found
 
 
 async def go_on(workspace: Workspace, asked: Asked) -> Deployment | None:

@@ -122,9 +122,9 @@ class Knowledge:
         for signature in found:
             self._journal.write(_signed(signature, names))
         known = await asyncio.to_thread(self._store.load)
-        touched = await asyncio.to_thread(_touched, one.folder)
+        files = await asyncio.to_thread(touched, one.folder)
         for signature in found:
-            pattern = _placed(learning.by_rules(signature), feature, touched)
+            pattern = _placed(learning.by_rules(signature), feature, files)
             pattern = replace(pattern, learned=iso(self._clock.now()))
             if signature.key not in known:
                 evidence = redact("\n".join((failed.reason, *failed.problems, failed.output)))
@@ -136,24 +136,30 @@ class Knowledge:
                     pattern=pattern.id, title=pattern.title, by=pattern.by, **names
                 )
                 self._journal.write(learned)
-            await asyncio.to_thread(self._store.update, _joining(pattern))
+            await asyncio.to_thread(self._store.update, joining(pattern))
 
     async def _count(self) -> None:
-        counts = lift.tallies(self._state())
         now = iso(self._clock.now())
-        verdicts: list[Pattern] = []
-
-        def change(known: Patterns) -> list[Pattern]:
-            pairs = [(known[k], t) for k, t in counts.items() if k in known]
-            changed = [learning.counted(p, self._run, t, now) for p, t in pairs]
-            verdicts[:] = [p for p in changed if p.status != known[p.id].status]
-            return changed
-
-        await asyncio.to_thread(self._store.update, change)
+        verdicts = await asyncio.to_thread(count, self._store, self._run, self._state(), now)
         for p in verdicts:
             self._journal.write(
                 events.PatternJudged(pattern=p.id, title=p.title, status=p.status, why=p.status_why)
             )
+
+
+def count(store: PatternStore, run: str, state: RunState, now: str) -> list[Pattern]:
+    """Keep what `run` has seen of every pattern; those whose status that changed."""
+    counts = lift.tallies(state)
+    verdicts: list[Pattern] = []
+
+    def change(known: Patterns) -> list[Pattern]:
+        pairs = [(known[k], t) for k, t in counts.items() if k in known]
+        changed = [learning.counted(p, run, t, now) for p, t in pairs]
+        verdicts[:] = [p for p in changed if p.status != known[p.id].status]
+        return changed
+
+    store.update(change)
+    return verdicts
 
 
 # ------------------------------------------------------------------------------ evidence
@@ -181,7 +187,7 @@ def _tail(path: Path) -> str:
         return ""
 
 
-def _touched(folder: Path) -> tuple[str, ...]:
+def touched(folder: Path) -> tuple[str, ...]:
     """Files that the attempt's patch adds lines to, by its own text."""
     try:
         patch = (folder / "patch.diff").read_bytes()
@@ -196,7 +202,9 @@ def _placed(pattern: Pattern, feature: Feature, files: tuple[str, ...]) -> Patte
     return replace(pattern, categories=categories, features=(feature.id,), files=files)
 
 
-def _joining(pattern: Pattern) -> Callable[[Patterns], list[Pattern]]:
+def joining(pattern: Pattern) -> Callable[[Patterns], list[Pattern]]:
+    """The change of a store that adds `pattern`, or where it was seen to the one on file."""
+
     def change(known: Patterns) -> list[Pattern]:
         old = known.get(pattern.id)
         return [pattern if old is None else learning.merged(pattern, old)]

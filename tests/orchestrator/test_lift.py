@@ -157,6 +157,19 @@ def test_a_run_is_counted_by_its_events():
     assert found["q"] == Tally(2)
 
 
+def test_what_a_person_merged_was_right():
+    run = ran(("r1-a01", False, {"p": True}, ()))
+    assert tallies(run) == {}
+    at = {"feature": "f", "attempt": "r1-a01"}
+    for event in (
+        events.ReviewRequested(reasons=("no check",), **at),
+        events.ReviewResolved(by="me", **at),
+        events.FeatureMerged(commit="c", reasons=("accepted by me",), **at),
+    ):
+        run = state.apply(run, event)
+    assert tallies(run)["p"] == Tally(0, shown=Arm(1, 1, 0))
+
+
 def test_what_could_not_have_been_withheld_is_not_compared():
     at = {"feature": "f", "attempt": "r1-a01"}
     run = ran(("r1-a01", True, {}, ()))

@@ -113,3 +113,29 @@ def test_a_winner_that_changes_what_setup_reads_is_for_a_person(project: Project
     assert project.merged() == []
     assert project.run("alpha", "r1-a01", command="accept").code == 0
     assert project.merged() == ["alpha"]
+
+
+@pytest.mark.long
+def test_a_person_turns_it_down_and_the_next_run_is_told_why(project: Project) -> None:
+    project.feature("alpha", acceptance=None)
+    project.record("alpha", writes("alpha.txt", "alpha done"))
+    assert project.run().code == 3
+    assert "--reason" in project.run("alpha", "r1-a01", command="reject").err
+    down = project.run("alpha", "r1-a01", "--reason", "Say it in capitals.", command="reject")
+    assert down.code == 0, down
+    assert project.states() == {"alpha": "failed"}
+    assert "turned down by" in str(project.report()["features"][0])
+    again = project.run("alpha", "r1-a01", "--reason", "Twice.", command="reject")
+    assert again.code == 2
+    assert "no such attempt waits" in again.err
+
+    assert project.run().code == 3
+    assert len(project.runs) == 2
+    (used,) = project.events("PatternUsed")
+    assert (used["shown"], used["compared"]) == (True, False)
+    first = project.transcript("alpha")[0]["first"]["content"]
+    assert any("> what happened: Say it in capitals." in block["text"] for block in first)
+    assert project.run("alpha", "r1-a01", command="accept").code == 0
+    (learned,) = json.loads((project.workspace / "learned_patterns.json").read_bytes())["patterns"]
+    assert learned["status"] == "asked"
+    assert learned["hits"] == 1
