@@ -14,8 +14,8 @@ from orchestrator.errors import InputError
 
 FILE = "SKILL.md"
 SCRIPT = Path("scripts", "run.py")
-#: Those that come with the program.
-SHIPPED = Path(__file__).resolve().parent.parent / "skills"
+#: Those that come with the program: a link to the checkout's `skills`, a folder where installed.
+SHIPPED = Path(__file__).resolve().with_name("shipped_skills").resolve()
 
 # The bounds of the Agent Skills format.
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

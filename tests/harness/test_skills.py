@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -238,3 +239,15 @@ def test_a_script_starts_without_site_packages_unless_it_needs_some():
     plain = Skill("a", "d", "", Path("x"))
     assert plain.argv(["b"]) == [sys.executable, "-I", "-S", "x/scripts/run.py", "b"]
     assert Skill("a", "d", "", Path("x"), packages=True).flags == ("-I",)
+
+
+def test_the_wheel_has_every_file_of_every_skill():
+    """What is packaged is a link to `skills`, which is also where the program looks."""
+    root = Path(__file__).resolve().parents[2]
+    data = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    patterns = data["tool"]["setuptools"]["package-data"]["harness"]
+    packed = {p.resolve() for pattern in patterns for p in (root / "harness").glob(pattern)}
+    assert root / "skills" == SHIPPED
+    for skill in load_all(SHIPPED).values():
+        files = {p for p in skill.folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+        assert files and files <= packed
