@@ -5,16 +5,13 @@ a container. It finds the commit's files at $FIBREFLOW_SOURCE, for `build`.
 """
 
 import asyncio
-import io
-import shutil
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 from harness.deploy.adapter import Release
 from harness.deploy.instance import Spec
 from harness.deploy.process import COLOURS, ProcessAdapter
-from harness.deploy.running import Runner, archive, facts
+from harness.deploy.running import Runner, archive, facts, unpack
 from orchestrator.deploy_values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
@@ -34,7 +31,7 @@ class ComposeAdapter(ProcessAdapter):
         colour = self._colour(release)
         source = self._folder / f"{colour}.source"
         tar = await archive(self._runner, release.repo, release.commit)
-        await asyncio.to_thread(_unpack, tar, source)
+        await asyncio.to_thread(unpack, tar, source)
         env = {
             **self._settings.environment(self._name).env,
             **facts(self._name, release.commit, release.digest),
@@ -72,17 +69,6 @@ class ComposeAdapter(ProcessAdapter):
         file = str(self._workspace / self._settings.file)
         asked = ["docker", "compose", "--project-name", project, "--file", file, *words]
         return await self._runner.run(asked, env, named=f"docker compose {words[0]}")
-
-
-def _unpack(tar: bytes, folder: Path) -> None:
-    """In place of what is there; no member leads out of it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar)) as files:
-            files.extractall(folder, filter="data")
-    except tarfile.TarError as error:
-        raise DeployError(f"{folder}: the commit cannot be unpacked: {error}") from error
 
 
 def _port(said: str, service: str) -> int:

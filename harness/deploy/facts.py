@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from harness.deploy.breaking import breaking
 from harness.git import Repository
 from harness.ports import Sandbox
 from harness.record.journal import all_events, read_events
@@ -80,6 +81,7 @@ async def change(  # noqa: PLR0913 - each from another source
         consensus=_lowest([a.consensus if a else None for a in known]),
         findings=findings,
         paths=paths,
+        breaking=await breaking(repository, live, new),
         cost_usd=_sum([a.cost_usd if a else None for a in known]),
         by_hand=sum(bool(a and a.accepted_by) for a in known),
         left_out=left_out,

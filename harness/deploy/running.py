@@ -1,7 +1,10 @@
 """Runs one program of the owner's for a deployment: bounded in time, its words kept for errors."""
 
 import asyncio
+import io
 import os
+import shutil
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,3 +73,14 @@ async def archive(runner: Runner, repo: Path, commit: str) -> bytes:
     if process.returncode != 0:
         raise DeployError(f"{runner.place}: git archive: {err.decode('utf-8', 'replace')[-_SAID:]}")
     return out
+
+
+def unpack(tar: bytes, folder: Path) -> None:
+    """In place of what is there; no member leads out of it. Blocks."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar)) as files:
+            files.extractall(folder, filter="data")
+    except tarfile.TarError as error:
+        raise DeployError(f"{folder}: the commit cannot be unpacked: {error}") from error
