@@ -204,6 +204,7 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
         slack=slack_settings(),
         go_on=go_on,
         quiet=options.quiet,
+        say=lambda text: print(text, flush=True),
     )
     asyncio.run(service.run(options.port, listening))
     return 0

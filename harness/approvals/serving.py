@@ -7,26 +7,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 from typing import Any
 
 from harness.approvals.inbox import Inbox
 from harness.approvals.slack import SlackDesk
 from harness.approvals.store import ApprovalStore
+from harness.approvals.telling import Teller, told_to_wait
 from harness.notices import Notices
 from harness.ports import Clock
-from harness.record.clock import iso
 from harness.sla.threads import in_thread
 from orchestrator.errors import MachineError
-from orchestrator.notices import is_quiet
-
-#: How often it is looked for new requests to ask about. Seconds.
-_LOOK = 2.0
-#: After Slack has failed, it is asked again no sooner. Seconds.
-_PATIENCE = 30.0
-#: A reminder comes when this share of the time to answer is left.
-_REMIND = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +59,19 @@ class Service:
         slack: SlackSettings | None,
         go_on: Callable[[], None],
         quiet: tuple[int, int] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._notices = notices
         self._quiet = quiet
-        self._since = iso(clock.now())
+        self._say = say
         self._clock = clock
         self._slack = slack
         self._go_on = go_on
         self._decided = threading.Event()
         self._app: Any = None
-        self._desk: SlackDesk | None = None
+        self._teller: Teller | None = None
+        self._handler: Any = None
 
     async def run(self, port: int, listening: Callable[[int], None]) -> None:
         """Until SIGINT or SIGTERM. Raises `MachineError` when the port is taken."""
@@ -93,7 +85,9 @@ class Service:
             server = quiet_server(self._application())
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             listening(listener.getsockname()[1])
-            tasks = [asyncio.create_task(t) for t in (self._ask(), self._continue())]
+            work = [self._continue(), *([self._teller.run()] if self._teller else [])]
+            work += [self._reach(self._handler)] if self._handler else []
+            tasks = [asyncio.create_task(t) for t in work]
             await leave.wait()
             for task in tasks:
                 task.cancel()
@@ -122,55 +116,41 @@ class Service:
         from slack_sdk import WebClient  # noqa: PLC0415
 
         own = self._slack
-        client = WebClient(token=own.bot_token, base_url=own.api_url)
-        self._desk = SlackDesk(self._store, self._clock, client, own.channel, self._decided.set)
-        self._app = self._desk.app(
-            signing_secret=own.signing_secret, token_verification_enabled=False
+        # Whoever tells has the patience: no two layers try again.
+        client = WebClient(token=own.bot_token, base_url=own.api_url, retry_handlers=[])
+        desk = SlackDesk(self._store, self._clock, client, own.channel, self._decided.set)
+        self._teller = Teller(
+            self._store,
+            self._notices,
+            desk,
+            self._clock,
+            self._store.folder / "slack.json",
+            quiet=self._quiet,
+            say=self._say,
         )
+        self._app = desk.app(signing_secret=own.signing_secret, token_verification_enabled=False)
         if not own.app_token:
             yield
             return
         opener = WebClient(token=own.app_token, base_url=own.api_url)
-        handler = SocketModeHandler(self._app, own.app_token, web_client=opener)
-        handler.connect()  # type: ignore[no-untyped-call]
+        self._handler = SocketModeHandler(self._app, own.app_token, web_client=opener)
         try:
             yield
         finally:
-            handler.close()  # type: ignore[no-untyped-call]
+            self._handler.close()
 
-    async def _ask(self) -> None:
-        """Say in Slack what is to be said, in order, again and again until it is there."""
-        from slack_sdk.errors import SlackClientError  # noqa: PLC0415
+    async def _reach(self, handler: Any) -> None:
+        """Connect by Socket Mode, whenever Slack lets us; after that the SDK connects again by
+        itself. The inbox does not wait for it."""
+        from slack_sdk.errors import SlackClientError  # noqa: PLC0415 - as above
 
-        said: set[str] = set()
-        while self._desk is not None:
-            wait = _LOOK
-            for key, saying in self._sayings(self._desk):
-                if key in said:
-                    continue
-                try:
-                    await in_thread(saying)
-                    said.add(key)
-                except (SlackClientError, OSError) as error:
-                    wait = _told_to_wait(error)
-                    break
-            await self._clock.sleep(wait)
-
-    def _sayings(self, desk: SlackDesk) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Requests, reminders of them, and what happened since this service began."""
-        now = self._clock.now()
-        for asked in reversed(self._store.all()):
-            one = asked.request
-            if asked.standing != "pending":
-                continue
-            yield one.id, partial(desk.post, asked)
-            if now > one.expires - _REMIND * (one.expires - one.asked):
-                yield f"{one.id}/reminder", partial(desk.remind, asked)
-        if is_quiet(datetime.now().astimezone().hour, self._quiet):
-            return  # approvals are asked for all the same: they expire
-        for notice in self._notices.all():
-            if notice.time >= self._since and notice.kind != "approval_needed":
-                yield notice.key, partial(desk.announce, notice.key, notice.text)
+        while True:
+            try:
+                await in_thread(handler.connect)
+            except (SlackClientError, OSError) as error:
+                await self._clock.sleep(told_to_wait(error))
+            else:
+                return
 
     async def _continue(self) -> None:
         while True:
@@ -178,11 +158,3 @@ class Service:
                 self._decided.clear()
                 await in_thread(self._go_on)
             await self._clock.sleep(0.2)
-
-
-def _told_to_wait(error: Exception) -> float:
-    """What Slack's 429 asks for, else our own patience. Seconds."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    told = next((v for k, v in headers.items() if k.lower() == "retry-after"), "")
-    told = told[0] if isinstance(told, list) else told
-    return float(told) if str(told).isdigit() else _PATIENCE

@@ -55,6 +55,11 @@ class ApprovalStore:
         self._path = path
         self._clock = clock
 
+    @property
+    def folder(self) -> Path:
+        """Where it is kept; whoever serves it keeps what belongs to it beside it."""
+        return self._path.parent
+
     def ask(self, request: Request, people: People) -> None:
         """Keep a request. One that is known already stays as it is: a restart asks again."""
         row = (request.id, request.asked, _dump(request), _dump(people))

@@ -1,0 +1,90 @@
+"""Slack is gone for an hour: nothing is lost or said twice, and people can answer all the same."""
+
+from pathlib import Path
+
+from slack_sdk import WebClient
+
+from harness.approvals.slack import SlackDesk
+from harness.approvals.store import ApprovalStore
+from harness.approvals.telling import PATIENCE, Teller
+from harness.notices import Notices
+from harness.record.workspace import Workspace
+from orchestrator.approval_requests import Answer
+from tests.emulators.slack import SlackServer
+from tests.harness.approvals.asking import TEAM, request
+
+
+class Hours:
+    """A clock that is set forward by whoever waits."""
+
+    def __init__(self) -> None:
+        self.time = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class Desk:
+    """A workspace with its store, its notices, and a service that is started anew at will."""
+
+    def __init__(self, folder: Path, slack: SlackServer) -> None:
+        self.clock, self.slack, self.said = Hours(), slack, list[str]()
+        self.store = ApprovalStore(folder / "approvals.sqlite", self.clock)
+        self.notices = Notices(Workspace(folder), self.clock)
+        self.place = folder / "slack.json"
+
+    def start(self) -> Teller:
+        client = WebClient(self.slack.bot_token, base_url=self.slack.api_url, retry_handlers=[])
+        desk = SlackDesk(self.store, self.clock, client, "#deploys")
+        return Teller(self.store, self.notices, desk, self.clock, self.place, say=self.said.append)
+
+    def ask(self, id_: str) -> None:
+        now = self.clock.now()
+        self.store.ask(request(id=id_, asked=now, expires=now + 86_400), TEAM)
+
+    def hears(self, word: str) -> None:
+        self.notices.tell(word, "started", word)
+
+
+async def test_an_hour_without_slack(tmp_path: Path) -> None:
+    with SlackServer() as slack:
+        desk = Desk(tmp_path, slack)
+        teller = desk.start()
+        desk.ask("0001-aa")
+        desk.hears("one")
+        await teller.once()
+        assert [m["text"] for m in slack.messages] == ["Approval needed: 0001-aa", "one"]
+        slack.stop()
+        begun, looks = desk.clock.now(), 0
+        desk.ask("0002-bb")
+        desk.hears("two")
+        while desk.clock.now() < begun + 3600:
+            wait = await teller.once()
+            assert wait == PATIENCE  # patient: an outage is no reason to hammer
+            await desk.clock.sleep(wait)
+            looks += 1
+            if looks == 60:  # the service itself is restarted in the middle of it
+                desk.hears("three")
+                teller = desk.start()
+        assert looks == 120
+        assert len(desk.said) == 2  # once by each process
+        assert "tried again" in desk.said[0] and "`approvals approve`" in desk.said[0]
+        # Meanwhile people answer another way; what is decided is not asked for afterwards.
+        given = Answer("approved", "bob", "", desk.clock.now(), "cli")
+        assert desk.store.answer("0002-bb", given).counted
+        desk.ask("0003-cc")
+        slack.start()
+        assert await teller.once() < PATIENCE
+        assert [m["text"] for m in slack.messages] == [
+            "Approval needed: 0001-aa", "one", "Approval needed: 0003-cc", "two", "three",
+        ]  # fmt: skip
+        assert "is back after 30m" in desk.said[-1]
+        # Another start says none of it again.
+        await desk.start().once()
+        assert len(slack.messages) == 5
