@@ -6,9 +6,11 @@ they are refused here too, so that the reason is ours and does not depend on git
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+from harness.verify.commands import is_test_module
 
 MAX_PATCH = 20_000_000  # bytes: far above any honest feature
 MAX_BINARY = 10_000_000  # bytes after inflation, all binary files together
@@ -134,6 +136,42 @@ def shadows_standard_library(path: str) -> str | None:
     if reached and module.name in sys.stdlib_module_names:
         return f"adds a module that hides Python's own {module.name}: {shown(path)}"
     return None
+
+
+def stand_ins(touched: Iterable[str], guarded: Callable[[str], bool]) -> tuple[str, ...]:
+    """Why files may not have these names: they would be imported in the place of a file beside
+    them that is guarded. A package comes before a module, a compiled module before a source."""
+    found = []
+    for path in touched:
+        pure = PurePosixPath(path)
+        module, _, kind = pure.name.partition(".")
+        hidden = []
+        if module == "__init__" and kind:
+            hidden.append(f"{pure.parent}.py")
+        if pure.suffix in {".so", ".pyd"}:
+            hidden.append((pure.parent / f"{module}.py").as_posix())
+        found += [
+            f"would be imported in the place of {shown(name)}: {shown(path)}"
+            for name in hidden
+            if guarded(name)
+        ]
+    return tuple(found)
+
+
+def nearer(fresh: Iterable[str], known: Collection[str]) -> tuple[str, ...]:
+    """Why new files outside of any package may not have these names: tests in their folder would
+    import them in the place of a test's support of that name in a folder above."""
+    found = []
+    for path in fresh:
+        pure = PurePosixPath(path)
+        own = pure.parent if pure.name == "__init__.py" else pure
+        above = [(folder / f"{own.stem}.py").as_posix() for folder in own.parent.parents]
+        found += [
+            f"would be imported in the place of {shown(name)}: {shown(path)}"
+            for name in above
+            if pure.suffix == ".py" and name in known and not is_test_module(name)
+        ]
+    return tuple(found)
 
 
 def escaping_link(path: str, target: str) -> bool:

@@ -28,7 +28,7 @@ from harness.verify.facts import (
 )
 from harness.verify.judging import judge
 from harness.verify.measuring import Measuring
-from harness.verify.patch import PatchText
+from harness.verify.patch import PatchText, nearer, stand_ins
 from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.acceptance import is_protected
@@ -125,12 +125,16 @@ async def verify_tree(job: TreeJob) -> Verification:
 
 
 async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
-    if tree.problems:
+    known = await test_files(bench, job.base)
+    new = [path for path in tree.touched if path not in known]
+    hiding = (*stand_ins(new, known.__contains__), *nearer(tree.fresh, known))
+    if tree.problems or hiding:
         return Verification(
-            usable=False, acceptance=_not_run(job.feature.acceptance), problems=tree.problems
+            usable=False,
+            acceptance=_not_run(job.feature.acceptance),
+            problems=(*tree.problems, *hiding),
         )
     notes = _notes(job, tree)
-    known = await test_files(bench, job.base)
     bench.trusted = frozenset(known) - set(tree.touched)
     bench.suspects = frozenset(p for p in tree.touched if p not in known or p in job.feature.scope)
     async with _exam(bench, job, tree) as exam:

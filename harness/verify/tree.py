@@ -14,6 +14,7 @@ from harness.verify.patch import (
     read_patch,
     shadows_standard_library,
     shown,
+    stand_ins,
     unsafe_path,
 )
 from orchestrator.acceptance import is_protected
@@ -66,7 +67,8 @@ rm -rf "$d"
 @dataclass(frozen=True, slots=True)
 class Tree:
     """A patched base to fork from. `touched` names every path the patch changes; `before` and
-    `after` have the texts of Python files among them, but for very large ones."""
+    `after` have the texts of Python files among them, but for very large ones; `fresh` are new
+    files that lie in no package that was there."""
 
     base: Base
     text: PatchText = field(default_factory=PatchText)
@@ -74,6 +76,7 @@ class Tree:
     problems: tuple[str, ...] = ()
     before: Mapping[str, str] = field(default_factory=dict)
     after: Mapping[str, str] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()
 
 
 @contextlib.asynccontextmanager
@@ -108,9 +111,10 @@ async def patched(
         # Nothing that the patch brings can hold the mark. Without all of it there is no text.
         names, fresh, links, before, after = [*result.out.split(mark.encode()), *[b""] * 4][:5]
         touched = _touched(names, text)
-        problems = (*_problems(touched, _pairs(links), protected), *_shadowing(fresh))
+        loose = tuple(n.decode("utf-8", "surrogateescape") for n in fresh.split(b"\0") if n)
+        problems = (*_problems(touched, _pairs(links), protected), *_shadowing(loose))
         tree = base if problems else await bench.provider.snapshot(sandbox)
-        yield Tree(tree, text, touched, problems, _texts(before), _texts(after))
+        yield Tree(tree, text, touched, problems, _texts(before), _texts(after), loose)
 
 
 def _why_not(result: ExecResult) -> str:
@@ -163,13 +167,11 @@ def _problems(
     guarded = [path for path in touched if is_protected(path, protected)]
     if guarded:
         found.append(f"changes protected files: {listed(guarded)}")
-    return tuple(found)
+    return (*found, *stand_ins(touched, lambda path: is_protected(path, protected)))
 
 
-def _shadowing(fresh: bytes) -> tuple[str, ...]:
-    """`fresh`: new files that lie in no package that was there."""
-    paths = [name.decode("utf-8", "surrogateescape") for name in fresh.split(b"\0")]
-    return tuple(why for path in paths if (why := shadows_standard_library(path)))
+def _shadowing(fresh: Sequence[str]) -> tuple[str, ...]:
+    return tuple(why for path in fresh if (why := shadows_standard_library(path)))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -264,6 +264,16 @@ class TestPaths:
     async def test_compiled_python(self, field: Field, path: str) -> None:
         await refused(field, {"shop/total.py": RIGHT, path: "\0"}, "writes compiled Python")
 
+    async def test_a_package_in_the_place_of_an_exams_support(self, field: Field) -> None:
+        """Python takes `tests/helpers/` for `tests/helpers.py`, be it put back or not."""
+        exam = "from helpers import same\nfrom shop.total import total\n\n\n"
+        exam += "def test_sum():\n    same(total([1]), 1)\n"
+        same = "def same(a, b):\n    assert a == b\n"
+        field.start({**FILES, "tests/helpers.py": same, "tests/test_total.py": exam})
+        fake = {"tests/helpers/__init__.py": "def same(a, b):\n    pass\n"}
+        await refused(field, {"shop/total.py": "def total(prices):\n    return 0\n", **fake},
+                      "in the place of tests/helpers.py")  # fmt: skip
+
     async def test_submodules(self, field: Field) -> None:
         patch = (
             b"diff --git a/sub b/sub\nnew file mode 160000\nindex 0000000..1234567\n"

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from harness.verify.patch import (
     MAX_PATCH,
     escaping_link,
+    nearer,
     read_patch,
     shadows_standard_library,
     shown,
+    stand_ins,
     unquote,
     unsafe_path,
 )
@@ -138,3 +140,38 @@ def test_a_module_in_the_place_of_pythons_own(path: str) -> None:
 )
 def test_a_module_of_its_own(path: str) -> None:
     assert shadows_standard_library(path) is None
+
+
+GUARDED = {"tests/helpers.py", "tests/test_total.py", "exam.py", "tests/unit/test_a.py"}
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden"),
+    [
+        ("tests/helpers/__init__.py", "tests/helpers.py"),
+        ("tests/helpers/__init__.abi3.so", "tests/helpers.py"),
+        ("tests/helpers.cpython-312-x86_64-linux-gnu.so", "tests/helpers.py"),
+        ("exam/__init__.py", "exam.py"),
+        ("exam.so", "exam.py"),
+    ],
+)
+def test_what_is_imported_in_the_place_of_a_guarded_file(path: str, hidden: str) -> None:
+    (why,) = stand_ins([path], GUARDED.__contains__)
+    assert why == f"would be imported in the place of {hidden}: {path}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["shop/total/__init__.py", "tests/helpers/x.py", "tests/other.py", "x.so", "__init__.py"],
+)
+def test_what_stands_in_for_nothing(path: str) -> None:
+    assert stand_ins([path], GUARDED.__contains__) == ()
+
+
+def test_a_tests_support_is_not_hidden_by_a_nearer_one() -> None:
+    loose = ["tests/unit/helpers.py", "tests/unit/deep/helpers/__init__.py"]
+    assert [why.split(": ")[0].split()[-1] for why in nearer(loose, GUARDED)] == [
+        "tests/helpers.py"
+    ] * 2
+    honest = ["tests/unit/more/test_total.py", "shop/helpers.py", "tests/unit/other.py", "x.py"]
+    assert nearer(honest, GUARDED) == ()
