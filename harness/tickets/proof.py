@@ -17,8 +17,9 @@ _SECONDS = 120.0
 @dataclass(frozen=True, slots=True)
 class Claims:
     """Patches for `commit` of the repository `repo`, the likeliest first, and whether they say to
-    mend a bug. `log`: where the runs are written down."""
+    mend a bug. `name` is of this piece of work alone; `log`: where the runs are written down."""
 
+    name: str
     repo: Path
     commit: str
     patches: Sequence[bytes]
@@ -38,8 +39,7 @@ class Proof:
 async def proof(claims: Claims, settings: TicketSettings, sandbox: str) -> Proof:
     """The first patch whose tests show its bug; the first of all when none does. Of what is no bug
     the first is taken, whatever it shows."""
-    name = f"proof-{claims.commit[:12]}"
-    provider = sandboxes.provider(sandbox, name)
+    provider = sandboxes.provider(sandbox, f"proof-{claims.name}")
     try:
         await provider.reap()  # what a killed process left
         base = await provider.prepare(BaseSpec(claims.repo, claims.commit, settings.setup))

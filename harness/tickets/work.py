@@ -206,7 +206,8 @@ async def _outcome(case: _Case, place: Place, code: int) -> tuple[HandOver, byte
     if outcome not in WITH_PATCH:
         return _told(case, outcome, report, feature), b""
     log = place.workspace / case.digest / "proof.log"
-    claims = Claims(place.checkout.resolve(), case.base, patches, case.triage.sort == "bug", log)
+    bug = case.triage.sort == "bug"
+    claims = Claims(case.digest, place.checkout.resolve(), case.base, patches, bug, log)
     found = await proof(claims, case.settings, place.sandbox)
     made = _told(case, outcome, report, {**feature, **_instead(names, found.index)})
     more = {

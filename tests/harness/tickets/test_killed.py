@@ -117,6 +117,7 @@ async def test_the_job_that_writes_dies_between_every_two_steps(shop: Shop) -> N
         forget(shop)
 
 
+@pytest.mark.isolation
 def test_the_job_with_the_agent_dies_between_every_two_steps(shop: Shop) -> None:
     """The run within dies elsewhere, in tests/chaos; here it is one that has left its report."""
     runs = []

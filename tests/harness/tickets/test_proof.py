@@ -14,7 +14,7 @@ VAIN = "from shop import total\n\n\ndef test_two():\n    assert total([1, 2]) ==
 async def test_the_first_that_shows_the_bug_is_taken_and_else_the_first(shop: Shop) -> None:
     vain = shop.patch({"shop.py": MENDED, "test_issue_7.py": VAIN})
     good = shop.patch({"shop.py": MENDED, "test_issue_7.py": TEST})
-    claims = Claims(shop.checkout, shop.head, [vain, good], True, shop.folder / "proof.log")
+    claims = Claims("x", shop.checkout, shop.head, [vain, good], True, shop.folder / "proof.log")
     settings = TicketSettings(test="python -m pytest -q")
     found = await proof(claims, settings, "local")
     assert found.index == 1
@@ -23,7 +23,7 @@ async def test_the_first_that_shows_the_bug_is_taken_and_else_the_first(shop: Sh
         in found.shown[0]
     )
     assert found.lacking == ()
-    claims = Claims(shop.checkout, shop.head, [vain, b""], True, shop.folder / "proof.log")
+    claims = Claims("x", shop.checkout, shop.head, [vain, b""], True, shop.folder / "proof.log")
     found = await proof(claims, settings, "local")
     assert (found.index, found.shown) == (0, ())
     assert "the bug itself" in found.lacking[0]
