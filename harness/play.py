@@ -33,12 +33,13 @@ _LET_GO_SECONDS = 5.0
 async def play(services: Services, file: RunFile, head: str, when: Hours) -> int:
     """The exit code. Raises `InputError` when the project's setup fails on `head`, or its tests
     cannot be run there; `SlaViolatedError` when the data it needs is not fresh."""
-    try:
-        await _get_ready(services, head)
-    except (InputError, SlaViolatedError) as error:
-        services.journal.write(events.RunStopped(exit_code=error.exit_code, reason=str(error)))
-        raise
-    with watching(services):
+    with contextlib.ExitStack() as watched:
+        try:
+            watched.enter_context(watching(services))
+            await _get_ready(services, head)
+        except (InputError, SlaViolatedError) as error:
+            services.journal.write(events.RunStopped(exit_code=error.exit_code, reason=str(error)))
+            raise
         return await _play(services, file, when)
 
 

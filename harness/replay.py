@@ -60,7 +60,7 @@ async def prepare(workspace: Workspace, info: RunInfo, into: Path) -> Copy:
     if not recording.write(info.folder, into / "recordings", chosen):
         raise InputError(f"run {info.id} asked no model, so that there is nothing to play")
     await _clone(source, into / "repo", kept["commits"])
-    files.replace_json(into / "feature_list.json", full_form(_as_played(given, rounds)))
+    files.replace_json(into / "feature_list.json", full_form(as_played(given, rounds)))
     for name in _KEPT:
         if (workspace.root / name).is_file():
             files.replace(into / name, (workspace.root / name).read_bytes())
@@ -92,7 +92,7 @@ def _options(begun_with: RunOptions, into: Path, ids: Sequence[str]) -> RunOptio
     )
 
 
-def _as_played(given: FeatureList, rounds: Sequence[PlayedRound]) -> FeatureList:
+def as_played(given: FeatureList, rounds: Sequence[PlayedRound]) -> FeatureList:
     """The list with the copy's places, and with rounds of just those attempts that were chosen
     among: a round waits for all of them, since in which order they end is not recorded."""
     most = {r.feature: 0 for r in rounds}

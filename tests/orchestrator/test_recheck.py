@@ -7,7 +7,9 @@ import pytest
 from orchestrator import events as e
 from orchestrator import recheck
 from orchestrator.recheck import PlayedRound
+from orchestrator.state import fold
 from orchestrator.values import CheckResult, Verification
+from tests.orchestrator.run_script import whole_run
 
 SEEN = Verification(
     usable=True,
@@ -90,3 +92,21 @@ def test_what_fails_now_says_why() -> None:
 )
 def test_choices_are_compared(winner: str | None, review: bool, told: tuple[str, ...]) -> None:
     assert recheck.choices_apart(ROUND, winner, needs_review=review) == told
+
+
+def test_a_run_that_was_played_again_is_compared_by_how_features_ended() -> None:
+    before, now = fold(whole_run()), fold(whole_run())
+    played = ("disk", "load", "look")
+    assert recheck.ends_apart(before, now, played) == recheck.Replayed((), ())
+    disk = now.features["disk"]
+    other = replace(now, features={**now.features, "disk": replace(disk, winner="r1-a02")})
+    found = recheck.ends_apart(before, other, played)
+    assert found == recheck.Replayed((), ("disk: merged by r1-a02 now, by r1-a01 before",))
+    worse = replace(now, features={**now.features, "disk": replace(disk, state="failed")})
+    assert recheck.ends_apart(before, worse, played).differences == (
+        "disk: merged before, failed now",
+    )
+    gone = replace(now, features={"load": now.features["load"]})
+    assert recheck.ends_apart(before, gone, ("disk", "load")).differences == (
+        "disk: merged before, absent now",
+    )
