@@ -89,7 +89,16 @@ def _list(workspace: Workspace, options: DeployOptions) -> int:
         print(f"{one.id}  {asked.standing}  {one.strategy}  {one.environment}  {one.commit[:12]}")
     if not found:
         print("no approvals were asked for")
+        _point_elsewhere(workspace)
     return 0
+
+
+def _point_elsewhere(workspace: Workspace) -> None:
+    """A goal may be worked on in a workspace of its own below this one."""
+    for path in sorted(workspace.root.glob("build/*/logs/approvals.sqlite")):
+        other = Workspace(path.parent.parent)
+        if driving.store(other).all():
+            print(f"{other.root} has some: `{other.hint('approvals', 'list')}`")
 
 
 def _plain(asked: AskedFor) -> dict[str, object]:
