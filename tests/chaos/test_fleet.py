@@ -116,11 +116,17 @@ def test_two_runs_share_a_worker_and_a_limit(
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int) -> None:
+    """Two workers, and for each second seed the process that holds the run is killed as well."""
     fleet.diamond()
     chance = random.Random(seed)
     runner = fleet.run("--workers", "1")
     workers = [fleet.worker(2), fleet.worker(2)]
-    for doomed, how in zip(workers, (signal.SIGKILL, signal.SIGSTOP), strict=True):
+    ends = [(workers[0], signal.SIGKILL), (workers[1], signal.SIGSTOP)]
+    if seed % 2:
+        workers.append(fleet.worker(2))  # somebody must be left to stand in
+        ends.append((runner, signal.SIGKILL))
+    chance.shuffle(ends)
+    for doomed, how in ends:
         wanted = len(fleet.events()) + chance.randint(0, 12)
         until(
             lambda wanted=wanted: len(fleet.events()) > wanted or runner.poll() is not None,
@@ -130,8 +136,10 @@ def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int)
         doomed.send_signal(how)
     time.sleep(FROZEN_SECONDS)
     workers[1].send_signal(signal.SIGCONT)
-    assert wait(runner).code == 0
-    assert fleet.leave(workers[1]) == 0
+    until(lambda: fleet.events("RunFinished"), "the run's end")
+    for worker in workers[1:]:
+        assert fleet.leave(worker) == 0
+    until(fleet.is_over, "all have left")
     fleet.assert_whole()
     fleet.assert_nothing_left()
 
