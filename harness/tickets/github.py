@@ -148,13 +148,14 @@ class GitHub:
             return base64.b64decode(str(said.get("content") or ""))
 
     async def attachment(self, url: str) -> bytes:
-        """What was attached to a ticket, asked for without the token. A redirection is followed
-        once, to the host itself or to where GitHub keeps such files, and nowhere else."""
+        """What was attached to a ticket, asked for without the token. Two redirections are
+        followed, to the host itself or to where GitHub keeps such files, and nowhere else."""
         with _translated("read an attachment"):
             answer = await self._client.get(url)
-            where = answer.headers.get("location", "")
-            if answer.is_redirect and _keeps(where, url):
-                answer = await self._client.get(where)
+            for _ in range(2):
+                where = answer.headers.get("location", "")
+                if answer.is_redirect and _keeps(where, url):
+                    answer = await self._client.get(where)
             if answer.status_code != 200 or len(answer.content) > _MOST_BYTES:
                 raise TicketError(f"{url} is not there for everybody, or too large")
             return answer.content

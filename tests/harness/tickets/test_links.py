@@ -22,7 +22,8 @@ async def test_blobs_and_attachments_come_with_the_ticket(shop: Shop) -> None:
     shop.github.files["main", "src/a b.py"] = b"one\ntwo\nthree\n"
     shop.github.attachments[f"/{REPO}/files/12/x.log"] = "it failed: ä\n".encode()
     shop.github.attachments["/user-attachments/files/13/y.bin"] = b"\x00\xff"
-    shop.github.redirects["/user-attachments/files/14/z.log"] = f"{host}/kept/z"
+    shop.github.redirects["/user-attachments/files/14/z.log"] = f"{host}/moved/z"
+    shop.github.redirects["/moved/z"] = f"{host}/kept/z"
     shop.github.attachments["/kept/z"] = b"kept elsewhere"
     found = await fetched(
         shop,
