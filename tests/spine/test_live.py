@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.emulators.chat_completions import ChatServer
 from tests.emulators.messages_api import (
     Fault,
     MessagesServer,
     broken,
     cut,
     malformed_call,
+    out_of_credit,
     overloaded,
     rate_limited,
     stall,
@@ -276,6 +278,28 @@ async def test_a_run_is_routed_climbs_with_its_reasons_and_can_be_replayed(
 
 
 @pytest.mark.long
+@pytest.mark.slow
+async def test_another_provider_stands_in_when_credit_is_used_up(project: Project) -> None:
+    """In the middle of a conversation, over its own API; the run goes on and says so."""
+    faults = dict.fromkeys(range(2, 50), out_of_credit())
+    async with MessagesServer(answer, faults=faults) as first, ChatServer(answer) as second:
+        live(project, first, "alpha")
+        spare = {"api": "openai", "base_url": second.base_url, "key": "SPARE_KEY", "free": True}
+        chains = {tier: [f"claude-{tier}-5-5", "spare/llama"] for tier in ("haiku", "sonnet")}
+        given = {"providers": {"spare": spare}, "tiers": chains}
+        (project.workspace / "models.yaml").write_text(json.dumps(given))
+        refused = await run(project)
+        assert refused.code == 5 and "SPARE_KEY is not set" in refused.err
+        project.env["SPARE_KEY"] = "s-1"
+        end = await run(project, "--budget", "1")
+        assert end.code == 0, end
+    models = [call["model"] for call in project.events("ModelCalled")]
+    assert models == ["claude-haiku-5-5", "spare/llama"]
+    assert any("spare/llama is asked" in w["message"] for w in project.events("WarningGiven"))
+    assert project.report()["cost_usd"] == pytest.approx(0.0101)
+    assert second.headers[0]["authorization"] == "Bearer s-1"
+
+
 async def test_the_models_flag_holds_through_every_round(project: Project) -> None:
     def wrong(request: dict[str, Any]) -> dict[str, Any]:
         said = answer(request)
