@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from harness import inputs
 from harness.flags import RunOptions
-from harness.models import prices
+from harness.models import endpoints, prices
 from harness.record.workspace import Workspace
 from harness.routing import read_rules
 from orchestrator import forecast, model_router
@@ -54,20 +54,22 @@ def _models(given: FeatureList, options: RunOptions, live: bool) -> list[str]:
         return [
             f"  model      recordings in {given.project.recording}: none is asked, none is paid"
         ]
-    lines = []
-    for tier in _tiers(given, options):
-        model = prices.model_id(tier)
-        read, written = (
-            prices.cost_usd(model, usage) for usage in (Usage(input=1000), Usage(output=1000))
-        )
-        price = (
-            "price unknown: refused where a budget is set"
-            if read is None or written is None
-            # Dollars per thousand tokens, times a thousand.
-            else f"${1000 * read:.2f} in, ${1000 * written:.2f} out per million tokens"
-        )
-        lines.append(f"  {tier:<9}  {model}, {price}")
-    return lines
+    chains = endpoints.asked(options.workspace)
+    return [
+        f"  {tier if number == 0 else '  else':<9}  {model}, {'free' if free else _price(model)}"
+        for tier in _tiers(given, options)
+        for number, (model, free) in enumerate(chains[tier])
+    ]
+
+
+def _price(model: str) -> str:
+    read, written = (
+        prices.cost_usd(model, usage) for usage in (Usage(input=1000), Usage(output=1000))
+    )
+    if read is None or written is None:
+        return "price unknown: refused where a budget is set"
+    # Dollars per thousand tokens, times a thousand.
+    return f"${1000 * read:.2f} in, ${1000 * written:.2f} out per million tokens"
 
 
 def _tiers(given: FeatureList, options: RunOptions) -> list[Tier]:
@@ -87,6 +89,8 @@ def _worst_case_usd(given: FeatureList, options: RunOptions) -> float | None:
     """The most that one attempt can cost: every turn full, on the dearest tier that it may use.
     None when the price of one of them is unknown."""
     full = Usage(cache_write=_CONTEXT_TOKENS, output=_REPLY_TOKENS)
-    turns = [prices.cost_usd(prices.model_id(t), full) for t in _tiers(given, options)]
+    chains = endpoints.asked(options.workspace)
+    models = [model for tier in _tiers(given, options) for model in chains[tier]]
+    turns = [0.0 if free else prices.cost_usd(model, full) for model, free in models]
     known = [turn for turn in turns if turn is not None]
     return max(known) * given.defaults.turns if len(known) == len(turns) else None

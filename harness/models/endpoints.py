@@ -15,7 +15,7 @@ from harness.record.clock import SystemClock
 from orchestrator import model_chains
 from orchestrator.errors import InputError, ModelUnauthorizedError
 from orchestrator.model_chains import Chains, Provider
-from orchestrator.values import TIERS
+from orchestrator.values import TIERS, Tier
 
 FILE = "models.yaml"
 
@@ -29,6 +29,22 @@ def read(path: Path) -> Chains:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from None
     return model_chains.parse(data, str(path))
+
+
+def asked(
+    workspace: Path, environ: Mapping[str, str] | None = None
+) -> Mapping[Tier, tuple[tuple[str, bool], ...]]:
+    """What each tier asks in turn: a model's id, and whether it is free. Raises as `read`."""
+    path = workspace / FILE
+    given = read(path) if path.is_file() else Chains()
+    free = {name for name, provider in given.providers.items() if provider.free}
+    return {
+        tier: tuple(
+            (id_, "/" in id_ and id_.partition("/")[0] in free)
+            for id_ in given.tiers.get(tier, [prices.model_id(tier, environ)])
+        )
+        for tier in TIERS
+    }
 
 
 def live_model(

@@ -83,6 +83,24 @@ def test_prices_of_every_tier_that_may_be_asked(tmp_path: Path, shown: Callable[
     assert worst(one) < worst(cascade)
 
 
+def test_who_stands_in_is_shown_and_what_is_free_costs_nothing(
+    tmp_path: Path, shown: Callable[..., str]
+) -> None:
+    make_repo(tmp_path / "repo")
+    write_list(tmp_path / "feature_list.json")
+    alone = shown("--model", "haiku")
+    spare = {"api": "openai", "base_url": "http://127.0.0.1:8000/v1", "free": True}
+    tiers = {"haiku": ["claude-haiku-5-5", "spare/llama"]}
+    given = {"providers": {"spare": spare}, "tiers": tiers}
+    (tmp_path / "models.yaml").write_text(json.dumps(given))
+    both = shown("--model", "haiku")
+    assert "  haiku      claude-haiku-5-5, $" in both
+    assert "    else     spare/llama, free" in both
+    assert worst(both) == worst(alone)
+    (tmp_path / "models.yaml").write_text(json.dumps({**given, "tiers": {"haiku": "spare/llama"}}))
+    assert worst(shown("--model", "haiku")) == 0.0
+
+
 def worst(out: str) -> float:
     return float(out.partition("worst cost $")[2].split()[0].strip(",").replace(",", ""))
 
