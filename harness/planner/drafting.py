@@ -1,7 +1,7 @@
 """Has the roles write their documents until all of them stand; each is a checkpoint."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.planner.asking import Asking, answer_of, key_of
 from harness.planner.papers import Papers, Plan
@@ -35,6 +35,14 @@ class Drafting:
                 raise _stuck(turn, self.papers, self.plan)
             await self._write(turn)
         return planning.accepted(self.papers.documents(self.plan))
+
+    def send_back(self, tests: Document, wrong: Mapping[str, str]) -> None:
+        """What only running the tests has shown: feature -> words."""
+        words = [f"feature {id_}: its test {what}" for id_, what in wrong.items()]
+        said = tuple(Comment(planning.CHECKS, text) for text in words)
+        self.papers.keep(self.plan, replace(tests, comments=(*tests.comments, *said)))
+        text = f"{tests.name} was sent back: {one_line('; '.join(words))}"
+        self.journal.write(events.WarningGiven(message=text))
 
     async def _settle(self) -> None:
         """A crash may have come between writing a document down and paying for it, or noting it."""

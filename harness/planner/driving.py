@@ -5,13 +5,13 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from harness import context, inputs
 from harness.flags import RunOptions
 from harness.models.gateway import Gateway
-from harness.planner import goals, landing, papers, reviewing
+from harness.planner import goals, landing, papers, proving, reviewing
 from harness.planner.asking import Asking
 from harness.planner.drafting import Drafting
 from harness.planner.goals import Ground
@@ -31,16 +31,18 @@ from orchestrator.values import FeatureList
 
 ChooseModel = Callable[[FeatureList, Workspace, RunOptions], Model]
 Run = Callable[[RunOptions], int]
+Prove = Callable[[Ground, Plan, Planned, str], Awaitable[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """What planning works with: the run's options, its model, the time. `noted` is told of every
-    point at which the process could die."""
+    """What planning works with: the run's options, its model, the time. `prove` tries the tests
+    before anything is built. `noted` is told of every point at which the process could die."""
 
     options: RunOptions
     choose_model: ChooseModel
     clock: Clock
+    prove: Prove = proving.prove
     noted: Callable[[str], None] = lambda _: None
 
 
@@ -161,6 +163,10 @@ async def _agreed(
     while True:
         standing = await drafting.draft()
         made = planning.planned(standing)
+        wrong = await planner.prove(ground, plan, made, planner.options.sandbox)
+        if wrong:
+            drafting.send_back(standing["test_plan"], wrong)
+            continue
         if not planner.options.approve_plan:
             return plan, made
         proposal = landing.listed(ground, made) or ground.text

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from harness.exam_texts import protection
 from harness.flags import RunOptions
 from harness.git import Repository
 from harness.models.anthropic_api import AnthropicModel
+from harness.planner import proving
 from harness.planner.driving import Planner, Ready, plan_goal
 from harness.planner.papers import Papers
 from harness.planner.reviewing import store
@@ -61,11 +62,16 @@ def options(workspace: Workspace, goal: str = GOAL, **more: Any) -> RunOptions:
     return RunOptions(where, where / "feature_list.json", autopilot=True, goal=goal, **more)
 
 
-async def plan(given: RunOptions, model: Model | None = None) -> Ready:
+async def red(*_: Any) -> Mapping[str, str]:
+    """In the place of the sandbox: all tests fail, as they should before anything is built."""
+    return {}
+
+
+async def plan(given: RunOptions, model: Model | None = None, prove: Any = red) -> Ready:
     def chosen(*words: Any) -> Model:
         return model if model is not None else choose_model(*words)
 
-    return await plan_goal(Planner(replace(given, screen="json"), chosen, SystemClock()))
+    return await plan_goal(Planner(replace(given, screen="json"), chosen, SystemClock(), prove))
 
 
 def read(workspace: Workspace) -> Any:
@@ -175,6 +181,23 @@ async def test_an_unusable_document_goes_back_with_its_errors(workspace: Workspa
     assert result["tool_use_id"] == "t1" and "can be under way at the same time" in str(result)
 
 
+@pytest.mark.isolation
+async def test_a_test_that_is_green_before_anything_is_built_goes_back(
+    workspace: Workspace,
+) -> None:
+    """And one that cannot run at all: shape alone does not show it."""
+    good = ANSWERS["test_plan"]["tests"]
+    hollow = {**good[0], "text": "def test_it():\n    assert 1 + 1 == 2\n"}
+    broken = {**good[1], "text": "import nowhere\n\ndef test_it():\n    assert nowhere\n"}
+    model = Scripted(test_plan=[{"tests": [hollow, broken]}, {"tests": good}])
+    await plan(options(workspace), model, proving.prove)
+    said = text_of(model.asked[-1])
+    assert "feature one: its test passes although nothing is built" in said
+    assert "feature two: its test cannot be run (exit 2)" in said
+    assert len(model.asked) == 6
+    assert [f.id for f in read(workspace).features] == ["one", "two"]
+
+
 async def test_what_is_never_usable_ends_the_plan(workspace: Workspace) -> None:
     model = Scripted(system_design={"overview": "x", "deploy": {"approval": "none"}})
     for _ in range(2):  # the second time nobody is asked
@@ -224,7 +247,7 @@ async def test_a_plan_that_dies_at_every_point_in_turn_pays_for_each_answer_once
                     raise Killed
 
             given = options(workspace, screen="json")
-            planner = Planner(given, lambda *_: AnthropicModel(env), SystemClock(), die_once)
+            planner = Planner(given, lambda *_: AnthropicModel(env), SystemClock(), red, die_once)
             try:
                 await plan_goal(planner)
                 break
@@ -255,7 +278,11 @@ def noted(point):
 
 root = Path(sys.argv[1])
 given = RunOptions(root, root / "feature_list.json", goal="Build it now", screen="json")
-asyncio.run(plan_goal(Planner(given, lambda *_: AnthropicModel(), SystemClock(), noted)))
+
+async def red(*words):
+    return {}
+
+asyncio.run(plan_goal(Planner(given, lambda *_: AnthropicModel(), SystemClock(), red, noted)))
 """
 
 
