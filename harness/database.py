@@ -49,6 +49,7 @@ class Database:
         self._engine = engine_store.open_store(store)
         self.shared = not isinstance(store, Path)
         self.name = engine_store.shown(store)
+        self._gave_up = False
         self._patience = 0.0  # a wrong address is said at once
         self.run(lambda connection: _make(connection, tables, shared=self.shared))
         self._patience = _PATIENCE_SECONDS if self.shared else 0.0
@@ -58,14 +59,17 @@ class Database:
         it must be one that can be done twice."""
         import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
 
-        end = time.monotonic() + self._patience
+        end = time.monotonic() + (0.0 if self._gave_up else self._patience)
         while True:
             try:
                 with self._engine.begin() as connection:
-                    return work(connection)
+                    result = work(connection)
+                self._gave_up = False
+                return result
             except sa.exc.DBAPIError as error:
                 lost = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
                 if not lost or time.monotonic() > end:
+                    self._gave_up = True  # on leaving, not every book is to be waited for
                     raise MachineError(f"{self.name}: cannot be used ({error.orig})") from error
             time.sleep(_PAUSE_SECONDS)
 

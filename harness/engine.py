@@ -14,7 +14,6 @@ crash between the two runs the child again, so a child's effects must be keyed (
 import asyncio
 import contextlib
 import json
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,10 +22,11 @@ from typing import Any, cast
 from harness import engine_store
 from harness.claims import TABLES, Claim, Claims, Ended
 from harness.database import Database
+from harness.defects import DEFECTS, keep_trace
 from harness.fleet import Fleet
 from harness.pump import Pump
 from orchestrator import errors
-from orchestrator.errors import FibreFlowError
+from orchestrator.errors import FibreFlowError, MachineError
 
 #: Set by hand: raise it when the recorded shape of a workflow changes.
 APPLICATION_VERSION = "4"
@@ -35,8 +35,6 @@ APPLICATION_VERSION = "4"
 CONTINUES: frozenset[str] = frozenset()
 #: The file of a run's own store.
 STORE = "engine.sqlite"
-#: Beside the store: the traces of what workflows did not expect.
-DEFECTS = "defects.log"
 #: How often the ends of attempts on other machines are looked for.
 _LOOK_SECONDS = 0.25
 #: How often a parent looks for children that ended before a crash.
@@ -70,6 +68,8 @@ class Engine:
         self._pump: Pump | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._queued: set[str] = set()
+        #: Told when the queue cannot be used any more: nothing would be taken, or heard of.
+        self.failed: Callable[[FibreFlowError], None] = lambda _error: None
         #: Told of queued work of a fleet that has ended, with its generation, before its parent is.
         self.arrived: Callable[[str, int], None] = lambda _workflow, _generation: None
 
@@ -144,6 +144,13 @@ class Engine:
         self._tasks = [asyncio.create_task(self._pumped())]
         if shared:
             self._tasks.append(asyncio.create_task(self._listen()))
+        for task in self._tasks:
+            task.add_done_callback(self._notice)
+
+    def _notice(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, FibreFlowError):
+            self.failed(error)
 
     def _open_store(self) -> Any:
         target = self.store
@@ -219,8 +226,10 @@ class Engine:
         if self._claims is not None and self._fleet is None:
             await asyncio.to_thread(self._claims.database.close)
         elif self._claims is not None:
-            # What was cancelled on other machines is on file by now.
-            self._arrive(await asyncio.to_thread(self._claims.known, self._run))
+            # What was cancelled on other machines is on file by now. Where it cannot be asked, the
+            # next start does.
+            with contextlib.suppress(MachineError):
+                self._arrive(await asyncio.to_thread(self._claims.known, self._run))
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
         # The engine had put its own pool of threads under `asyncio.to_thread`, and closed it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -360,14 +369,6 @@ class Engine:
 
         # One step however many are left, so that a replay counts the same steps.
         await self.step("cancel", cancel)
-
-
-def keep_trace(folder: Path, workflow: str, error: Exception) -> None:
-    """Whoever looks for the mistake needs more than its name."""
-    lines = [f"== {workflow}\n", *traceback.format_exception(error)]
-    # What cannot be kept must not hide the error itself.
-    with contextlib.suppress(OSError), (folder / DEFECTS).open("a") as file:
-        file.writelines(lines)
 
 
 def _again(name: str, message: str) -> FibreFlowError:

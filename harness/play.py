@@ -54,6 +54,12 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
     batch = Batch(services, engine)
     await engine.start()
     leave = asyncio.Event()
+
+    def failed(error: FibreFlowError) -> None:
+        services.stop.request(str(error), error.exit_code)
+        leave.set()
+
+    engine.failed = failed
     book = ControlBook(engine.store, services.settings.run)
     hand = services.hand
     assert hand is not None

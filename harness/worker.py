@@ -18,7 +18,7 @@ from typing import Any
 from harness import app, attempt, fleet_run, inputs, sessions
 from harness.claims import Claim, Run
 from harness.database import VARIABLE
-from harness.engine import keep_trace
+from harness.defects import keep_trace
 from harness.fleet import Fleet, joined
 from harness.pump import Pump
 from harness.record.clock import SystemClock

@@ -1,6 +1,7 @@
 """The seam over a real store: replay, children, cancelling, and what is no error of ours."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,18 @@ async def play_as(url: str, folder: Path, run: str) -> dict[str, dict[str, objec
 async def test_runs_of_one_database_do_not_meet(database: str, tmp_path: Path) -> None:
     for run in ("20261121-000000-aaaa", "20261121-000000-bbbb"):
         assert await play_as(database, tmp_path, run) == {f"{run}/c1": {"value": 1}}
+
+
+async def test_a_queue_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    """Else the run would wait for ever for attempts that nobody takes."""
+    engine = Engine(tmp_path, workers=1)
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    await engine.start()
+    try:
+        engine.failed = lambda error: told.set_result(str(error))
+        with sqlite3.connect(tmp_path / "engine.sqlite") as store:
+            store.execute("DROP TABLE fibreflow_work")
+        await engine.set_workers(2)  # so that it looks
+        assert "engine.sqlite: cannot be used" in await asyncio.wait_for(told, 60)
+    finally:
+        await engine.close()
