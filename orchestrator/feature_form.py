@@ -17,6 +17,7 @@ def full_form(given: FeatureList) -> dict[str, Any]:
     project.pop("deploy", None)
     weights = given.project.selection.weights
     rest = {k: v for k, v in project["selection"].items() if k not in weights}
+    project["gates"] = [_present(gate) for gate in project.get("gates", [])]
     project["reports"] = _present(project["reports"])
     project["selection"] = {"weights": dict(weights), **rest}
     defaults = _present(asdict(given.defaults))

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from orchestrator import feature_rules as rules
 from orchestrator.deploy_models import DeployEntry
 from orchestrator.selection import OnNoConsensus, Policy
-from orchestrator.values import Defaults, Feature, Profile, Project, Reports, Tier, Workspaces
+from orchestrator.values import Defaults, Feature, Gate, Profile, Project, Reports, Tier, Workspaces
 
 _DEFAULTS = Defaults()
 _PROJECT = Project()
@@ -91,6 +91,19 @@ class FeatureEntry(_Strict):
         return Feature(**{**_frozen(self), "category": self.category or ""})
 
 
+class GateEntry(_Strict):
+    """A command that an attempt must pass beside its tests."""
+
+    name: Id = Field(description="a short name such as audit")
+    run: Command = Field(description="a shell command in double quotes")
+    at_least: float | None = Field(default=None, ge=0, le=1, description=_SHARE)
+    when: list[Glob] = Field(default=[], description="a list of globs such as requirements*.txt")
+    allow: list[Name] = Field(default=[], description="a list of hosts such as pypi.org")
+
+    def value(self) -> Gate:
+        return Gate(self.name, self.run, self.at_least, tuple(self.when), tuple(self.allow))
+
+
 class ReportsEntry(_Strict):
     """Where the project's commands leave what they report."""
 
@@ -155,6 +168,8 @@ class ProjectEntry(_Strict):
         default=_PROJECT.workspaces, description="one of auto, overlay, copy"
     )
     min_coverage: float | None = Field(default=None, ge=0, le=1, description=_SHARE)
+    min_mutation: float | None = Field(default=None, ge=0, le=1, description=_SHARE)
+    gates: list[GateEntry] = Field(default=[], description="a list of objects with name and run")
     reports: ReportsEntry = Field(
         default=ReportsEntry(), description="an object with junit and coverage"
     )
@@ -168,6 +183,7 @@ class ProjectEntry(_Strict):
     def value(self) -> Project:
         made = {
             "name": self.name or "",
+            "gates": tuple(gate.value() for gate in self.gates),
             "reports": self.reports.value(),
             "selection": self.selection.value(),
             "deploy": self.deploy.value() if self.deploy is not None else None,

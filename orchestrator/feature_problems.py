@@ -33,6 +33,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 #: Objects of the project.
 _WITHIN: dict[int | str, type[BaseModel]] = {
     "deploy": DeployEntry,
+    "gates": models.GateEntry,
     "reports": models.ReportsEntry,
     "selection": models.SelectionEntry,
 }

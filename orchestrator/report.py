@@ -296,7 +296,7 @@ def _next(run: RunState, features: tuple[FeatureReport, ...]) -> list[tuple[str,
             patch = shlex.join(["less", f"{logs}/{of}/patch.diff"])
             found.append((one_line(patch, _COMMAND), f"what {feature.attempt} would change"))
             accept = command(run.workspace, "accept", feature.id, feature.attempt)
-            found.append((accept, "take this attempt"))
+            found.append((accept, "take this attempt; `fibreflow reject` turns it down"))
     if run.finished is None and any(f.state == "skipped" for f in features):
         resume = command(run.workspace, "resume")
         found.append((resume, "go on where this run was stopped"))

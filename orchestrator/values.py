@@ -56,6 +56,19 @@ class Reports:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """A command that must end with 0 on a patched tree and, with `at_least`, whose last line ends
+    in a score that is no lower. `when`: globs, one of which the patch must touch; empty is any
+    file. `allow`: hosts that it may reach."""
+
+    name: str
+    run: str
+    at_least: float | None = None
+    when: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """The repository being built and how to work with it.
 
@@ -63,7 +76,8 @@ class Project:
     becomes the first commit when `repo` does not exist. `recording` is a folder of recorded
     model transcripts that stand in for a model. `setup` prepares the base and may use the
     network; `test` runs the project's own tests. `profile` names the limits of every sandbox.
-    `min_coverage` is the share of its added lines that an attempt's tests must run, None for any.
+    `min_coverage` is the share of its added lines that an attempt's tests must run, None for any;
+    `min_mutation` the share of mutants of its added lines that they must notice.
     `workspaces`: "copy" for a project that renames folders of its own, which an overlay refuses.
     """
 
@@ -80,6 +94,8 @@ class Project:
     profile: Profile = "standard"
     workspaces: Workspaces = "auto"
     min_coverage: float | None = None
+    min_mutation: float | None = None
+    gates: tuple[Gate, ...] = ()
     reports: Reports = Reports()
     selection: Policy = field(default_factory=Policy)
     deploy: Deploy | None = None

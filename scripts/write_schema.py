@@ -16,6 +16,7 @@ from orchestrator.feature_models import (
     BareEntry,
     DefaultsEntry,
     FeatureEntry,
+    GateEntry,
     ProjectEntry,
     ReportsEntry,
     SelectionEntry,
@@ -60,10 +61,27 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "usable. What cannot be measured is not held against it.",
             "workspaces": "How a sandbox has its files: `copy` where the project renames folders "
             "of its own, which an overlay refuses; `auto` finds out when `setup` does.",
+            "min_mutation": "The share of small changes to the Python lines it adds that `test` "
+            "(else the acceptance) must notice, of 24 drawn by lot; an attempt below it is not "
+            "usable. Each costs a run of the tests.",
+            "gates": "Commands that an attempt must pass beside its tests: see below.",
             "reports": "What the project's own commands leave behind, in any language: see below.",
             "selection": "How an attempt is chosen, and when a person is asked: see below and "
             "[selection.md](selection.md).",
             "deploy": "How the project is deployed: see [deploy.md](deploy.md).",
+        },
+    ),
+    (
+        "project.gates[].*",
+        GateEntry,
+        {
+            "name": "Names the gate in reports.",
+            "run": "Run on the patched tree, in a clean sandbox, of attempts that passed all else; "
+            "exit 0 opens it. `$FIBREFLOW_CHANGED` names a file of the added lines "
+            "(`path:first-last`). What fails on the base already is not held against a patch.",
+            "at_least": "The least score, which ends the last line it prints: `0.87` or `87%`.",
+            "when": "Globs; runs only where the patch touches such a file, such as `*.lock`.",
+            "allow": "Hosts that it may reach, such as an index of vulnerabilities.",
         },
     ),
     (
@@ -193,7 +211,7 @@ def _type(facts: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in one["enum"])
     name = str(one.get("type", "object"))
     if name == "array":
-        return f"list of {one['items']['type']}s"
+        return f"list of {one['items'].get('type', 'object')}s"
     low, high = one.get("minimum", one.get("exclusiveMinimum")), one.get("maximum")
     if low is None:
         return name

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TextIO
 
-from harness.ports import Base, ExecResult, Sandbox, SandboxProvider
+from harness.ports import Base, ExecResult, Sandbox, SandboxLimits, SandboxProvider
 from orchestrator.values import Reports
 
 _NONE = Reports()
@@ -46,10 +46,10 @@ class Bench:
         self._end = time.monotonic() + total
 
     @contextlib.asynccontextmanager
-    async def fork(self, base: Base) -> AsyncIterator[Sandbox]:
-        """A clean sandbox of `base`, destroyed at the end."""
+    async def fork(self, base: Base, limits: SandboxLimits | None = None) -> AsyncIterator[Sandbox]:
+        """A clean sandbox of `base`, destroyed at the end. `limits`: others than the run's."""
         self._forks += 1
-        sandbox = await self.provider.create(base, f"{self._key}-{self._forks}")
+        sandbox = await self.provider.create(base, f"{self._key}-{self._forks}", limits=limits)
         try:
             yield sandbox
         finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ports import Base, SandboxProvider
-from harness.verify import checks, quality, record
+from harness.verify import checks, gates, quality, record
 from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
@@ -226,14 +226,20 @@ async def _widen(
         wanted = [path for path in tree.text.added if not is_test_file(path)]
         lines = united(lines, of_repository(hits, wanted))
     found = replace(found, coverage=_coverage(tree.text, lines))
-    least = job.project.min_coverage
-    if least is not None and found.coverage is not None and found.coverage < least:
-        why = f"its tests run {found.coverage:.0%} of the lines it adds, {least:.0%} are required"
+    if why := await _closed(bench, job, tree, found.coverage):
         return replace(found, usable=False, problems=(why,))
     if job.measuring is None:
         return found
     measured_quality = await quality.measure(bench, job.measuring, job.base, tree, measured)
     return replace(found, quality=measured_quality)
+
+
+async def _closed(bench: Bench, job: VerifyJob, tree: Tree, coverage: float | None) -> str:
+    """Why a gate of the project's own is closed to the patch; empty when none is."""
+    least = job.project.min_coverage
+    if least is not None and coverage is not None and coverage < least:
+        return f"its tests run {coverage:.0%} of the lines it adds, {least:.0%} are required"
+    return await gates.refusal(bench, job.base, tree, job.feature, job.project)
 
 
 async def _regression(

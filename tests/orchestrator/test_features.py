@@ -17,7 +17,7 @@ from orchestrator.errors import FeatureListError
 from orchestrator.features import decode, digest, parse, with_passes
 from orchestrator.json_lines import plain, scan
 from orchestrator.selection import Policy
-from orchestrator.values import Defaults, Feature, Project, Reports
+from orchestrator.values import Defaults, Feature, Gate, Project, Reports
 from scripts.write_schema import DOCS, TARGET, documented, rendered
 
 # A shared machine may be slow; how long an example takes says nothing here.
@@ -35,6 +35,9 @@ FULL = """{
   "project": {"name": "demo", "repo": "build/demo", "base": "main", "branch": "auto/pilot",
               "setup": "pip install -e .", "test": "pytest -q", "protected": ["tests/**"],
               "env": {"TZ": "UTC"}, "seed": "examples/demo", "recording": "examples/rec",
+              "min_mutation": 0.85,
+              "gates": [{"name": "audit", "run": "audit", "at_least": 0.5, "when": ["*.lock"],
+                         "allow": ["osv.dev"]}],
               "reports": {"junit": ["out/*.xml"], "coverage": ["lcov.info"]},
               "selection": {"weights": {"speed": 0, "tests": 50}, "min_consensus": 0.6,
                             "min_confidence": 0.2, "on_no_consensus": "best"},
@@ -87,6 +90,7 @@ def test_full_form_reads_every_key() -> None:
         name="demo", repo="build/demo", base="main", branch="auto/pilot",
         setup="pip install -e .", test="pytest -q", protected=("tests/**",), env={"TZ": "UTC"},
         seed="examples/demo", recording="examples/rec", deploy=DEPLOY,
+        min_mutation=0.85, gates=(Gate("audit", "audit", 0.5, ("*.lock",), ("osv.dev",)),),
         reports=Reports(("out/*.xml",), ("lcov.info",)),
         selection=Policy(40, 50, 20, 0, 0.6, 0.2, "best"),
     )  # fmt: skip
@@ -276,7 +280,12 @@ def test_schema_describes_both_forms_and_forbids_other_keys() -> None:
     models = schema["$defs"]
     lists = {"BareEntry", "FeatureEntry", "ProjectEntry", "DefaultsEntry", "FullForm"}
     within = {"DeployEntry", "EnvironmentEntry", "SmokeEntry", "ApprovalEntry"}
-    assert set(models) == lists | within | {"ReportsEntry", "SelectionEntry", "WeightsEntry"}
+    assert set(models) == lists | within | {
+        "GateEntry",
+        "ReportsEntry",
+        "SelectionEntry",
+        "WeightsEntry",
+    }
     assert all(m["additionalProperties"] is False for m in models.values())
     for model in models.values():
         assert all(p.get("description") for p in model["properties"].values())
