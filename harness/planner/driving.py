@@ -26,6 +26,7 @@ from harness.run_file import options_of, plain
 from orchestrator import events, planning
 from orchestrator.acceptance import STANDARD
 from orchestrator.approval_requests import People
+from orchestrator.errors import InputError
 from orchestrator.planning import Planned
 from orchestrator.values import FeatureList
 
@@ -48,6 +49,8 @@ class Planner:
 
 def start(options: RunOptions, choose_model: ChooseModel, run: Run) -> int:
     """Plan, then `run` the list; the exit code. Raises `PlanError` when no plan comes of it."""
+    if options.dry_run:
+        raise InputError("--dry-run: a goal has no list yet; write one with --plan-only")
     ready = asyncio.run(plan_goal(Planner(options, choose_model, SystemClock())))
     if not ready.plan.done:
         return _pending(ready)
@@ -84,11 +87,16 @@ async def plan_goal(planner: Planner) -> Ready:
     options = planner.options
     ground = goals.ground_of(options, goals.goal_of(options))
     goal = ground.goal
+    own = Papers(ground.workspace)
+    wanted = papers.digest(goal, str(ground.features.resolve()), options.tier, options.live)
+    if not _is_done(own.find(wanted), ground):
+        # All that can be refused is refused before anything is created.
+        await inputs.preview(ground.given, ground.workspace.root, options)
+        model = planner.choose_model(ground.given, ground.workspace, options)
+        planner = replace(planner, choose_model=lambda *_: model)
     with ground.workspace.lock():
-        own = Papers(ground.workspace)
-        wanted = papers.digest(goal, str(ground.features.resolve()), options.tier, options.live)
         plan = own.find(wanted) or await _begin(options, ground, goal, wanted)
-        if not (plan.done and ground.features.exists()):
+        if not _is_done(plan, ground):
             plan = await _make(planner, ground, plan, own)
     over = any(r.id == plan.run and r.finished for r in ground.workspace.runs())
     going = replace(
@@ -99,6 +107,10 @@ async def plan_goal(planner: Planner) -> Ready:
         planned="" if over else plan.run,
     )
     return Ready(plan, ground, going)
+
+
+def _is_done(plan: Plan | None, ground: Ground) -> bool:
+    return plan is not None and plan.done and ground.features.exists()
 
 
 async def _begin(options: RunOptions, ground: Ground, goal: str, wanted: str) -> Plan:
