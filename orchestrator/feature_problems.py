@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator import feature_models as models
-from orchestrator.deploy_models import DeployEntry
 from orchestrator.feature_rules import bounded, shown
 from orchestrator.graph import cycles, drawn
 from orchestrator.json_lines import Lines, Member, Node, encodable, find, walk
@@ -29,13 +28,6 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "project": models.ProjectEntry,
     "defaults": models.DefaultsEntry,
     "features": models.FeatureEntry,
-}
-#: Objects of the project.
-_WITHIN: dict[int | str, type[BaseModel]] = {
-    "deploy": DeployEntry,
-    "gates": models.GateEntry,
-    "reports": models.ReportsEntry,
-    "selection": models.SelectionEntry,
 }
 #: Looking for the nearest of 10,000 ids takes a tenth of a second.
 HINT_LIMIT = 50
@@ -273,10 +265,8 @@ def _place(document: Document, path: Path) -> tuple[type[BaseModel], str, Path]:
         return models.BareEntry, document.name(head) if isinstance(head, int) else "", path[1:]
     if head == "features" and len(path) > 1 and isinstance(path[1], int):
         return models.FeatureEntry, document.name(path[1]), path[2:]
-    if head == "project" and len(path) > 2 and path[1] in _WITHIN:
-        return _below(_WITHIN[path[1]], f"project.{path[1]}", path[2:])
     if head in _SECTIONS and len(path) > 1:
-        return _SECTIONS[str(head)], str(head), path[1:]
+        return _below(_SECTIONS[str(head)], str(head), path[1:])
     return models.FullForm, "", path
 
 

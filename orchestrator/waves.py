@@ -20,7 +20,8 @@ class Standing:
     """A round so far: of at most `most` attempts, `started` began, `running` have not ended and
     `passed` passed everything; `quorum` passes decide it, None where only confidence does.
     `confidence` is the probability that the best so far is right, None while the attempts have
-    not been compared."""
+    not been compared, or when they could not be: `compared` without one says that nothing which
+    was executed tells them apart."""
 
     most: int
     quorum: int | None
@@ -28,6 +29,7 @@ class Standing:
     running: int = 0
     passed: int = 0
     confidence: float | None = None
+    compared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,20 @@ def next_wave(round_: Standing, *, exactly: bool = False, wanted: float = WANTED
     first = max(FIRST, round_.quorum or 0)
     if round_.started == 0:
         return Wave(min(left, first), "the first of the round")
-    if round_.passed and round_.confidence is not None and round_.confidence >= wanted:
-        return Wave(0, f"right with probability {round_.confidence:.2f}, {wanted:.2f} was wanted")
-    if round_.quorum is not None and round_.passed + round_.running >= round_.quorum:
-        return Wave(0, f"{round_.passed} passed and {round_.running} are at work")
+    if why := _enough(round_, first, wanted):
+        return Wave(0, why)
     size = SECOND if round_.started <= first else left
     why = f"{round_.passed} of {round_.started} passed, which does not decide"
     return Wave(min(left, size), why)
+
+
+def _enough(round_: Standing, first: int, wanted: float) -> str:
+    """Why no more are started for now, though there are some left; empty when they are."""
+    if round_.passed and round_.confidence is not None and round_.confidence >= wanted:
+        return f"right with probability {round_.confidence:.2f}, {wanted:.2f} was wanted"
+    blind = round_.compared and round_.confidence is None and round_.passed > 0
+    if blind and round_.started > first:
+        return "nothing that was executed tells them apart, nor would it tell more of them"
+    if round_.quorum is not None and round_.passed + round_.running >= round_.quorum:
+        return f"{round_.passed} passed and {round_.running} are at work"
+    return ""

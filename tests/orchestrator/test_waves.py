@@ -1,5 +1,7 @@
 """Waves: small first, none when it is not needed, and never more than the round may have."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +28,16 @@ def test_what_is_sure_enough_needs_no_more() -> None:
     assert next_wave(sure, wanted=0.9).size == 4
     nobody = Standing(15, None, started=3, passed=0, confidence=0.85)
     assert next_wave(nobody).size == 4
+
+
+def test_what_cannot_be_told_apart_is_not_played_to_the_end() -> None:
+    blind = Standing(15, None, started=7, passed=2, compared=True)
+    assert next_wave(blind).size == 0
+    assert "tells them apart" in next_wave(blind).why
+    # A second look first, somebody to take, and a comparison that was made at all.
+    assert next_wave(replace(blind, started=3)).size == 4
+    assert next_wave(replace(blind, passed=0)).size == 8
+    assert next_wave(replace(blind, compared=False)).size == 8
 
 
 def test_exactly_starts_all_at_once() -> None:
