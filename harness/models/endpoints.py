@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.models import prices
 from harness.models.anthropic_api import AnthropicModel
@@ -12,23 +12,26 @@ from harness.models.chained import ChainedModel, Link
 from harness.models.openai_api import OpenAIModel
 from harness.ports import Clock, Model
 from harness.record.clock import SystemClock
-from orchestrator import model_chains
 from orchestrator.errors import InputError, ModelUnauthorizedError
-from orchestrator.model_chains import Chains, Provider
 from orchestrator.values import TIERS, Tier
+
+if TYPE_CHECKING:
+    from orchestrator.model_file import Chains, Provider
 
 FILE = "models.yaml"
 
 
-def read(path: Path) -> Chains:
+def read(path: Path) -> "Chains":
     """Raises `InputError` with every problem of the file."""
     import yaml  # noqa: PLC0415 - late, for it costs start-up
+
+    from orchestrator import model_file  # noqa: PLC0415 - most workspaces have none
 
     try:
         data: Any = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from None
-    return model_chains.parse(data, str(path))
+    return model_file.parse(data, str(path))
 
 
 def asked(
@@ -36,12 +39,13 @@ def asked(
 ) -> Mapping[Tier, tuple[tuple[str, bool], ...]]:
     """What each tier asks in turn: a model's id, and whether it is free. Raises as `read`."""
     path = workspace / FILE
-    given = read(path) if path.is_file() else Chains()
-    free = {name for name, provider in given.providers.items() if provider.free}
+    given = read(path) if path.is_file() else None
+    chains = given.tiers if given else {}
+    free = {name for name, one in given.providers.items() if one.free} if given else set()
     return {
         tier: tuple(
             (id_, "/" in id_ and id_.partition("/")[0] in free)
-            for id_ in given.tiers.get(tier, [prices.model_id(tier, environ)])
+            for id_ in chains.get(tier, [prices.model_id(tier, environ)])
         )
         for tier in TIERS
     }
@@ -72,7 +76,7 @@ def live_model(
 class _Making:
     """One model for each provider, however often it is named."""
 
-    providers: Mapping[str, Provider]
+    providers: "Mapping[str, Provider]"
     environ: Mapping[str, str]
 
     def __post_init__(self) -> None:

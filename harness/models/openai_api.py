@@ -16,11 +16,12 @@ from orchestrator.errors import (
     ModelTimeoutError,
     ModelUnauthorizedError,
 )
-from orchestrator.model_chains import Provider
 from orchestrator.values import Tier, Usage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+    from orchestrator.model_file import Provider
 
 #: Seconds of silence within a stream; reasoning models think for long before they speak.
 READ_SECONDS = 300.0
@@ -34,7 +35,7 @@ class OpenAIModel:
     source: Literal["live", "recorded", "scripted"] = "live"
 
     def __init__(
-        self, name: str, provider: Provider, key: str, *, read_seconds: float = READ_SECONDS
+        self, name: str, provider: "Provider", key: str, *, read_seconds: float = READ_SECONDS
     ) -> None:
         """`name` is what its models' ids begin with, and what `genai-prices` calls it, if it does.
         Raises `ModelUnauthorizedError` for a key that no header can carry."""
