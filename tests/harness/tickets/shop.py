@@ -176,7 +176,7 @@ class Shop:
 
     async def look(self, event: Path) -> tuple[int, str]:
         """The same job where nothing comes to be run, in this process."""
-        return await self._here(self.words(event, "--out", str(self.out)), self.reader)
+        return await self.here(self.words(event, "--out", str(self.out)), self.reader)
 
     async def work_killed(self, program: str, number: int, **more: str) -> int:
         """The exit code of a `program` that is given the moment at which to die."""
@@ -197,9 +197,10 @@ class Shop:
 
     async def write(self, event: Path) -> tuple[int, str]:
         """The job that writes, in this process."""
-        return await self._here(self.writing(event), self.writer)
+        return await self.here(self.writing(event), self.writer)
 
-    async def _here(self, words: list[str], token: str) -> tuple[int, str]:
+    async def here(self, words: list[str], token: str) -> tuple[int, str]:
+        """The program in this process, with these arguments."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = await asyncio.to_thread(main, words, self.environment(token, {}))

@@ -137,3 +137,28 @@ async def test_a_vague_ticket_is_asked_about(shop: Shop) -> None:
     (status,) = shop.status()
     assert "Please say:" in status
     assert REPO not in status
+
+
+async def test_by_hand_it_works_and_hands_over_in_one_go(shop: Shop) -> None:
+    """Nobody is asked who may: whoever sits at the keyboard holds the token."""
+    shop.github.issue(7, "It is broken", "Please fix.", "eve")
+    words = [
+        "--repo", REPO, "--issue", "7", "--ask", "--attempts 2", "--checkout", str(shop.checkout),
+        "--workspace", str(shop.folder / "workspace"), "--remote", str(shop.origin),
+    ]  # fmt: skip
+    code, said = await shop.here(words, shop.writer)
+    assert code == 0, said
+    assert "issue 7: asks" in said
+    assert "Please say:" in shop.status()[0]
+    assert not any("permission" in line for line in shop.github.log)
+
+
+async def test_it_says_what_it_needs(shop: Shop) -> None:
+    code, said = await shop.here(["--repo", REPO], shop.reader)
+    assert code == 2
+    assert "--issue N" in said
+    shop.github.issue(7, "t", "b", "eve")
+    shop.github.issues[7]["state"] = "closed"
+    code, said = await shop.look(shop.labelled())
+    assert code == 1
+    assert "reopen it first" in said
