@@ -8,9 +8,11 @@ import pytest
 
 from harness.agents.command_line import OUTPUT, CommandLineAgent, rules
 from harness.agents.programs import Program, ending_of, filled, load
+from harness.agents.prompts import feature_section, section_digest
 from harness.agents.transcript import NAME, Transcript
 from harness.models.gateway import Gateway
 from harness.models.proxy import ModelProxy
+from harness.models.recording import recording
 from harness.ports import SandboxLimits
 from harness.record.clock import SystemClock
 from orchestrator import errors as e
@@ -68,6 +70,11 @@ async def test_a_program_works_and_is_metered(tmp_path):
     said = bench.model.requests[0].messages[0]["content"]
     assert said[0]["text"].startswith('<feature id="greet">')
     assert (tmp_path / "log" / OUTPUT).read_text() == "two\n"
+    kept = recording(Transcript(tmp_path / "log" / NAME), "a run")
+    assert kept is not None and kept["task"] == section_digest(feature_section(FEATURE))
+    assert [(turn["content"], turn["cost_usd"]) for turn in kept["turns"]] == [
+        ([text("one")], 0.25), ([text("two")], 0.25)
+    ]  # fmt: skip
 
 
 async def test_what_is_finished_is_not_run_again(tmp_path):
