@@ -27,12 +27,15 @@ def verify(command: Command, workspace: Workspace, info: RunInfo) -> int:
     found = asyncio.run(reverify.recheck_run(workspace, info, command.words.get("only")))
     if command.json:
         told = {"run": info.id, "attempts": found.attempts, "rounds": found.rounds}
-        told |= {"differences": list(found.differences), "folder": str(found.folder)}
+        told |= {"differences": list(found.differences), "notes": list(found.notes)}
+        told |= {"folder": str(found.folder)}
         return _json(told, found.differences)
     print(
         f"run {info.id}: {counted(found.attempts, 'attempt')} verified again, "
         f"{counted(found.rounds, 'choice')} made again"
     )
+    for note in found.notes:
+        print(note)
     return _lines(found.differences, f"what was found now is in {found.folder}")
 
 

@@ -32,11 +32,13 @@ FOLDER = ".verified"
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """What was looked at again, and every difference as a line. `folder` has the new evidence."""
+    """What was looked at again, and every difference as a line; `notes`: figures that came out
+    otherwise. `folder` has the new evidence."""
 
     attempts: int
     rounds: int
     differences: tuple[str, ...]
+    notes: tuple[str, ...]
     folder: Path
 
 
@@ -114,6 +116,7 @@ class _Recheck:
     def __init__(self, services: Services, old: Path) -> None:
         self._services = services
         self._old = old
+        self._notes: list[str] = []
         self._gate = asyncio.Semaphore(services.settings.workers)
 
     async def all(self, rounds: Sequence[PlayedRound], folder: Path) -> Rechecked:
@@ -124,7 +127,7 @@ class _Recheck:
         for round_ in rounds:
             found += await self._round(round_)
         count = sum(lines is not None for lines in verified)
-        return Rechecked(count, len(rounds), tuple(found), folder)
+        return Rechecked(count, len(rounds), tuple(found), tuple(sorted(self._notes)), folder)
 
     async def _attempt(self, key: AttemptKey, commit: str) -> tuple[str, ...] | None:
         """The differences; None for an attempt that left nothing to verify."""
@@ -140,6 +143,7 @@ class _Recheck:
         async with self._gate:
             now = await attempt.verified(self._services, key, commit, patch)
         record.store(new, replace(now, seconds=before.seconds))
+        self._notes += recheck.measures_apart(str(key), before, now)
         return recheck.verdicts_apart(str(key), before, now)
 
     async def _round(self, round_: PlayedRound) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def played_rounds(happened: Iterable[e.Event]) -> tuple[PlayedRound, ...]:
 
 
 def verdicts_apart(name: str, before: Verification, now: Verification) -> tuple[str, ...]:
-    """A line for each thing in which two verifications of the attempt `name` differ. How long
+    """A line for each verdict on which two verifications of the attempt `name` differ. How long
     they took is not compared, and neither are the words for what they found."""
     found = []
     broken, was_broken = {*now.regressions}, {*before.regressions}
@@ -67,12 +67,18 @@ def verdicts_apart(name: str, before: Verification, now: Verification) -> tuple[
         found.append(f"{len(then)} checks were run before, {len(now.acceptance)} now")
     found += [f"{test} was broken before" for test in before.regressions if test not in broken]
     found += [f"{test} is broken now" for test in now.regressions if test not in was_broken]
-    for what in ("coverage", "quality"):
-        old, new = _share(getattr(before, what)), _share(getattr(now, what))
-        if old != new:
-            found.append(f"{what} {old} before, {new} now")
     why = f" ({now.problems[0]})" if now.problems and not now.passed else ""
     return tuple(f"{name}: {line}{why}" for line in found)
+
+
+def measures_apart(name: str, before: Verification, now: Verification) -> tuple[str, ...]:
+    """A line for each figure that differs: threads and clocks in a project's tests make coverage
+    come out a little otherwise each time, which matters only where a choice or a verdict does."""
+    pairs = [
+        (what, _share(getattr(before, what)), _share(getattr(now, what)))
+        for what in ("coverage", "quality")
+    ]
+    return tuple(f"{name}: {w} {old} before, {new} now" for w, old, new in pairs if old != new)
 
 
 def choices_apart(

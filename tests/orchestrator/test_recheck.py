@@ -52,10 +52,8 @@ def test_rounds_are_read_with_those_among_whom_they_chose() -> None:
     [
         (SEEN, []),
         (replace(SEEN, seconds=9.0, problems=("other words",)), []),
-        (replace(SEEN, coverage=0.50001), []),
         (replace(SEEN, usable=False), ["usable yes before, no now"]),
-        (replace(SEEN, coverage=None), ["coverage 0.5 before, None now"]),
-        (replace(SEEN, quality=0.25), ["quality None before, 0.25 now"]),
+        (replace(SEEN, coverage=None, quality=0.25), []),
         (replace(SEEN, regressions=()), ["t::old was broken before"]),
         (
             replace(SEEN, regressions=("t::new",)),
@@ -73,6 +71,14 @@ def test_verdicts_are_compared_but_not_their_time_and_words(
 ) -> None:
     found = recheck.verdicts_apart("f/r1-a01", SEEN, now)
     assert list(found) == [f"f/r1-a01: {line}" for line in told]
+
+
+def test_figures_are_compared_as_far_as_they_mean_anything() -> None:
+    assert recheck.measures_apart("x", SEEN, replace(SEEN, coverage=0.50001)) == ()
+    assert recheck.measures_apart("x", SEEN, replace(SEEN, coverage=None, quality=0.25)) == (
+        "x: coverage 0.5 before, None now",
+        "x: quality None before, 0.25 now",
+    )
 
 
 def test_what_fails_now_says_why() -> None:
