@@ -84,8 +84,10 @@ class Slot:
     async def open(self, limits: SandboxLimits, groups: Groups) -> None:
         """Wait until it stands and set the limits of all that it will start."""
         async with asyncio.timeout(_START_SECONDS):
-            if await self._answer != READY:
-                raise SandboxError("a sandbox could not be started: its spawner was killed")
+            said = await self._answer
+        if said != READY:
+            why = os.strerror(ANSWER.unpack(said)[0]) if said else "its spawner was killed"
+            raise SandboxError(f"a sandbox could not be started: {why}")
         self._pidfd = os.pidfd_open(self.pid)
         self._group = groups.group(limits)
         self._events = self._group.memory_events() if self._group is not None else None

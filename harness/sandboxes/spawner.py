@@ -15,6 +15,7 @@ runs at the same time.
 import _socket
 import contextlib
 import functools
+import gc
 import marshal
 import os
 import struct
@@ -54,6 +55,9 @@ def guard(sock: _socket.socket) -> None:
     with contextlib.suppress(OSError), open("/proc/sys/kernel/pid_max", "w") as file:  # noqa: PTH123 - no imports
         file.write(str(MOST_PROCESSES))
     signal(SIGCHLD, SIG_IGN)  # the kernel reaps the orphans that become its children
+    _library()  # once, before there are many
+    gc.disable()  # its looking at every object would make each spawner's memory its own
+    gc.freeze()
     sock.send(READY)
     while fds := _receive(sock):
         if os.fork() == 0:
@@ -64,14 +68,16 @@ def guard(sock: _socket.socket) -> None:
 
 def _become_spawner(fd: int) -> None:
     """Never returns."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     try:
         _new_namespaces()
         if os.fork() == 0:
             signal(SIGCHLD, SIG_DFL)
-            _ask_kernel(
-                "mount", b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None
-            )
-            spawn_all(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd))
+            flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+            _ask_kernel("mount", b"proc", b"/proc", b"proc", flags, None)
+            spawn_all(sock)
+    except OSError as error:
+        sock.send(ANSWER.pack(error.errno or EINVAL, STARTING))
     finally:
         os._exit(0)
 
