@@ -95,9 +95,7 @@ class Guard:
             words = [
                 tool("nsenter"), f"--user={user}", f"--pid={pids}", f"--mount={mounts}",
                 "--preserve-credentials", "--",
-                tool("unshare"), "--user", "--map-current-user", "--pid", "--fork",
-                "--mount-proc", "--propagation", "slave", "--kill-child", "--",
-                *_PROGRAM, "spawner", str(theirs.fileno()),
+                *_PROGRAM, "here", str(theirs.fileno()),
             ]  # fmt: skip
             process = subprocess.Popen(words, env={}, cwd="/", pass_fds=(theirs.fileno(),))
         return ours, process

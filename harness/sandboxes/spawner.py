@@ -40,14 +40,15 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 1
 
 
 def main() -> None:
-    """`guard` or `spawner`; the socket is standard input or the descriptor named after it."""
+    """`guard`, or `here` for a spawner in the caller's session; then the socket's descriptor."""
     kind, fd = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(fd, False)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
     if kind == "guard":
         guard(sock)
     else:
-        spawn_all(sock)
+        signal(SIGINT, SIG_IGN)  # Ctrl-C is for the command
+        _become_spawner(sock, stay=True)
 
 
 def guard(sock: _socket.socket) -> None:
@@ -62,16 +63,19 @@ def guard(sock: _socket.socket) -> None:
     while fds := _receive(sock):
         if os.fork() == 0:
             sock.close()
-            _become_spawner(fds[0])
+            _become_spawner(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fds[0]))
         _close(fds)
 
 
-def _become_spawner(fd: int) -> None:
-    """Never returns."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+def _become_spawner(sock: _socket.socket, *, stay: bool = False) -> None:
+    """Never returns. `stay`: this process ends after the spawner, its child, and not before."""
     try:
         _new_namespaces()
-        if os.fork() == 0:
+        child = os.fork()
+        if child and stay:
+            sock.close()
+            os.waitpid(child, 0)
+        elif not child:
             signal(SIGCHLD, SIG_DFL)
             flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
             _ask_kernel("mount", b"proc", b"/proc", b"proc", flags, None)
@@ -110,7 +114,7 @@ def _library() -> "ctypes.CDLL":
 
 def spawn_all(sock: _socket.socket) -> None:
     """A cage for every message, one after the other, until `sock` ends."""
-    signal(SIGINT, SIG_DFL)  # which PID 1 ignores: Ctrl-C is for the command
+    signal(SIGINT, SIG_DFL)  # which PID 1 ignores, and the command need not
     sock.send(READY)
     while fds := _receive(sock):
         sock.send(ANSWER.pack(*_run(fds)))
