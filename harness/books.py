@@ -19,6 +19,7 @@ from harness.record.clock import SystemClock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace
 from orchestrator.cost import usd
+from orchestrator.errors import MachineError
 
 
 def journal(workspace: Workspace, run: str, fleet: Fleet | None) -> Journal:
@@ -93,11 +94,15 @@ def store(folder: Path) -> str | Path:
 
 
 def is_held(run: str) -> bool | None:
-    """Whether a live process of the fleet holds the run; None where no database is named."""
+    """Whether a live process of the fleet holds the run; None where no database is named, or it
+    does not answer: files can still be looked at."""
     url = database.url()
     if url is None:
         return None
-    book = Database(url, TABLES)
+    try:
+        book = Database(url, TABLES)
+    except MachineError:
+        return None
     try:
         return any(row[1] == run for row in sessions.live(book))
     finally:

@@ -73,6 +73,10 @@ _TELL = (
     "UPDATE fibreflow_work SET told = 1 WHERE run = :run AND outcome IS NOT NULL AND told = 0 "
     "RETURNING id, outcome, generation"
 )
+_ANY = (
+    "SELECT 1 FROM fibreflow_work WHERE run = :run AND session IS NOT NULL AND outcome IS NULL "
+    "LIMIT 1"
+)
 _KNOWN = (
     "SELECT id, outcome, generation FROM fibreflow_work WHERE run = :run AND outcome IS NOT NULL"
 )
@@ -139,6 +143,10 @@ class Claims:
     def news(self, run: str) -> dict[str, Ended]:
         """What has ended since, by id; each once."""
         return _ends(self.database.do(_TELL, {"run": run}))
+
+    def is_at_work(self, run: str) -> bool:
+        """Whether anybody works on something of the run."""
+        return bool(self.database.do(_ANY, {"run": run}))
 
     def limit_run(self, run: str, workers: int) -> None:
         """At most so many of a run's attempts work at once, on all machines."""

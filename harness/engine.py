@@ -46,8 +46,7 @@ Workflow = Callable[..., Awaitable[Any]]
 
 
 class Engine:
-    """Durable workflows of one run, on a SQLite file or on the fleet's Postgres. One instance per
-    process at a time."""
+    """Durable workflows of one run, on a file or the fleet's Postgres. One a process at a time."""
 
     def __init__(
         self, folder: Path, *, workers: int, fleet: Fleet | None = None, run: str = ""
@@ -141,7 +140,8 @@ class Engine:
         )
         DBOS.launch()
         await asyncio.to_thread(self._open_queue)
-        self._tasks = [asyncio.create_task(self._pumped())]
+        assert self._pump is not None
+        self._tasks = [asyncio.create_task(self._pump.run(self._session))]
         if shared:
             self._tasks.append(asyncio.create_task(self._listen()))
         for task in self._tasks:
@@ -179,10 +179,8 @@ class Engine:
         self._pump = Pump(self._claims, self._play, self._tell, places=self._workers)
         self._pump.runs = lambda: (self._run,)
 
-    async def _pumped(self) -> None:
-        assert self._pump is not None
-        fleet = self._fleet
-        await self._pump.run(lambda: fleet.worker if fleet is not None else "runner")
+    def _session(self) -> str:
+        return self._fleet.worker if self._fleet is not None else "runner"
 
     async def _play(self, claim: Claim) -> dict[str, Any]:
         return await self._outcome(claim.id, self._bodies[claim.kind], claim.args)
@@ -214,6 +212,11 @@ class Engine:
             await asyncio.to_thread(self._claims.limit_run, self._run, workers)
         self._pump.places = workers
         self._pump.kick()
+
+    async def is_at_work(self) -> bool:
+        """Whether another process of the fleet works on something of this run."""
+        asked = self._claims if self._fleet is not None else None
+        return asked is not None and await asyncio.to_thread(asked.is_at_work, self._run)
 
     async def close(self) -> None:
         """Let go of the store. What still runs is left for recovery, not failed."""

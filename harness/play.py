@@ -26,6 +26,8 @@ from orchestrator.wording import counted
 
 #: How long a start waits to hear that the project's tests can be run.
 _TESTS_SECONDS = 30.0
+#: Between two looks at what other machines still work on; longer than news of it takes.
+_LOOK_SECONDS = 0.5
 #: How long work that is let go may take to notice.
 _LET_GO_SECONDS = 5.0
 
@@ -70,7 +72,7 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
             hand.at_work(book, when, set_workers=engine.set_workers, leave=leave.set),
         ):
             playing = asyncio.ensure_future(batch.run(file.done, file.held))
-            stopping = asyncio.ensure_future(services.stop.drained())
+            stopping = asyncio.ensure_future(_drained(services, engine))
             leaving = asyncio.ensure_future(leave.wait())
             await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
             place.over = playing.done()
@@ -85,6 +87,16 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
         # Nothing will be reopened: what a crash or a cancelled attempt left goes too.
         await services.provider.close(remove=True)
     return code
+
+
+async def _drained(services: Services, engine: Engine) -> None:
+    """Returns when nothing is at work any more, on this machine or another."""
+    await services.stop.drained()
+    while await engine.is_at_work():  # noqa: ASYNC110 - it is other machines that are asked
+        await asyncio.sleep(_LOOK_SECONDS)
+    # What ended elsewhere is its feature's to act on, by a choice and a merge perhaps.
+    await asyncio.sleep(0.0 if services.fleet is None else _LOOK_SECONDS)
+    await services.stop.drained()
 
 
 async def _get_ready(services: Services, head: str) -> None:

@@ -114,6 +114,20 @@ def test_two_runs_share_a_worker_and_a_limit(
 
 
 @pytest.mark.slow
+def test_a_drain_lets_work_on_other_machines_end_and_be_merged(fleet: FleetProject) -> None:
+    slow(fleet, "a", "b", "c")
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(1)
+    until(lambda: fleet.works(worker) and fleet.works(runner), "each has an attempt")
+    begun = {one.split("/")[1] for one in (*fleet.works(worker), *fleet.works(runner))}
+    runner.send_signal(signal.SIGINT)
+    assert wait(runner).code == 130
+    assert set(fleet.project.merged()) == begun
+    assert fleet.leave(worker) == 0
+    assert fleet.project.run("--workers", "2").code == 0
+    assert sorted(fleet.project.merged()) == ["a", "b", "c"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int) -> None:
     """Two workers, and for each second seed the process that holds the run is killed as well."""
