@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.ports import BaseSpec
 from harness.verify import typecheck
 from harness.verify.measuring import Measuring
-from tests.harness.verify.conftest import RIGHT, Field
+from tests.harness.verify.conftest import FILES, RIGHT, Field, diff, git
 
 OPEN = "\n\ndef g(text):\n    exec(text)  # nosec\n"
 UGLY = (
@@ -72,3 +73,18 @@ def test_type_errors_are_counted_by_file_and_so_is_what_silences_them() -> None:
     )
     texts = {"a.py": "", "b/a.py": "x: int = f()  # type:ignore[x]\n"}
     assert typecheck.counted(out, texts, ["a.py", "b/a.py"]) == {"a.py": 1, "b/a.py": 2}
+
+
+@pytest.mark.isolation
+@pytest.mark.network
+@pytest.mark.slow
+async def test_types_are_checked_where_the_project_uses_mypy(measured: Field) -> None:
+    measured.start({**FILES, "mypy.ini": "[mypy]\nstrict = true\n"})
+    commit = git(measured.repo, "rev-parse", "HEAD").strip()
+    base = await measured.provider.prepare(
+        BaseSpec(measured.repo, commit, setup="python -m pip install --quiet mypy")
+    )
+    wrong = RIGHT + '\n\nTOTAL: int = "none"\n'
+    found = await measured.judge_patch(diff(measured.repo, {"shop/total.py": wrong}), base)
+    assert found.passed
+    assert "types 0.50" in measured.log
