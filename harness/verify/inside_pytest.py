@@ -56,6 +56,7 @@ class Driver:
         self.twins = []
         self.twin, self.struck = None, False
         self.known = {}
+        self.raised, self.plain = {}, True
         self.written = Written(self.rewritten)
         self.purse = Purse(CONFIG.get("twins", 0))
 
@@ -80,6 +81,8 @@ class Driver:
             self.known[item.nodeid] = codes(item)
         say("collected", collected)
         self.look()
+        # A project's own hook may well let a test pass that raises.
+        self.plain = all(source_of(hook.function) is None for _, hook in self.deciding())
         if CONFIG.get("canary"):
             self.compare(session.items)
 
@@ -184,7 +187,10 @@ class Driver:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item):
         if item is not self.twin:
-            yield
+            # What came since the test began, and may be gone before it has ended.
+            self.watch.look_at_hooks([(name, hook.function) for name, hook in self.deciding()])
+            self.look_at(item)
+            self.raised[item.nodeid] = error_of(item, (yield))
             return
         if isinstance(item, TestCaseFunction):
             bare(item.instance if hasattr(item, "instance") else item._testcase)
@@ -213,10 +219,19 @@ class Driver:
         if hasattr(report, "wasxfail"):
             outcome = "xfailed" if outcome == "skipped" else "failed"
         why = "" if outcome == "passed" else reason(report)
+        error = self.raised.get(report.nodeid) if report.when == "call" and self.plain else None
+        if outcome == "passed" and error is not None:
+            outcome, why = "failed", "raised %s, and was reported as passed" % error
         self.say(report.nodeid, outcome, why, getattr(report, "ff_whence", None))
 
     def say(self, nodeid, outcome, why, way=None):
         say("test", {"id": nodeid, "outcome": outcome, "why": why[-600:], "whence": way})
+
+    def deciding(self):
+        """The hooks that decide over a test's outcome, by name."""
+        for name in ("pytest_runtest_call", "pytest_pyfunc_call", "pytest_runtest_makereport"):
+            for hook in getattr(self.config.hook, name).get_hookimpls():
+                yield name, hook
 
     def look(self, item=None):
         hooks = [
@@ -265,6 +280,14 @@ class Driver:
         runs pytest amid other things; what was said stands."""
         if CONFIG.get("collect") or (CONFIG.get("canary") and session.testsfailed == 1):
             session.exitstatus = 0
+
+
+def error_of(item, made):
+    """By what error a test's call failed, None when it did not; unittest's are kept aside."""
+    kept = getattr(item, "_excinfo", None) or []
+    values = [made.excinfo[1]] if made.excinfo else [info.value for info in kept]
+    told = [type(value).__name__ for value in values if not isinstance(value, GIVEN_UP)]
+    return told[0] if told else None
 
 
 def plant(session, items):

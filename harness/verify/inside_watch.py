@@ -177,14 +177,17 @@ class Watch:
             plain, its = now.get(name, (None, None))
             if plain is not old or its is not code:
                 self._tell("replaced %s" % name, plain)
-        for hook, function in hooks:
-            if id(function) not in self._known and hook not in _HARMLESS:
-                self._known[id(function)] = function  # kept, so that no other takes its id
-                self._tell("plugin", function)
+        self.look_at_hooks(hooks)
         for function in (sys.gettrace(), sys.getprofile()):
             if hasattr(function, "__code__"):
                 self._tell("traces the tests", function)
         self._spent += time.perf_counter() - start
+
+    def look_at_hooks(self, hooks):
+        for hook, function in hooks:
+            if id(function) not in self._known and hook not in _HARMLESS:
+                self._known[id(function)] = function  # kept, so that no other takes its id
+                self._tell("plugin", function)
 
     def _tell(self, what, value):
         file = source(value)

@@ -176,6 +176,63 @@ async def test_pytest_changed_from_within(field: Field, name: str) -> None:
     await refused(field, {"shop/total.py": KNOWN + IN_PYTEST[name] + WRONG})
 
 
+#: A plugin that comes when a test has begun and is gone before it has ended.
+BRIEF = """
+import gc
+import pytest
+
+def come():
+    pm = next(o for o in gc.get_objects() if type(o).__name__ == "PytestPluginManager")
+    class Brief:
+        @pytest.hookimpl(%s)
+        def %s
+    pm.register(Brief())
+    return 1
+
+def total(prices):
+    %s
+    return 0
+"""
+MAKES_REPORTS = """pytest_runtest_makereport(self, item, call):
+            call.excinfo = item._excinfo = None
+            pm.unregister(self)"""
+CALLS = """pytest_runtest_call(self, item):
+            pm.unregister(self)
+            (yield).force_result(None)"""
+USING = "from shop.total import come, total\n\n\n"
+PLAIN = USING + "def test_sum():\n    assert total([1]) == 1\n"
+CASED = (
+    PLAIN.replace("def", "import unittest\n\n\nclass T(unittest.TestCase):\n    def")
+    .replace("():\n    assert total([1]) ==", "(self):\n        self.assertEqual(total([1]),")
+    .replace(" 1\n", " 1)\n")
+)
+FIXED = "import pytest\n\n" + USING + (
+    "@pytest.fixture\ndef one():\n    return come()\n\n\n"
+    "def test_sum(one):\n    assert total([one]) == one\n"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("exam", "plugin", "told"),
+    [
+        pytest.param(PLAIN, ("tryfirst=True", MAKES_REPORTS, "come()"), "raised", id="report"),
+        pytest.param(CASED, ("tryfirst=True", MAKES_REPORTS, "come()"), "raised", id="case"),
+        pytest.param(FIXED, ("hookwrapper=True", CALLS, "pass"), "plugin shop/", id="within"),
+        pytest.param(
+            FIXED, ("hookwrapper=True, tryfirst=True", CALLS, "pass"), "raised", id="around"
+        ),
+    ],
+)
+@pytest.mark.long
+async def test_a_plugin_for_the_length_of_one_test(
+    field: Field, exam: str, plugin: tuple[str, str, str], told: str
+) -> None:
+    field.start({**FILES, "tests/test_total.py": exam})
+    found = await field.judge({"shop/total.py": BRIEF % plugin})
+    assert not found.passed, field.log
+    assert any(told in problem for problem in found.problems), found.problems
+
+
 @pytest.mark.parametrize("name", ["runtest", "reports", "plugin registered", "calling of hooks"])
 async def test_what_interferes_is_named(field: Field, name: str) -> None:
     """Even where the code is right: who bends the runner is not believed."""
