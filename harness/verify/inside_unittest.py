@@ -16,6 +16,7 @@ import unittest
 from ff_exam import Written, read_tests, whence
 from ff_watch import CONFIG, Failing, Purse, Watch, bare, blunt, chance, lines, say, source
 
+JUDGE = unittest.TestCase
 watch, written = Watch(), Written()
 purse = Purse(CONFIG.get("twins", 0))
 
@@ -25,11 +26,21 @@ class Result(unittest.TextTestResult):
 
     def startTest(self, test):
         watch.look(whole=False)
+        attend(test)
         super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        vars(test).pop("_callTestMethod", None)
 
     def addSuccess(self, test):
         super().addSuccess(test)
-        told(test, "passed")
+        look_at(test)
+        why = ends.pop(id(test), "")
+        if why:
+            told(test, "failed", "%s, and was reported as passed" % why)
+        else:
+            told(test, "passed")
 
     def addError(self, test, err):
         super().addError(test, err)
@@ -58,6 +69,40 @@ class Result(unittest.TextTestResult):
     def addUnexpectedSuccess(self, test):
         super().addUnexpectedSuccess(test)
         told(test, "failed", "unexpected success")
+
+
+#: How the methods of tests ended, as seen from outside of unittest's own book; "" is well.
+ends = {}
+
+
+def attend(test):
+    """See for ourselves whether the test's method comes back without an error."""
+    runs = getattr(getattr(type(test), "run", None), "__module__", "") or ""
+    own = getattr(type(test), "_callTestMethod", None)
+    if not runs.startswith("unittest.") or own is None:
+        return  # of another framework, which calls its methods in its own way
+
+    def call(method):
+        try:
+            made = own(test, method)
+        except BaseException as error:
+            ends[id(test)] = "raised %s" % type(error).__name__
+            raise
+        ends[id(test)] = ""
+        return made
+
+    ends[id(test)] = "was not run"
+    test._callTestMethod = call
+
+
+def look_at(test):
+    """Whether somebody gave the test other judges than its class has."""
+    for name, value in list(vars(test).items()):
+        if name.startswith(("assert", "fail")) and callable(value) and name in vars(JUDGE):
+            file = source(value)
+            path = getattr(sys.modules.get(type(test).__module__), "__file__", None) or ""
+            if file is not None and os.path.realpath(file) != os.path.realpath(path):
+                watch.tell(["replaced %s of a test" % name, file])
 
 
 def told(test, outcome, why="", way=None):

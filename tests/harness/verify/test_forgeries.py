@@ -387,6 +387,33 @@ async def test_unittest_changed_from_within(field: Field, name: str) -> None:
     await refused(field, {"shop/total.py": IN_UNITTEST[name] + WRONG})
 
 
+#: What a product may do to the test that calls it, through the frames above its own.
+ON_THE_CASE = {
+    "judges of the case": ("case.assertEqual = lambda *a: None", "replaced assertEqual"),
+    "what is expected": ("case._outcome.expecting_failure = True", "raised AssertionError"),
+    "the result, once": (
+        "r = case._outcome.result\n"
+        "    r.addFailure = lambda *a: (vars(r).pop('addFailure'), r.addSuccess(case))",
+        "raised AssertionError",
+    ),
+    "the call, before it": ("case._callTestMethod = lambda method: None", "was not run"),
+}
+
+
+@pytest.mark.parametrize("name", list(ON_THE_CASE))
+@pytest.mark.long
+async def test_a_case_changed_while_it_runs(field: Field, name: str) -> None:
+    does, told = ON_THE_CASE[name]
+    start = "    def setUp(self):\n        total([])\n\n" if "before" in name else ""
+    exam = EXAM.partition("    @classmethod")[0] + start
+    exam += "    def test_sum(self):\n        got = total([1])\n        self.assertEqual(got, 1)\n"
+    field.start({**CASES, "tests/test_total.py": exam})
+    field.feature = replace(field.feature, acceptance=("python -m unittest tests.test_total",))
+    lie = "    case = sys._getframe(1).f_locals['self']\n"
+    product = f"import sys\n\n\ndef total(prices):\n{lie}    {does}\n    return 0\n"
+    await refused(field, {"shop/total.py": product}, told)
+
+
 @pytest.mark.parametrize("name", ["case that is not run", "methods that are not called", "results"])
 async def test_what_interferes_with_unittest_is_named(field: Field, name: str) -> None:
     by_unittest(field)
