@@ -19,7 +19,7 @@ from harness.flags import RunOptions
 from harness.git import Repository
 from harness.models.anthropic_api import AnthropicModel
 from harness.planner import proving
-from harness.planner.driving import Planner, Ready, plan_goal
+from harness.planner.driving import Planner, Ready, answered, plan_goal
 from harness.planner.papers import Papers
 from harness.planner.reviewing import store
 from harness.ports import Model, ModelReply, ModelRequest
@@ -27,6 +27,7 @@ from harness.record.budget import BudgetBook
 from harness.record.clock import SystemClock
 from harness.record.journal import read_events
 from harness.record.workspace import Workspace
+from harness.run_file import options_of
 from orchestrator import events, registry, state
 from orchestrator.approval_requests import Answer
 from orchestrator.cost_analysis import ledger
@@ -375,14 +376,20 @@ async def test_a_person_is_asked_before_work_begins(workspace: Workspace) -> Non
     (asked,) = store(workspace, SystemClock()).all()
     assert (asked.request.environment, asked.request.id) == ("plan", waiting.plan.request)
     assert ("features", "one, two") in asked.request.facts
+    assert answered(workspace) is None
     # A rejection's reason is known to all that write anew.
     answer(workspace, "rejected", "It must not need a database.")
     second = await plan(given, model)
     assert "It must not need a database." in text_of(model.asked[5])
     assert [r.key.number for r in model.asked[5:]] == [1, 2, 3, 4, 5]
     assert not second.plan.done
+    assert answered(workspace) is None
     answer(workspace, "approved")
-    assert (await plan(given, model)).plan.done
+    # Whoever takes the answer in finds what to go on with, and with which options.
+    waits = answered(workspace)
+    assert waits is not None and options_of(waits.options).approve_plan
+    assert (await plan(options_of(waits.options), model)).plan.done
+    assert answered(workspace) is None
     assert [f.id for f in read(workspace).features] == ["one", "two"]
 
 
