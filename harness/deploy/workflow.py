@@ -203,7 +203,7 @@ class Workflow:
         found = approval.assess(change, self._wiring.settings.risk)
         self.deployment = replace(self.deployment, strategy=found.strategy)
         if found.needs_person:
-            request = self._request(found, change.cost_usd)
+            request = self._request(found, change.cost_usd, await self._diff())
             self._wiring.store.ask(request, self._wiring.settings.people)
             self.deployment = replace(self.deployment, request=request.id)
             self._tell("approval_needed", f"{request.id} waits for approval: {found.strategy}")
@@ -225,15 +225,25 @@ class Workflow:
             left_out=len(wiring.given.features) - len(integrated),
         )
 
-    def _request(self, found: approval.Assessment, cost_usd: float | None) -> Request:
+    async def _diff(self) -> str:
+        """How much differs from what is live, or was built on; and how to see it."""
+        repository, commit = self._wiring.target.repository, self.deployment.commit
+        live = await self._wiring.adapter("production").live()
+        known = await repository.commit_of(live) if live else None
+        base = known or self._wiring.target.base
+        size = (await repository.git("diff", "--shortstat", base, commit)).strip() or "no change"
+        what = "what is live" if known else "the base"
+        see = f"git -C {repository.path} diff --stat {base[:12]} {commit[:12]}"
+        return f"{size} since {what}: {see}"
+
+    def _request(self, found: approval.Assessment, cost_usd: float | None, diff: str) -> Request:
         wiring, own, now = self._wiring, self.deployment, self._wiring.clock.now()
-        repo = wiring.target.repository.path
         shown = (
             ("what", ", ".join(wiring.target.integrated)),
             ("staging", self._url("staging")),
             ("evidence", "; ".join(f"{t.step}: {t.detail}" for t in own.taken)),
             ("cost", "not known" if cost_usd is None else f"${cost_usd:.2f}"),
-            ("diff", f"git -C {repo} diff --stat {wiring.target.base[:12]} {own.commit[:12]}"),
+            ("diff", diff),
         )
         return Request(
             id=own.id,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from harness.approvals.store import ApprovalStore, Asked
 from harness.commands import user
+from harness.notices import Notices
 from harness.planner.papers import Papers, Plan
 from harness.ports import Clock
 from harness.record import files
@@ -90,6 +91,9 @@ class Review:
     def _asked(self, plan: Plan, request: str, subject: Subject) -> Asked:
         own = store(self.workspace, self.clock)
         if own.find(request) is None:
+            text = f"{request} waits for approval before work begins: {plan.goal}"
+            notices = Notices(self.workspace, self.clock)
+            notices.tell(f"{request}/approval_needed", "approval_needed", text)
             own.ask(self._request(plan, request, subject), self.people)
         found = own.find(request)
         assert found is not None

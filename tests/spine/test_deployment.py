@@ -92,6 +92,7 @@ def test_an_unattended_run_waits_for_a_person_and_goes_to_production(site: Proje
     (asked,) = pending(site)
     head = site.git("rev-parse", "autopilot").strip()
     assert asked["commit"] == head
+    assert "1 file changed, 1 insertion(+) since the base" in dict(asked["facts"])["diff"]
     staging = urls(site)["staging"]
     assert staging in end.out and head in get(staging)
     assert "production" not in urls(site)
