@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from harness import control_flags
+from harness import control_flags, database
 from harness.flags import Command
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
@@ -59,12 +59,13 @@ def status(command: Command) -> int:
 def _is_alive(workspace: Workspace, info: RunInfo) -> bool:
     """Whether the process that holds the workspace works on this run: on the newest, or on an
     older one that it has resumed."""
-    from harness import books  # noqa: PLC0415 - the other commands do without
-
     if info.finished:
         return False
-    if (held := books.is_held(info.id)) is not None:
-        return held
+    if database.url():
+        from harness import books  # noqa: PLC0415 - heavy, and for fleets alone
+
+        if (held := books.is_held(info.id)) is not None:
+            return held
     holder = workspace.holder()
     if holder is None:
         return False

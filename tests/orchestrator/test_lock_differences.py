@@ -15,6 +15,11 @@ def test_what_names_a_run_is_no_difference() -> None:
     assert differences(ONE, {**ONE, "run": "b"}) == ()
 
 
+def test_what_the_run_itself_has_reached_is_no_difference() -> None:
+    merged = {"features": {"features": [{"id": "x", "steps": ["1"], "passes": True}, {"id": "y"}]}}
+    assert differences(ONE, {**ONE, **merged}) == ()
+
+
 def test_every_input_that_differs_is_a_line() -> None:
     other = {
         **ONE,
