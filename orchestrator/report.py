@@ -74,7 +74,7 @@ class FeatureReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run. `cost_usd` is None when a part of it is unknown; `known_cost_usd` is the rest.
+    """A run. `cost_usd` is what is known of its cost, all of it when `cost_complete`;
     `lost_calls` may have been charged beside it, with `lost_usd` at most (None: not known).
 
     `next` are (command, what it is for). `note` says so when no model was asked.
@@ -84,8 +84,8 @@ class Report:
     workspace: str
     repo: str
     branch: str
-    cost_usd: float | None
-    known_cost_usd: float
+    cost_usd: float
+    cost_complete: bool
     lost_calls: int
     lost_usd: float | None
     budget_usd: float | None
@@ -117,8 +117,8 @@ def build(run: RunState) -> Report:
         workspace=run.workspace,
         repo=run.repo,
         branch=run.branch,
-        cost_usd=_cost(run.cost_usd, run.unknown_cost),
-        known_cost_usd=run.cost_usd,
+        cost_usd=run.cost_usd,
+        cost_complete=not run.unknown_cost,
         lost_calls=run.lost_calls,
         lost_usd=run.lost_usd,
         budget_usd=run.budget_usd,
@@ -141,7 +141,8 @@ def build(run: RunState) -> Report:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The object of `report.json`. A cost that is not wholly known is null."""
+    """The object of `report.json`. The cost of a feature or an attempt that is not wholly known
+    is null; the run's says how much of it is known."""
     body = asdict(report)
     body["next"] = [{"command": typed, "for": purpose} for typed, purpose in report.next]
     return body
@@ -159,7 +160,7 @@ def summary(report: Report) -> tuple[str, ...]:
     said = {"skipped": "not finished"} if report.stopped else {}
     found = counts(report).items()
     states = ", ".join(f"{n} {said.get(state, state)}" for state, n in found) or "no features"
-    cost = money(report.known_cost_usd, report.cost_usd is None)
+    cost = money(report.cost_usd, not report.cost_complete)
     lines = [f"{states} in {duration(report.seconds)} for {cost}"]
     lines += [lost(report.lost_calls, report.lost_usd)] if report.lost_calls else []
     lines += report.note.split("; ") if report.note else []
@@ -315,7 +316,7 @@ def _cost(known: float, unknown: bool) -> float | None:
 
 def _facts(report: Report) -> list[str]:
     states = ", ".join(f"{n} {state}" for state, n in counts(report).items()) or "no features"
-    cost = money(report.known_cost_usd, report.cost_usd is None)
+    cost = money(report.cost_usd, not report.cost_complete)
     cap = f" of {money(report.budget_usd)}" if report.budget_usd is not None else ""
     facts = [
         ("Result", states),

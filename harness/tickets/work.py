@@ -260,7 +260,7 @@ def _told(
         case, outcome,
         reasons=tuple(str(r)[:500] for r in reasons[:10]), evidence=evidence,
         unverified=unverified, attempt=str(feature["attempt"] or ""),
-        cost_usd=_sum(case.cost_usd, report["cost_usd"]),
+        cost_usd=_sum(case.cost_usd, report["cost_usd"] if report["cost_complete"] else None),
     )  # fmt: skip
 
 

@@ -141,8 +141,8 @@ def test_a_run_with_everything_merged_asks_for_nothing_more():
 def test_unknown_cost_is_said():
     call = attempt("later", "r1-a01", cost=None)
     final = built(*started("later"), *call)
-    assert report.to_json(final)["cost_usd"] is None
-    assert report.to_json(final)["known_cost_usd"] == pytest.approx(1.5)
+    body = report.to_json(final)
+    assert (body["cost_usd"], body["cost_complete"]) == (pytest.approx(1.5), False)
     assert "at least $1.50" in report.to_markdown(final)
     assert "at least $1.50" in report.summary(final)[0]
 
@@ -152,7 +152,7 @@ def test_calls_that_were_lost_are_said_with_the_most_they_can_have_cost():
     lost = [e.CallLost(**who, entry=n, reserved_usd=0.25) for n in (1, 2)]
     final = built(*started("later"), *attempt("later", "r1-a01"), *lost)
     body = report.to_json(final)
-    assert (body["cost_usd"], body["known_cost_usd"]) == (None, pytest.approx(1.75))
+    assert (body["cost_usd"], body["cost_complete"]) == (pytest.approx(1.75), False)
     assert (body["lost_calls"], body["lost_usd"]) == (2, 0.5)
     (later,) = (f for f in final.features if f.id == "later")
     assert later.cost_usd is None and later.attempts[0].cost_usd is None

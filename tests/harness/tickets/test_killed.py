@@ -154,7 +154,7 @@ def test_the_job_with_the_agent_dies_between_every_two_steps(shop: Shop) -> None
 
 
 REPORT = {
-    "limits": [], "cost_usd": 0.5,
+    "limits": [], "cost_usd": 0.5, "cost_complete": True,
     "features": [{
         "id": "issue-7", "state": "review", "attempt": "r1-a01", "commit": None, "reasons": [],
         "refusals": [],
