@@ -28,10 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # from a fresh checkout
 
-from harness.claims import Claim
 from harness.engine import Engine
-from harness.fleet import Fleet
-from harness.pump import Pump
+from harness.fleet.claims import Claim
+from harness.fleet.member import Fleet
+from harness.fleet.pump import Pump
 from orchestrator.graph import Frontier, Graph
 from orchestrator.values import Feature
 

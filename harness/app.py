@@ -11,10 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import beginning, books, inputs, lock, play, routing, run_file, sandboxes
+from harness import beginning, inputs, lock, play, routing, run_file, sandboxes
+from harness.cli.flags import RunOptions
 from harness.exam_texts import protection
-from harness.flags import RunOptions
-from harness.fleet import Fleet, joined
+from harness.fleet import books
+from harness.fleet.member import Fleet, joined
 from harness.git import Repository
 from harness.hand import Hand
 from harness.inputs import Target
@@ -62,7 +63,7 @@ def start(options: RunOptions, resume: str | None = None) -> int:
     given = inputs.read_features(options)
     workspace = Workspace(options.workspace.resolve())
     if options.dry_run:
-        from harness import dry_run  # noqa: PLC0415 - a run does not need it
+        from harness.cli import dry_run  # noqa: PLC0415 - a run does not need it
 
         return asyncio.run(dry_run.show(given, workspace, options))
     inputs.check_slas(workspace.root)
@@ -156,7 +157,7 @@ async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
 
 
 async def _play_as(opened: Opened, file: RunFile, fleet: Fleet | None, *, resumed: bool) -> int:
-    from harness.screen import Screen, mode_for  # noqa: PLC0415
+    from harness.cli.screen import Screen, mode_for  # noqa: PLC0415
 
     workspace, run = opened.workspace, opened.settings.run
     path = workspace.events(run)

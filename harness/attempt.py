@@ -13,11 +13,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import patches, succession
+from harness import patches
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.agents.transcript import Transcript
 from harness.artifacts import passing
+from harness.fleet import succession
 from harness.learn import brief
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files, taken

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness import engine_store
-from harness.claims import TABLES, Claim, Claims, Ended
 from harness.database import Database
 from harness.defects import DEFECTS, keep_trace
-from harness.fleet import Fleet
-from harness.pump import Pump
+from harness.fleet.claims import TABLES, Claim, Claims, Ended
+from harness.fleet.member import Fleet
+from harness.fleet.pump import Pump
 from orchestrator import errors
 from orchestrator.errors import FibreFlowError, MachineError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness import git, sandboxes
 from harness.agents import programs
+from harness.cli.flags import RunOptions
 from harness.deploy.records import Records
-from harness.flags import RunOptions
 from harness.git import Repository
 from harness.record import files
 from harness.record.workspace import Workspace

@@ -7,10 +7,10 @@ import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from harness import fleet_run
 from harness.batch import Batch
 from harness.control_book import ControlBook
 from harness.engine import Engine
+from harness.fleet import run as fleet_run
 from harness.hand import INTERRUPTED
 from harness.inputs import Target
 from harness.ports import Base

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import app, git, inputs, lock
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.git import Repository
 from harness.models import recording
 from harness.record import files

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from harness import app, books, inputs
+from harness import app, inputs
 from harness.attempt import PATCH, load_result
+from harness.fleet import books
 from harness.inputs import Target
 from harness.integrate import Winner
 from harness.learn import decisions

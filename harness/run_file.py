@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import inputs
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.inputs import Target
 from harness.record import files
 from harness.record.journal import read_events

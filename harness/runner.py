@@ -13,7 +13,7 @@ if not __package__:
     # path, where its modules would stand in for others of the same name.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from harness import flags
+from harness.cli import flags
 from orchestrator.errors import FibreFlowError
 
 
@@ -74,7 +74,7 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
         named = replace(command.run, sandbox=sandboxes.default())
         return _dispatch(replace(command, run=named), words)
     if command.run is not None and command.run.detach:
-        from harness import control_commands  # noqa: PLC0415
+        from harness.cli import control_commands  # noqa: PLC0415
         from harness.record.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace(command.workspace.resolve())
@@ -91,7 +91,7 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
 
             return driving.start(command.run, app.choose_model, app.start)
         return app.start(command.run)
-    from harness.commands import COMMANDS  # noqa: PLC0415
+    from harness.cli.commands import COMMANDS  # noqa: PLC0415
 
     return COMMANDS[command.name](command)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from harness.agents.task import Agent
-from harness.fleet import Fleet
+from harness.fleet.member import Fleet
 from harness.git import Repository
 from harness.hand import Hand
 from harness.integrate import Integrator, Winner

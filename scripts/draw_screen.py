@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.cli.screen_table import Picture
 from harness.record.journal import read_events
-from harness.screen_table import Picture
 from orchestrator.events import Event
 from orchestrator.state import fold, seconds
 

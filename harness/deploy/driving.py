@@ -4,14 +4,15 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import books, inputs
+from harness import inputs
 from harness.approvals.store import ApprovalStore
-from harness.commands import user
+from harness.cli.commands import user
+from harness.cli.flags import RunOptions
 from harness.deploy import workflow
 from harness.deploy.compose import ComposeAdapter
 from harness.deploy.records import Records
 from harness.deploy.workflow import Wiring, Workflow
-from harness.flags import RunOptions
+from harness.fleet import books
 from harness.inputs import Target
 from harness.learn import decisions
 from harness.record.clock import SystemClock

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
+from harness.cli.learn_flags import LearnOptions
 from harness.learn import store as stores
 from harness.learn.store import PatternStore
-from harness.learn_flags import LearnOptions
 from harness.record import files
 from harness.record.journal import all_events
 from harness.record.workspace import Workspace

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 
 from harness import context, inputs
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.models.gateway import Gateway
 from harness.planner import goals, landing, papers, proving, reviewing
 from harness.planner.asking import Asking
@@ -246,7 +246,7 @@ async def _gateway(
 @contextlib.contextmanager
 def _shown(options: RunOptions, journal: Journal) -> Iterator[None]:
     """Lines for people, JSON for programs; there is no table to draw yet."""
-    from harness.screen import Screen  # noqa: PLC0415 - late, for it costs start-up
+    from harness.cli.screen import Screen  # noqa: PLC0415 - late, for it costs start-up
 
     with Screen(sys.stdout, "json" if options.screen == "json" else "plain") as screen:
         journal.listen(screen)

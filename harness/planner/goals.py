@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import inputs
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.record.workspace import Workspace
 from orchestrator import feature_rules
 from orchestrator.errors import InputError

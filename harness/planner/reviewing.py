@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.approvals.store import ApprovalStore, Asked
-from harness.commands import user
+from harness.cli.commands import user
 from harness.notices import Notices
 from harness.planner.papers import Papers, Plan
 from harness.ports import Clock

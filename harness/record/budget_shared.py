@@ -7,8 +7,8 @@ unknown cost in the transaction that declares it dead.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness import sessions
 from harness.database import Database, Marked
+from harness.fleet import sessions
 from harness.record import taken
 from harness.record.budget import BudgetBook, Statements, T
 

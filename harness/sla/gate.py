@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.commands import user
-from harness.flags import RunOptions
+from harness.cli.commands import user
+from harness.cli.flags import RunOptions
 from harness.ports import Clock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.git import Repository, open_repository
 from harness.ports import Model
 from harness.record import files

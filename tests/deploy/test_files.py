@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import flags
+from harness.cli import flags
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.engine import Engine
-from harness.fleet import Fleet
+from harness.fleet.member import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
 

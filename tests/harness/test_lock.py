@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness import app, inputs, lock
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.git import Repository
 from harness.models.recorded import RecordedModel
 from harness.record.journal import Journal, read_events

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.run_file import RunFile
 from orchestrator.errors import InputError
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import flags
+from harness.cli import flags
 from harness.learn.asking import show
 from harness.learn.store import PatternStore
 from harness.record.clock import SystemClock

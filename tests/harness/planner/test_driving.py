@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from harness.app import choose_model
+from harness.cli.flags import RunOptions
 from harness.exam_texts import protection
-from harness.flags import RunOptions
 from harness.git import Repository
 from harness.models.anthropic_api import AnthropicModel
 from harness.planner import proving
@@ -268,7 +268,7 @@ async def test_a_plan_that_dies_at_every_point_in_turn_pays_for_each_answer_once
 PROGRAM = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.models.anthropic_api import AnthropicModel
 from harness.planner.driving import Planner, plan_goal
 from harness.record.clock import SystemClock

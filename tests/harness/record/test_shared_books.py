@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import sessions
-from harness.claims import Claims
 from harness.database import Database
-from harness.fleet import TABLES
+from harness.fleet import sessions
+from harness.fleet.claims import Claims
+from harness.fleet.member import TABLES
 from harness.record import budget_shared, taken
 from harness.record.budget import BudgetBook
 from harness.record.budget_shared import SharedBook

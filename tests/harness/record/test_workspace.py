@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.status import render_runs
 from harness.record.clock import SystemClock, iso
 from harness.record.files import replace, replace_json
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace, new_run_id
-from harness.status import render_runs
 from orchestrator import events as e
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 from orchestrator.values import AttemptKey

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.flags import RunOptions
+from harness.cli.flags import RunOptions
 from harness.tickets import artifact
 from harness.tickets.artifact import HandOver
 from harness.tickets.work import Place, work

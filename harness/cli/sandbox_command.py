@@ -1,0 +1,149 @@
+"""`fibreflow sandbox`: open one to look around in, list what exists, remove what was left."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from harness import sandboxes
+from harness.cli.flags import Command, SandboxOptions
+from harness.ports import BaseSpec, Connection, ExecResult, Sandbox, SandboxInfo, SandboxProvider
+from harness.sandboxes.profiles import profile
+from orchestrator.errors import GitError, InputError
+
+
+def sandbox(command: Command) -> int:
+    """The exit code: the command's own for `run`, else 0."""
+    options = command.sandbox
+    assert options is not None
+    if options.action == "run":
+        return asyncio.run(_run(options))
+    return asyncio.run(_list(options) if options.action == "list" else _reap(options))
+
+
+async def _run(options: SandboxOptions) -> int:
+    limits = profile(options.profile)
+    limits = replace(limits, allow=(*limits.allow, *options.allow))
+    provider = _provider(options)
+    with _repository(options.repo) as repo:
+        try:
+            base = await provider.prepare(BaseSpec(repo, "HEAD", options.setup))
+            labels = {"made_by": "fibreflow sandbox run"}
+            box = await provider.create(base, "shell", labels=labels, limits=limits)
+            result = await _through(box, options.command or _shell())
+        finally:
+            await provider.close(remove=True)
+    said = "its time is over (wall_seconds)" if result.timed_out else result.err.decode().strip()
+    if said:
+        print(f"fibreflow: {said}", file=sys.stderr)
+    return result.exit
+
+
+def _provider(options: SandboxOptions) -> SandboxProvider:
+    name = f"sandbox-{os.getpid()}"
+    chosen = options.provider or sandboxes.default()
+    return sandboxes.provider(chosen, name, observe=_say)
+
+
+def _say(asked: Connection) -> None:
+    how = "allowed" if asked.allowed else f"refused: {asked.reason}"
+    print(f"fibreflow: connection to {asked.host}:{asked.port} {how}", file=sys.stderr)
+
+
+def _shell() -> tuple[str, ...]:
+    return ("/bin/sh", "-c", "exec bash -i 2>/dev/null || exec sh -i")
+
+
+async def _through(box: Sandbox, argv: tuple[str, ...]) -> ExecResult:
+    """Run `argv` on this terminal, or where the provider has none to offer, with its output
+    passed on as it comes."""
+    attach = getattr(box, "attach", None)
+    if attach is None:
+        stdin = None if sys.stdin.isatty() else sys.stdin.buffer
+        return await box.exec(argv, stdin=stdin, timeout=1e9, limit=0, on_output=_pass_on)
+    with _terminal():
+        term = os.environ.get("TERM", "dumb")
+        result: ExecResult = await attach(argv, env={"TERM": term})
+        return result
+
+
+def _pass_on(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _terminal() -> Iterator[None]:
+    """Leave Ctrl-C to the program in the sandbox, and take the terminal back at its end."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if sys.stdin.isatty():
+            ignored = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with contextlib.suppress(OSError):
+                os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
+            signal.signal(signal.SIGTTOU, ignored)
+
+
+@contextlib.contextmanager
+def _repository(given: Path | None) -> Iterator[Path]:
+    """The repository to look into; without one, an empty one for the while."""
+    if given is not None:
+        if not given.is_dir():
+            raise InputError(f"--repo {given}: there is no such folder")
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="fibreflow-empty-") as folder:
+        who = ["-c", "user.name=fibreflow", "-c", "user.email=fibreflow@localhost"]
+        for args in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "empty"]):
+            done = subprocess.run(["git", *args], cwd=folder, capture_output=True, check=False)
+            if done.returncode != 0:
+                raise GitError(f"git {args[0]} in {folder}: {done.stderr.decode().strip()}")
+        yield Path(folder)
+
+
+async def _list(options: SandboxOptions) -> int:
+    provider = _provider(options)
+    try:
+        found = await provider.list()
+    finally:
+        await provider.close(remove=True)
+    if options.json:
+        print(json.dumps([_to_json(info) for info in found]))
+        return 0
+    if not found:
+        print("no sandboxes")
+    for info in found:
+        labels = " ".join(f"{name}={value}" for name, value in sorted(info.labels.items()))
+        age = f"{max(time.time() - info.made_at, 0) / 60:.0f} min"
+        state = "in use" if info.live else "waits to be reopened"
+        print(f"{info.namespace}  {info.id}  {state}  {age}  {labels}".rstrip())
+    return 0
+
+
+def _to_json(info: SandboxInfo) -> dict[str, object]:
+    labels = dict(info.labels)
+    return {
+        "namespace": info.namespace, "id": info.id, "live": info.live,
+        "made_at": info.made_at, "labels": labels,
+    }  # fmt: skip
+
+
+async def _reap(options: SandboxOptions) -> int:
+    provider = _provider(options)
+    try:
+        count = await provider.reap(options.namespace)
+    finally:
+        await provider.close(remove=True)
+    print(f"removed {count}")
+    return 0

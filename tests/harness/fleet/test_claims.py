@@ -1,0 +1,169 @@
+"""The queue of attempts, on a file and on Postgres alike; and what only many processes need."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.database import Database
+from harness.fleet import sessions
+from harness.fleet.claims import TABLES, Claims
+from harness.fleet.member import TABLES as ALL_TABLES
+from orchestrator.errors import MachineError, TakenOverError, WorkspaceLockedError
+
+RUN = "run-1"
+
+
+@pytest.fixture(params=["file", "postgres"])
+def claims(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Claims]:
+    if request.param == "file":
+        database = Database(tmp_path / "engine.sqlite", TABLES)
+    else:
+        database = Database(request.getfixturevalue("database"), ALL_TABLES)
+    yield Claims(database)
+    database.close()
+
+
+def session(claims: Claims) -> str:
+    return sessions.begin(claims.database, places=9) if claims.database.shared else "runner"
+
+
+def queue(claims: Claims, run: str, *names: str, priority: int = 5, tier: str = "haiku") -> None:
+    work = {f"{run}/{n}": (tier, [n, 1]) for n in names}
+    claims.insert(run, "attempt", work, priority)
+
+
+def test_taken_in_order_once_and_ended_once(claims: Claims) -> None:
+    me = session(claims)
+    queue(claims, RUN, "f/a", "f/b", "f/c")
+    queue(claims, RUN, "f/a", priority=1)  # there already
+    queue(claims, RUN, "g/a", priority=1)
+    first = claims.take(me, 2)
+    assert [c.id for c in first] == ["run-1/g/a", "run-1/f/a"]
+    assert first[1].args == ("f/a", 1)
+    assert first[1].generation == 1
+    assert [c.id for c in claims.take(me, 9)] == ["run-1/f/b", "run-1/f/c"]
+    assert claims.take(me, 9) == []
+    claims.end(me, {"run-1/f/a": ({"value": 1}, 1)}, told=False)
+    claims.end(me, {"run-1/f/a": ({"value": 2}, 1)}, told=False)
+    assert claims.news(RUN) == {"run-1/f/a": ({"value": 1}, 1)}
+    assert claims.news(RUN) == {}
+    assert claims.known(RUN) == {"run-1/f/a": ({"value": 1}, 1)}
+    assert claims.standing(me) == {"run-1/f/b", "run-1/f/c", "run-1/g/a"}
+
+
+def test_what_is_cancelled_is_not_taken_and_its_end_does_not_count(claims: Claims) -> None:
+    me = session(claims)
+    queue(claims, RUN, "f/a", "f/b")
+    claims.take(me, 1)
+    claims.cancel(["run-1/f/a", "run-1/f/b"])
+    assert claims.take(me, 9) == []
+    claims.end(me, {"run-1/f/a": ({"value": 1}, 1)}, told=False)
+    assert {outcome["cancelled"] for outcome, _ in claims.known(RUN).values()} == {True}
+    assert claims.standing(me) == set()
+
+
+def test_what_was_at_work_waits_again_and_goes_first(claims: Claims) -> None:
+    me = session(claims)
+    queue(claims, RUN, "f/a", "f/b", priority=5)
+    claims.take(me, 1)
+    if claims.database.shared:
+        claims.release(me, ["run-1/f/a"])
+    else:
+        claims.reopen(RUN)
+    queue(claims, RUN, "f/now", priority=1)
+    assert [(c.id, c.generation) for c in claims.take(me, 2)] == [
+        ("run-1/f/a", 2), ("run-1/f/now", 1),
+    ]  # fmt: skip
+
+
+def test_limits_are_those_of_the_tables(claims: Claims) -> None:
+    me = session(claims)
+    do = claims.database.do
+    do("INSERT INTO fibreflow_limits VALUES ('all', 3), ('opus', 1)")
+    for run, standing in (("run-1", "working"), ("run-2", "held"), ("run-3", "working")):
+        do("INSERT INTO fibreflow_runs (run, workspace, standing) VALUES (:run, '/w', :standing)",
+           {"run": run, "standing": standing})  # fmt: skip
+    queue(claims, RUN, "f/a", "f/b", "f/c", tier="opus")
+    queue(claims, "run-2", "f/a")
+    queue(claims, "run-3", "f/a", "f/b", "f/c")
+    claims.limit_run("run-3", 1)
+    assert {c.id for c in claims.take(me, 9)} == {"run-1/f/a", "run-3/f/a"}
+    assert claims.take(me, 9) == []
+    do("UPDATE fibreflow_limits SET value = 9")
+    assert [c.id for c in claims.take(me, 9, ["run-3"])] == []
+    claims.limit_run("run-3", 9)
+    assert [c.id for c in claims.take(me, 1, ["run-3"])] == ["run-3/f/b"]
+    assert set(claims.runs()) == {"run-1", "run-2", "run-3"}
+
+
+# ------------------------------------------------------------------ many processes
+
+
+@pytest.fixture
+def shared(database: str) -> Iterator[Claims]:
+    made = Database(database, ALL_TABLES)
+    yield Claims(made)
+    made.close()
+
+
+def grow_old(claims: Claims, id_: str) -> None:
+    claims.database.do(
+        "UPDATE fibreflow_sessions SET seen = seen - make_interval(secs => 60) WHERE id = :id",
+        {"id": id_},
+    )
+
+
+def test_the_dead_lose_their_work_and_may_write_nothing_more(shared: Claims) -> None:
+    dead, alive = session(shared), session(shared)
+    queue(shared, RUN, "f/a", "f/b")
+    shared.take(dead, 1)
+    shared.take(alive, 1)
+    assert sessions.reap(shared.database, shared.give_back) == []
+    grow_old(shared, dead)
+    assert sessions.reap(shared.database, shared.give_back) == [dead]
+    assert sessions.beat(shared.database, [dead, alive]) == {dead}
+    with pytest.raises(TakenOverError, match="gave no sign"):
+        shared.end(dead, {"run-1/f/a": ({"value": 1}, 1)}, told=False)
+    with pytest.raises(TakenOverError):
+        shared.take(dead, 1)
+    taken = shared.take(alive, 1)
+    assert [(c.id, c.generation) for c in taken] == [("run-1/f/a", 2)]
+    shared.end(alive, {"run-1/f/a": ({"value": 2}, 2)}, told=False)
+    assert shared.news(RUN) == {"run-1/f/a": ({"value": 2}, 2)}
+
+
+def test_a_process_that_leaves_gives_its_work_back_at_once(shared: Claims) -> None:
+    leaving, other = session(shared), session(shared)
+    queue(shared, RUN, "f/a")
+    shared.take(leaving, 1)
+    assert shared.take(other, 1) == []
+    sessions.end(shared.database, [leaving], shared.give_back)
+    assert [c.generation for c in shared.take(other, 1)] == [2]
+
+
+def test_a_run_is_held_by_one_process_until_it_is_dead(shared: Claims) -> None:
+    holder = sessions.begin(shared.database, places=0, run=RUN)
+    with pytest.raises(WorkspaceLockedError, match="is at work on it"):
+        sessions.begin(shared.database, places=0, run=RUN)
+    # Of another machine, where nobody can look whether the process is there.
+    shared.database.do("UPDATE fibreflow_sessions SET host = 'elsewhere', pid = 0")
+    with pytest.raises(WorkspaceLockedError):
+        sessions.begin(shared.database, places=0, run=RUN)
+    grow_old(shared, holder)
+    assert sessions.reap(shared.database, shared.give_back) == []  # a run is for whoever asks
+    successor = sessions.begin(shared.database, places=0, run=RUN)
+    assert sessions.beat(shared.database, [holder, successor]) == {holder}
+    assert [row[1] for row in sessions.live(shared.database)] == [RUN]
+
+
+def test_a_frozen_transaction_is_ended_by_the_server(shared: Claims) -> None:
+    """Its locks would keep everybody from declaring it dead."""
+    (limit,) = shared.database.do("SHOW idle_in_transaction_session_timeout")
+    assert limit[0] == "5s"
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password() -> None:
+    with pytest.raises(MachineError, match=r"127\.0\.0\.1:1/x: cannot") as found:
+        Database("postgresql://u:hunter2@127.0.0.1:1/x")
+    assert "hunter2" not in str(found.value)
