@@ -79,10 +79,20 @@ class Integrator:
             # A sandbox that fails here may do so by what the winner changed: its setup, say.
             self._journal.write(events.MergeRejected(onto=head, reason=str(error), **names))
             raise MergeRefusedError(str(error)) from error
+        await self._require_free()
         if not await self._repository.move_branch(self._branch, commit, head):
             return None
         self._journal.write(events.MergeFinished(commit=commit, **names))
         return commit
+
+    async def _require_free(self) -> None:
+        """Files of whoever has the branch checked out would all look changed if it moved."""
+        where = await self._repository.checked_out_at(self._branch)
+        if where is not None:
+            raise MachineError(
+                f"branch {self._branch} was checked out at {where} during the run; it belongs to "
+                f"FibreFlow: `git -C {where} switch --detach`, then give the same command"
+            )
 
     def _require(self, winner: Winner, integrated: Mapping[str, str]) -> None:
         """What a feature was built on must still be there when it is merged."""

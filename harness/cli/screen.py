@@ -3,8 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, TextIO
 
@@ -87,7 +90,7 @@ class Screen:
                 self._print(json.dumps(report.to_json(final)))
                 return
             lines = report.summary(final)
-            self._print(*(lines[:1] if self.mode == "quiet" else lines))
+            self._print(*(lines[:1] if self.mode == "quiet" else (*lines, where_it_is())))
 
     def __enter__(self) -> "Screen":
         self.start()
@@ -110,6 +113,15 @@ class Screen:
             self.stream.flush()
         except (OSError, ValueError):  # a closed pipe, a hung-up terminal, a closed file
             self._gone = True
+
+
+def where_it_is(path: str | None = None, own: str = sys.executable) -> str:
+    """The full name of `fibreflow` beside the interpreter `own`, for people whose shell would not
+    find it on `path` (the environment's PATH); else empty."""
+    here = Path(own).with_name("fibreflow")
+    if shutil.which("fibreflow", path=path) is not None or not here.is_file():
+        return ""
+    return f"fibreflow is {here}"
 
 
 def mode_for(

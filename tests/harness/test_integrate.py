@@ -113,6 +113,20 @@ async def test_a_branch_that_moved_meanwhile_is_verified_anew(
     assert await repository.commit_of(f"{commit}^") == parents[1]
 
 
+async def test_a_branch_that_somebody_checked_out_meanwhile_stays_where_it_is(
+    repository: Repository, journal: Journal, tmp_path: Path
+) -> None:
+    head = await repository.head_name("autopilot")
+
+    async def looked_at(_winner: Winner, _commit: str, _parent: str) -> Verification:
+        await repository.git("worktree", "add", "--quiet", str(tmp_path / "look"), "autopilot")
+        return GREEN
+
+    with pytest.raises(MachineError, match=r"look.* switch --detach"):
+        await queue(repository, journal).merge(winner("p"), looked_at)
+    assert await repository.head_name("autopilot") == head
+
+
 async def test_a_conflict_names_the_file(repository: Repository, journal: Journal) -> None:
     merging = queue(repository, journal)
     await merging.merge(winner("p", file="s.txt"), green)

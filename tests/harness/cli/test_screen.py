@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.screen import Screen, mode_for
+from harness.cli.screen import Screen, mode_for, where_it_is
 from harness.cli.screen_table import Picture, console, rows
 from harness.cli.status import render_runs, render_status
 from orchestrator import events as e
@@ -194,8 +194,9 @@ def test_quiet_says_the_result_and_missing_isolation_only():
 def test_live_draws_and_leaves_the_last_picture():
     text = shown("live", whole_run(), Terminal(), size=(100, 40))
     assert "merged 2/6" in text
-    assert text.rstrip().splitlines()[-2].startswith("  ls logs/run-1")
-    assert text.rstrip().splitlines()[-1].startswith("  fibreflow report")
+    typed = [line for line in text.splitlines() if line.startswith("  ")]
+    assert typed[-2].startswith("  ls logs/run-1")
+    assert typed[-1].startswith("  fibreflow report")
 
 
 def test_a_flood_of_events_does_not_make_a_flood_of_pictures():
@@ -324,3 +325,11 @@ def test_the_table_of_a_status_fits_a_terminal():
 
 def test_no_runs_is_said():
     assert render_runs(()) == "no runs yet\n"
+
+
+def test_it_is_said_where_the_program_is_when_the_shell_would_not_find_it(tmp_path):
+    assert where_it_is("", str(tmp_path / "python")) == ""
+    program = tmp_path / "fibreflow"
+    program.touch(mode=0o755)
+    assert where_it_is("", str(tmp_path / "python")) == f"fibreflow is {program}"
+    assert where_it_is(str(tmp_path), str(tmp_path / "python")) == ""
