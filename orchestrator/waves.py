@@ -53,7 +53,9 @@ def next_wave(round_: Standing, *, exactly: bool = False, wanted: float = WANTED
     if why := _enough(round_, first, wanted):
         return Wave(0, why)
     size = SECOND if round_.started <= first else left
-    why = f"{round_.passed} of {round_.started} passed, which does not decide"
+    passed = f"{round_.passed} of {round_.started} passed"
+    working = f" with {round_.running} at work" if round_.running else ""
+    why = f"{passed}{working}, which does not decide"
     return Wave(min(left, size), why)
 
 
@@ -65,5 +67,5 @@ def _enough(round_: Standing, first: int, wanted: float) -> str:
     if blind and round_.started > first:
         return "nothing that was executed tells them apart, nor would it tell more of them"
     if round_.quorum is not None and round_.passed + round_.running >= round_.quorum:
-        return f"{round_.passed} passed and {round_.running} are at work"
+        return f"{round_.passed} passed with {round_.running} at work"
     return ""

@@ -18,7 +18,7 @@ def test_three_then_four_then_the_rest() -> None:
 def test_nothing_is_started_while_those_at_work_can_decide() -> None:
     assert next_wave(Standing(15, 3, started=3, running=2, passed=1)).size == 0
     failed = next_wave(Standing(15, 3, started=3, running=2))
-    assert failed == Wave(4, "0 of 3 passed, which does not decide")
+    assert failed == Wave(4, "0 of 3 passed with 2 at work, which does not decide")
 
 
 def test_what_is_sure_enough_needs_no_more() -> None:
