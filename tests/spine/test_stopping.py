@@ -14,9 +14,9 @@ def slow(project: Project, seconds: int) -> None:
     project.feature("a")
     turns = [[says("Slowly."), bash(f"sleep {seconds}; : {project.marker}")]]
     project.record("a", [*turns, [creates("a.txt", "a done")], [submit()]])
-    project.feature("b", "a")
-    project.record("b", writes("b.txt", "b done"))
-    project.simple("c")
+    for id_ in ("b", "c"):
+        project.feature(id_, "a")
+        project.record(id_, writes(f"{id_}.txt", f"{id_} done"))
 
 
 @pytest.mark.long
