@@ -125,6 +125,7 @@ def own_database(postgres: str, worker_id: str) -> str:
 def database(own_database: str) -> Iterator[str]:
     """The address of an empty database."""
     import psycopg
+    from psycopg import sql
 
     yield own_database
     with psycopg.connect(own_database, autocommit=True) as connection:
@@ -132,9 +133,9 @@ def database(own_database: str) -> Iterator[str]:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        connection.execute("DROP SCHEMA IF EXISTS dbos CASCADE")
         for (name,) in connection.execute(
-            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'fibreflow_%'"
+            "SELECT nspname FROM pg_namespace "
+            "WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'"
         ).fetchall():
-            connection.execute(f"DROP SCHEMA {name} CASCADE")
+            connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(name)))
+        connection.execute("CREATE SCHEMA public")

@@ -98,15 +98,16 @@ async def _run_program(repo: Path, features: Path, url: str) -> tuple[int, str]:
 
 
 def agents_own_check(folder: Path) -> bool | None:
-    """Whether the acceptance commands passed where the agent itself ran them, by the last result
-    before it submitted; None when it never came to that."""
+    """Whether the acceptance commands passed where the agent itself ran them, or where its submit
+    had them run, by the last result before it was taken; None when it never came to that."""
     lines = (folder / "transcript.jsonl").read_text(encoding="utf-8").splitlines()
     results = [line for line in map(json.loads, lines) if line["type"] == "results"]
     if len(results) < 2:
         return None
     (block,) = results[-2]["content"]
     text = block["content"][0]["text"]
-    return re.search(r"\[(timed out.*|exit status [1-9]\d*)\]$", text) is None
+    failed = re.search(r"\[(timed out.*|exit status [1-9]\d*)\]$", text)
+    return failed is None and not text.startswith("Not taken yet:")
 
 
 def passed(evidence: Mapping[str, Any]) -> bool:

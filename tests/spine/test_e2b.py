@@ -40,7 +40,11 @@ def test_a_run_in_the_cloud(make: Callable[..., Project], e2b_cloud: E2BServer) 
 def autopilot(*settings: str) -> list[str]:
     """What `make autopilot` starts."""
     made = subprocess.run(
-        ["make", "-n", "autopilot", *settings], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "-n", "autopilot", *settings],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return shlex.split(made.stdout.splitlines()[-1])[1:]
 
