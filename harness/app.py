@@ -168,8 +168,7 @@ async def _play_as(opened: Opened, file: RunFile, fleet: Fleet | None, *, resume
         journal.listen(Progress(workspace.progress, lambda: screen.state))
         journal.listen(Announcer(Notices(workspace, SystemClock()), lambda: screen.state))
         try:
-            given = (opened, journal, lambda: screen.state, fleet)
-            async with open_services(*given) as services:
+            async with open_services(opened, journal, lambda: screen.state, fleet) as services:
                 await beginning.announce(opened, file, journal, resumed=resumed)
                 await lock.keep(opened, services)
                 code = await play.play(services, file, opened.target.head, _hours(opened.options))
