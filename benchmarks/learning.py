@@ -34,9 +34,11 @@ sys.path[:0] = [str(ROOT)]  # from a fresh checkout, not installed
 from harness.learn import brief  # noqa: E402
 from harness.learn.brief import Brief  # noqa: E402
 from harness.learn.index import PatternIndex  # noqa: E402
-from orchestrator import events, learning, lift, state  # noqa: E402
+from orchestrator import events, learning  # noqa: E402
+from orchestrator.learn import lift  # noqa: E402
+from orchestrator.learn.signatures import Signature  # noqa: E402
 from orchestrator.learning import Pattern  # noqa: E402
-from orchestrator.signatures import Signature  # noqa: E402
+from orchestrator.runs import state  # noqa: E402
 from orchestrator.values import AttemptKey, Feature  # noqa: E402
 
 Worth = Literal["right", "useless", "harmful"]

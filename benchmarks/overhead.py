@@ -72,7 +72,7 @@ def workspace(folder: Path, attempts: int) -> Path:
 
 def _record(path: Path, folder: Path) -> None:
     from harness.agents.prompts import feature_section, section_digest  # noqa: PLC0415
-    from orchestrator.features import parse  # noqa: PLC0415
+    from orchestrator.features.file import parse  # noqa: PLC0415
 
     for feature in parse(path.read_text("utf-8"), str(path)).features:
         own = folder / feature.id / "any.yaml"

@@ -55,7 +55,7 @@ def workspace(folder: Path, features: int, seconds: float) -> Path:
 
 def _record(path: Path, folder: Path, seconds: float) -> None:
     from harness.agents.prompts import feature_section, section_digest  # noqa: PLC0415
-    from orchestrator.features import parse  # noqa: PLC0415
+    from orchestrator.features.file import parse  # noqa: PLC0415
 
     for feature in parse(path.read_text("utf-8"), str(path)).features:
         wait = f"sleep {seconds}; echo done > {feature.id}.txt"

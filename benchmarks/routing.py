@@ -34,7 +34,7 @@ from orchestrator.model_router import (  # noqa: E402
     classify,
     escalate,
 )
-from orchestrator.routing_odds import Outcome, RoundOutcome, count  # noqa: E402
+from orchestrator.routing.odds import Outcome, RoundOutcome, count  # noqa: E402
 from orchestrator.values import TIERS, Tier  # noqa: E402
 
 DATA = ROOT / "benchmarks" / "data"

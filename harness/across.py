@@ -18,8 +18,8 @@ from harness.verify.cross import Crossed, Rival
 from orchestrator import events
 from orchestrator.errors import SandboxError
 from orchestrator.evidence import CrossTest, Evidence
-from orchestrator.probes import Probe
 from orchestrator.values import AttemptKey
+from orchestrator.verify.probes import Probe
 
 
 async def compared(

@@ -31,9 +31,12 @@ from harness.routing import Router
 from harness.run_file import RunFile, Standing
 from harness.services import Bases, NoGate, Services, Settings
 from harness.stop import Stop
-from orchestrator import events, hours, model_router, report, routing_odds, state
+from orchestrator import events, model_router
 from orchestrator.errors import InputError
-from orchestrator.hours import Hours
+from orchestrator.reporting import report
+from orchestrator.routing import odds as routing_odds
+from orchestrator.runs import hours, state
+from orchestrator.runs.hours import Hours
 from orchestrator.values import TIERS, FeatureList, Tier
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from harness.rounds import Outcome, Rounds, held, out
 from harness.services import Services
 from orchestrator import events
 from orchestrator.graph import Frontier, Graph
-from orchestrator.plan import FinalState
+from orchestrator.runs.plan import FinalState
 from orchestrator.values import AttemptKey
 
 

@@ -10,11 +10,11 @@ from harness.exam_texts import setup_scripts
 from harness.learn.knowledge import Tried
 from harness.services import Services
 from harness.verify import record as verification_record
-from orchestrator import plan
 from orchestrator.evidence import Evidence
-from orchestrator.manifests import is_manifest
+from orchestrator.runs import plan
 from orchestrator.selector import Selection, select
 from orchestrator.values import AttemptKey
+from orchestrator.verify.manifests import is_manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import engine_store
-from orchestrator import controls
-from orchestrator.controls import Control
 from orchestrator.errors import MachineError
+from orchestrator.runs import controls
+from orchestrator.runs.controls import Control
 
 _TABLE = (
     "CREATE TABLE IF NOT EXISTS fibreflow_controls "

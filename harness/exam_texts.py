@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 
 from harness.git import Repository
-from orchestrator.acceptance import protected_globs
-from orchestrator.exams import DEPTH, setup_files, unread
 from orchestrator.values import Feature, FeatureList
+from orchestrator.verify.acceptance import protected_globs
+from orchestrator.verify.exams import DEPTH, setup_files, unread
 
 _MOST_FILES, _LONGEST = 200, 200_000  # files in a round; characters of one
 

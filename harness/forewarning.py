@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from harness.inputs import Target
 from orchestrator import forecast
+from orchestrator.reporting.wording import counted
 from orchestrator.values import FeatureList
-from orchestrator.wording import counted
 
 if TYPE_CHECKING:
     from harness.app import Opened

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from harness.control_book import ControlBook
 from harness.record.journal import Journal
 from harness.stop import Stop
-from orchestrator import controls, events, hours
-from orchestrator.controls import Control
+from orchestrator import events
 from orchestrator.errors import MachineError
-from orchestrator.hours import Hours
-from orchestrator.state import RunState
+from orchestrator.runs import controls, hours
+from orchestrator.runs.controls import Control
+from orchestrator.runs.hours import Hours
+from orchestrator.runs.state import RunState
 
 #: Between two looks into the book: a person does not notice, and it costs nothing.
 _LOOK_SECONDS = 0.3

@@ -15,9 +15,9 @@ from harness.deploy.records import Records
 from harness.git import Repository
 from harness.record import files
 from harness.record.workspace import Workspace
-from orchestrator import features as feature_lists
+from orchestrator.deploy.rework import with_rework
 from orchestrator.errors import InputError
-from orchestrator.rework import with_rework
+from orchestrator.features import file as feature_lists
 from orchestrator.values import Feature, FeatureList
 
 BUILTIN = "builtin"

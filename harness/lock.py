@@ -14,10 +14,10 @@ from harness import __version__, inputs
 from harness.record import files
 from harness.services import Services
 from orchestrator import events
-from orchestrator import features as feature_lists
 from orchestrator.errors import InputError
-from orchestrator.feature_form import full_form
-from orchestrator.lock_differences import differences
+from orchestrator.features import file as feature_lists
+from orchestrator.features.form import full_form
+from orchestrator.runs.lock_differences import differences
 from orchestrator.values import TIERS, FeatureList, Usage
 
 if TYPE_CHECKING:

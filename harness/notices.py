@@ -9,8 +9,8 @@ from harness.record.clock import iso
 from harness.record.journal import Lines
 from harness.record.workspace import Workspace
 from orchestrator.events import Event
-from orchestrator.notices import notice_of
-from orchestrator.state import RunState
+from orchestrator.reporting.notices import notice_of
+from orchestrator.runs.state import RunState
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from harness.record.workspace import Workspace
 from harness.run_file import RunFile, Standing
 from harness.services import Services
 from harness.telemetry.watching import watching
-from orchestrator import events, plan
+from orchestrator import events
 from orchestrator.errors import FibreFlowError, InputError, SandboxError, SlaViolatedError
-from orchestrator.hours import Hours
+from orchestrator.reporting.wording import counted
+from orchestrator.runs import plan
+from orchestrator.runs.hours import Hours
 from orchestrator.values import FeatureList
-from orchestrator.wording import counted
 
 #: How long a start waits to hear that the project's tests can be run.
 _TESTS_SECONDS = 30.0

@@ -7,9 +7,9 @@ from types import MappingProxyType
 
 from harness.record.files import replace
 from orchestrator.events import Event, FeatureFailed, FeatureMerged, ReviewRequested
-from orchestrator.report import rejection
-from orchestrator.state import FeatureState, RunState
-from orchestrator.wording import counted, duration, markdown, money
+from orchestrator.reporting.report import rejection
+from orchestrator.reporting.wording import counted, duration, markdown, money
+from orchestrator.runs.state import FeatureState, RunState
 
 PREAMBLE = """\
 # Progress

@@ -13,9 +13,10 @@ from harness.agents.transcript import NAME, Transcript
 from harness.record import files
 from harness.record.journal import Journal
 from harness.verify import record
-from orchestrator import events, repair
-from orchestrator.repair import Allowance
+from orchestrator import events
 from orchestrator.values import AttemptLimits, AttemptResult, Verification
+from orchestrator.verify import repair
+from orchestrator.verify.repair import Allowance
 
 #: Of the attempt's folder, what belongs to one try.
 _OF_A_TRY = (record.EVIDENCE, "patch.diff")

@@ -17,10 +17,10 @@ from harness.record import files
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.run_file import RunFile
-from orchestrator import recheck, state
 from orchestrator.errors import InputError
-from orchestrator.feature_form import full_form
-from orchestrator.recheck import PlayedRound, Replayed
+from orchestrator.features.form import full_form
+from orchestrator.runs import recheck, state
+from orchestrator.runs.recheck import PlayedRound, Replayed
 from orchestrator.values import FeatureList
 
 #: In the copy: where its repository's base is, whatever it was called.

@@ -21,9 +21,9 @@ from harness.rounds import key_of
 from harness.run_file import RunFile
 from harness.services import Services
 from harness.verify import record
-from orchestrator import recheck
 from orchestrator.errors import InputError
-from orchestrator.recheck import PlayedRound
+from orchestrator.runs import recheck
+from orchestrator.runs.recheck import PlayedRound
 from orchestrator.values import AttemptKey, FeatureList
 
 #: Below the run's folder; no feature's folder can begin with a dot.

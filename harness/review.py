@@ -16,10 +16,12 @@ from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
 from harness.run_file import RunFile
 from harness.services import Services
-from orchestrator import events, plan, report, state
+from orchestrator import events
 from orchestrator.errors import InputError, ModelRejectedError
+from orchestrator.reporting import report
+from orchestrator.reporting.wording import one_line
+from orchestrator.runs import plan, state
 from orchestrator.values import AttemptKey, Tier
-from orchestrator.wording import one_line
 
 
 async def accept(

@@ -1,7 +1,7 @@
 """The workflow of one feature: rounds of attempts, a choice, the merge of its winner.
 
 What a decision saw is recorded by the engine as a step; the decisions themselves are in
-`orchestrator.plan` and `orchestrator.selector`.
+`orchestrator.runs.plan` and `orchestrator.selector`.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ from harness.integrate import Winner
 from harness.learn import brief
 from harness.learn.knowledge import Tried
 from harness.services import RUN_ENDING, Services
-from orchestrator import events, plan
+from orchestrator import events
 from orchestrator.errors import MachineError, MergeRefusedError
 from orchestrator.graph import Graph
-from orchestrator.plan import GiveUp, RoundPlan
-from orchestrator.routing_odds import RoundOutcome, outcome_of
+from orchestrator.routing.odds import RoundOutcome, outcome_of
+from orchestrator.runs import plan
+from orchestrator.runs.plan import GiveUp, RoundPlan
 from orchestrator.selector import Selection
 from orchestrator.values import AttemptKey
 from orchestrator.waves import Standing, next_wave

@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 from harness.ports import Clock
 from harness.record.outcomes import Ledger
-from orchestrator import model_router, routing_rules
+from orchestrator import model_router
 from orchestrator.errors import InputError, LimitReachedError
 from orchestrator.model_router import Budget, Route, RoutingSettings, Situation
-from orchestrator.plan import GiveUp
-from orchestrator.routing_odds import RoundOutcome
-from orchestrator.routing_rules import Rules
+from orchestrator.routing import rules as routing_rules
+from orchestrator.routing.odds import RoundOutcome
+from orchestrator.routing.rules import Rules
+from orchestrator.runs.plan import GiveUp
 from orchestrator.values import TIERS, Defaults, Feature, Tier, Usage
 
 NAME = "routing.yaml"

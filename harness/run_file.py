@@ -12,9 +12,9 @@ from harness.inputs import Target
 from harness.record import files
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
-from orchestrator import state
 from orchestrator.errors import InputError
-from orchestrator.plan import FinalState
+from orchestrator.runs import state
+from orchestrator.runs.plan import FinalState
 from orchestrator.values import FeatureList
 
 

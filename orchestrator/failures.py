@@ -22,7 +22,7 @@ class Failure:
     does where the provider itself says how long (then that is a plan, and no hope).
     `stops_run`: the error that is left in the end concerns the run, not the attempt that met it.
     `elsewhere`: seconds of nothing but failures after which another model is asked, where the tier
-    has one (see `orchestrator.model_chains`); None: never, for it would not help.
+    has one (see `orchestrator.routing.chains`); None: never, for it would not help.
     `reply_lost`: the provider may have worked and charged, so its cost is unknown, not zero.
     """
 

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from posixpath import normpath
 
-from orchestrator.acceptance import is_protected, matches
-from orchestrator.exams import is_exam, is_to_be_made
 from orchestrator.graph import Graph
-from orchestrator.naming import files_named, folders_of
 from orchestrator.values import Feature, FeatureList
+from orchestrator.verify.acceptance import is_protected, matches
+from orchestrator.verify.exams import is_exam, is_to_be_made
+from orchestrator.verify.naming import files_named, folders_of
 
 #: Terminals are this wide at least.
 WIDTH = 80

@@ -12,12 +12,12 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
-from orchestrator.failure_kinds import named
-from orchestrator.lift import Status, Tally, judge
-from orchestrator.masking import redact
-from orchestrator.signatures import Signature
+from orchestrator.learn.failure_kinds import named
+from orchestrator.learn.lift import Status, Tally, judge
+from orchestrator.learn.masking import redact
+from orchestrator.learn.signatures import Signature
+from orchestrator.reporting.wording import one_line
 from orchestrator.values import Feature
-from orchestrator.wording import one_line
 
 #: What one attempt is told at most. Context that is not needed lowers success and costs money.
 MAX_PATTERNS = 5

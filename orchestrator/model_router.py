@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
-from orchestrator.plan import GiveUp
-from orchestrator.routing_odds import Chances, PastOutcomes, RoundOutcome, chances, round_passes
-from orchestrator.routing_rules import Found, Rules, find
+from orchestrator.routing.odds import Chances, PastOutcomes, RoundOutcome, chances, round_passes
+from orchestrator.routing.rules import Found, Rules, find
+from orchestrator.runs.plan import GiveUp
 from orchestrator.values import TIERS, Defaults, Feature, Tier
 
 #: Characters of English text to a token, about.

@@ -1,7 +1,7 @@
 """The planner's roles: what each is for, what it reads, which document it writes, its prompt.
 
 A role is an entry of this table, not a class: a prompt, and the schema of its document in
-`orchestrator.plan_models`. They follow each other in the order of `ROLES`.
+`orchestrator.planner.models`. They follow each other in the order of `ROLES`.
 """
 
 from dataclasses import dataclass

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator import slas_maintenance as maintenance
-from orchestrator.slas_values import STATES, HourSummary, Sample, Sla, SlaState
+from orchestrator.sla import maintenance
+from orchestrator.sla.values import STATES, HourSummary, Sample, Sla, SlaState
 
 HOUR = 3600.0
 

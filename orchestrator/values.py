@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.deploy_values import Deploy
+from orchestrator.deploy.values import Deploy
 from orchestrator.selection import Policy
 
 Tier = Literal["haiku", "sonnet", "opus"]
@@ -104,7 +104,7 @@ class Project:
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a feature gets where it says nothing. `quorum`: a round is decided as soon as this
-    many attempts have passed everything (None: see `orchestrator.plan.QUORUM`); the rest are
+    many attempts have passed everything (None: see `orchestrator.runs.plan.QUORUM`); the rest are
     cancelled when the winner is merged. `repairs`: the most that one attempt may make.
     `exactly`: a round starts all of its attempts at once.
     `budget_usd` caps the whole run; a feature's own `budget_usd` caps that feature.

@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.cli.screen_table import Picture
 from harness.record.journal import read_events
 from orchestrator.events import Event
-from orchestrator.state import fold, seconds
+from orchestrator.runs.state import fold, seconds
 
 COLUMNS, ROWS = 84, 40
 

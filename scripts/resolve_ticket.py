@@ -30,8 +30,8 @@ from orchestrator.errors import (  # noqa: E402
     NotPermittedError,
     TicketError,
 )
-from orchestrator.ticket_comments import Account  # noqa: E402
-from orchestrator.tickets import COMMAND, Trigger, orders  # noqa: E402
+from orchestrator.tickets.comments import Account  # noqa: E402
+from orchestrator.tickets.ticket import COMMAND, Trigger, orders  # noqa: E402
 
 
 def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:

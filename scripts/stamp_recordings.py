@@ -18,9 +18,10 @@ sys.path.insert(0, str(ROOT))  # so that it runs from a fresh checkout, not inst
 from harness.agents.prompts import feature_section, section_digest  # noqa: E402
 from harness.models.recorded import load  # noqa: E402
 from harness.planner.asking import PLAN, key_of, section  # noqa: E402
-from orchestrator import planning, registry  # noqa: E402
-from orchestrator.documents import Document  # noqa: E402
-from orchestrator.features import parse  # noqa: E402
+from orchestrator import registry  # noqa: E402
+from orchestrator.features.file import parse  # noqa: E402
+from orchestrator.planner import course as planning  # noqa: E402
+from orchestrator.planner.documents import Document  # noqa: E402
 
 _TASK = re.compile(r"^task:.*$", re.MULTILINE)
 

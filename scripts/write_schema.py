@@ -1,6 +1,6 @@
 """Writes the JSON Schema and the key tables of feature_list.json from the pydantic models.
 
-Run it when `orchestrator/feature_models.py` changes. Types, bounds and defaults come from the
+Run it when `orchestrator/features/models.py` changes. Types, bounds and defaults come from the
 models; what a key means to a person is said here, once.
 """
 
@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator import slas_models
-from orchestrator.feature_models import (
+from orchestrator.features.models import (
     BareEntry,
     DefaultsEntry,
     FeatureEntry,
@@ -22,6 +21,7 @@ from orchestrator.feature_models import (
     SelectionEntry,
     schema,
 )
+from orchestrator.sla import models as slas_models
 
 ROOT = Path(__file__).resolve().parent.parent
 SLAS = ROOT / "harness" / "data_layer_slas.schema.json"

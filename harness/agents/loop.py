@@ -17,13 +17,13 @@ from harness.models.retries import asked_now, patiently
 from harness.ports import Clock, Model, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from harness.record.clock import iso
 from harness.skills import Skill
-from orchestrator import stuck
 from orchestrator.errors import (
     ModelContextTooLongError,
     ModelError,
     ModelUnreachableError,
 )
 from orchestrator.failures import classify
+from orchestrator.runs import stuck
 from orchestrator.values import AttemptResult, Ending, Feature
 
 REMINDER = (

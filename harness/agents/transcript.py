@@ -25,7 +25,7 @@ from typing import Any
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.cost import total
 from orchestrator.errors import MachineError
-from orchestrator.stuck import Turn
+from orchestrator.runs.stuck import Turn
 from orchestrator.values import AttemptKey, AttemptResult, Ending, Usage
 
 NAME = "transcript.jsonl"

@@ -13,8 +13,8 @@ from harness.ports import Clock
 from harness.record import files
 from harness.record.clock import iso
 from harness.sla.threads import in_thread
-from orchestrator.notices import is_quiet
-from orchestrator.wording import counted, duration, one_line
+from orchestrator.reporting.notices import is_quiet
+from orchestrator.reporting.wording import counted, duration, one_line
 
 #: How often it is looked for something new. Seconds.
 _LOOK = 2.0

@@ -16,8 +16,8 @@ from harness.cli.flags import Command
 from harness.record.clock import SystemClock
 from harness.record.workspace import RunInfo, Workspace, new_run_id
 from orchestrator.errors import InputError
-from orchestrator.lock_differences import differences
-from orchestrator.wording import counted
+from orchestrator.reporting.wording import counted
+from orchestrator.runs.lock_differences import differences
 
 _REPLAYED = ".replayed"
 

@@ -11,9 +11,10 @@ from harness.cli import control_flags
 from harness.cli.flags import Command
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
-from orchestrator import report, state
 from orchestrator.errors import InputError, MachineError
-from orchestrator.state import RunState
+from orchestrator.reporting import report
+from orchestrator.runs import state
+from orchestrator.runs.state import RunState
 
 
 def _workspace(command: Command) -> Workspace:
@@ -112,7 +113,7 @@ def resume(command: Command) -> int:
         return info.exit_code or 0
     if _is_alive(workspace, info):
         from harness.cli import control_commands  # noqa: PLC0415
-        from orchestrator.controls import Control  # noqa: PLC0415
+        from orchestrator.runs.controls import Control  # noqa: PLC0415
 
         return control_commands.ask(workspace, info, Control("", "resume", user()))
     if not workspace.run_file(info.id).exists():

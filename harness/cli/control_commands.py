@@ -12,9 +12,9 @@ from harness.control_book import ControlBook, new_request
 from harness.fleet import books
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
-from orchestrator import controls, state
-from orchestrator.controls import Control, Kind
 from orchestrator.errors import InputError, MachineError
+from orchestrator.runs import controls, state
+from orchestrator.runs.controls import Control, Kind
 
 #: How long a run at work may take to answer: it looks several times a second.
 _ANSWER_SECONDS = 15.0

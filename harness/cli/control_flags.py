@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import flag_values
-from orchestrator import hours
+from orchestrator.runs import hours
 
 #: What each does. Those before `logs` ask a run for something; the others only look.
 COMMANDS: Mapping[str, str] = {

@@ -12,11 +12,11 @@ from harness.fleet import books
 from harness.models import prices
 from harness.record.journal import all_events
 from harness.record.workspace import Workspace
-from orchestrator import cost_analysis
-from orchestrator.cost_analysis import Analysis, Call, Ledger, Row
 from orchestrator.errors import InputError, MachineError
+from orchestrator.reporting import cost_analysis
+from orchestrator.reporting.cost_analysis import Analysis, Call, Ledger, Row
+from orchestrator.reporting.wording import money, one_line
 from orchestrator.values import TIERS, Usage
-from orchestrator.wording import money, one_line
 
 #: Rows of a table on the screen; the CSV has all calls.
 _MOST = 20

@@ -16,9 +16,9 @@ from harness.deploy.records import Records
 from harness.notices import Notices
 from harness.record.clock import SystemClock, iso
 from harness.record.workspace import Workspace
-from orchestrator import deployment as course
 from orchestrator.approval_requests import Answer, Verdict
-from orchestrator.deployment import EXIT_CODES, Deployment
+from orchestrator.deploy import course
+from orchestrator.deploy.course import EXIT_CODES, Deployment
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 
 

@@ -13,7 +13,7 @@ from harness.cli.deploy_flags import DeployOptions
 from harness.cli.learn_flags import LearnOptions, add_learn, learn_options
 from harness.cli.skill_flags import SkillOptions, add_skill, skill_options
 from orchestrator.errors import InputError
-from orchestrator.slas_gate import Policy
+from orchestrator.sla.gate import Policy
 from orchestrator.values import TIERS, Tier
 
 COMMANDS = (

@@ -18,10 +18,10 @@ from harness.record.journal import iter_events, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
 from harness.verify import record as verification_record
-from orchestrator import state
 from orchestrator.errors import InputError
-from orchestrator.state import Fold
-from orchestrator.wording import one_line
+from orchestrator.reporting.wording import one_line
+from orchestrator.runs import state
+from orchestrator.runs.state import Fold
 
 _LOOK_SECONDS = 0.5
 _WATCH_SECONDS = 2.0

@@ -14,9 +14,10 @@ from typing import Literal, TextIO
 from harness.cli import screen_lines
 from harness.ports import Clock
 from harness.record.clock import SystemClock
-from orchestrator import events, report
-from orchestrator.state import Fold, RunState
-from orchestrator.wording import unisolated
+from orchestrator import events
+from orchestrator.reporting import report
+from orchestrator.reporting.wording import unisolated
+from orchestrator.runs.state import Fold, RunState
 
 Mode = Literal["live", "plain", "json", "quiet"]
 

@@ -5,9 +5,16 @@ from typing import Any, TextIO
 
 from orchestrator import events as e
 from orchestrator.errors import ModelUnreachableError
-from orchestrator.report import rejection
-from orchestrator.state import FeatureState, Fold, RunState
-from orchestrator.wording import counted, duration, model_source, money, one_line, unisolated
+from orchestrator.reporting.report import rejection
+from orchestrator.reporting.wording import (
+    counted,
+    duration,
+    model_source,
+    money,
+    one_line,
+    unisolated,
+)
+from orchestrator.runs.state import FeatureState, Fold, RunState
 
 #: Shorter waits for the model are its daily life and not worth a line. Seconds.
 LONG_WAIT = 5.0

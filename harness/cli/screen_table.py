@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.screen_lines import SYMBOLS, encodes
-from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
-from orchestrator.wording import (
+from orchestrator.reporting.wording import (
     asked_a_model,
     counted,
     duration,
@@ -21,6 +20,7 @@ from orchestrator.wording import (
     one_line,
     unisolated,
 )
+from orchestrator.runs.state import FeatureState, RunState, critical_path_left, seconds_left
 
 #: Attempt states in the order they are shown: symbol, its ASCII stand-in, style.
 ATTEMPTS: Mapping[str, tuple[str, str, str]] = {

@@ -18,9 +18,9 @@ from harness.sla.monitor import FILE_NAME, Monitor
 from harness.sla.opening import Ports
 from harness.sla.page import standings
 from orchestrator.errors import InputError
+from orchestrator.sla.observing import described
+from orchestrator.sla.values import DAY, Sample, Sla
 from orchestrator.slas import Standing
-from orchestrator.slas_observing import described
-from orchestrator.slas_values import DAY, Sample, Sla
 
 _MARK = {
     "ok": "ok",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import flag_values
-from orchestrator.slas_gate import POLICIES
+from orchestrator.sla.gate import POLICIES
 
 
 @dataclass(frozen=True, slots=True)

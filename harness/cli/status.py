@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from harness.record.workspace import RunInfo
-from orchestrator import waiting
-from orchestrator.state import FeatureState, RunState, critical_path_left, seconds_left
-from orchestrator.wording import (
+from orchestrator.reporting.wording import (
     command,
     duration,
     lost,
@@ -15,6 +13,8 @@ from orchestrator.wording import (
     one_line,
     unisolated,
 )
+from orchestrator.runs import waiting
+from orchestrator.runs.state import FeatureState, RunState, critical_path_left, seconds_left
 
 
 def render_status(run: RunState, *, alive: bool = False) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.deploy.adapter import Release
 from harness.deploy.running import Runner, facts
-from orchestrator.deploy_values import Deploy, EnvironmentName
+from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
 

@@ -12,7 +12,7 @@ from harness.deploy.adapter import Release
 from harness.deploy.instance import Spec
 from harness.deploy.process import COLOURS, ProcessAdapter
 from harness.deploy.running import Runner, archive, facts, unpack
-from orchestrator.deploy_values import Deploy, EnvironmentName
+from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
 

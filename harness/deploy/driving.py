@@ -17,9 +17,9 @@ from harness.inputs import Target
 from harness.learn import decisions
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
-from orchestrator import deployment as course
-from orchestrator.deploy_values import ENVIRONMENTS, Deploy
-from orchestrator.deployment import EXIT_CODES, Deployment
+from orchestrator.deploy import course
+from orchestrator.deploy.course import EXIT_CODES, Deployment
+from orchestrator.deploy.values import ENVIRONMENTS, Deploy
 from orchestrator.errors import InputError, WorkspaceLockedError
 from orchestrator.values import FeatureList
 

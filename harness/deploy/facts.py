@@ -10,9 +10,12 @@ from harness.git import Repository
 from harness.ports import Sandbox
 from harness.record.journal import all_events, read_events
 from harness.record.workspace import Workspace
-from orchestrator import events, report, rework, state
+from orchestrator import events
 from orchestrator.approval import Change, Level
-from orchestrator.report import FeatureReport
+from orchestrator.deploy import rework
+from orchestrator.reporting import report
+from orchestrator.reporting.report import FeatureReport
+from orchestrator.runs import state
 
 #: ruff's security rules that are rarely wrong and bad when right; the others are hints.
 _HIGH = re.compile(r"S(102|105|106|107|307|501|506|602|604|605|609)$")

@@ -16,7 +16,7 @@ from typing import Any
 from harness.deploy.adapter import Release
 from harness.deploy.instance import Spec
 from harness.record import files
-from orchestrator.deploy_values import Deploy, EnvironmentName
+from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
 #: How often it is looked whether an instance is ready. Seconds.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from harness.record import files
 from harness.record.workspace import Workspace
-from orchestrator import deployment as course
-from orchestrator.deployment import Deployment, Taken
+from orchestrator.deploy import course
+from orchestrator.deploy.course import Deployment, Taken
 from orchestrator.errors import MachineError
 
 

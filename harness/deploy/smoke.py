@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.deploy_values import Smoke
+from orchestrator.deploy.values import Smoke
 from orchestrator.errors import DeployError
 
 #: Of one test. A service that has just said it is healthy answers within this. Seconds.

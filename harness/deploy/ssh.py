@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.deploy.adapter import Release
 from harness.deploy.running import Runner, archive, facts
-from orchestrator.deploy_values import Deploy, EnvironmentName
+from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
 #: Nobody is there to type a password, or to wait long for a machine that is gone.

@@ -25,10 +25,10 @@ from harness.sla.promotion import promotion_held
 from harness.verify import checks
 from harness.verify.bench import Bench
 from orchestrator import approval
-from orchestrator import deployment as course
 from orchestrator.approval_requests import Request
-from orchestrator.deploy_values import Deploy, EnvironmentName
-from orchestrator.deployment import Deployment, Step, Taken
+from orchestrator.deploy import course
+from orchestrator.deploy.course import Deployment, Step, Taken
+from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError, ProbeError, SandboxError, SlaFileError
 from orchestrator.values import FeatureList
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.database import Database, Rows, execute
 from harness.fleet import sessions
-from orchestrator import claiming
-from orchestrator.claiming import Limits, Waiting
+from orchestrator.runs import claiming
+from orchestrator.runs.claiming import Limits, Waiting
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

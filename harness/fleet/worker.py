@@ -29,7 +29,7 @@ from harness.record.workspace import Workspace
 from harness.run_file import RunFile
 from harness.services import Services
 from orchestrator.errors import FibreFlowError, InputError, MachineError, TakenOverError
-from orchestrator.state import Fold
+from orchestrator.runs.state import Fold
 from orchestrator.values import AttemptKey
 
 #: Between two looks at the runs there are.

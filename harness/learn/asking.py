@@ -11,10 +11,10 @@ from harness.learn.store import PatternStore
 from harness.record import files
 from harness.record.journal import all_events
 from harness.record.workspace import Workspace
-from orchestrator import learning_review
 from orchestrator.errors import InputError
+from orchestrator.learn import review as learning_review
+from orchestrator.learn.lift import Arm
 from orchestrator.learning import Pattern
-from orchestrator.lift import Arm
 
 
 def show(workspace: Workspace, options: LearnOptions) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.record import files
-from orchestrator import events, lift
+from orchestrator import events
+from orchestrator.learn import lift
 from orchestrator.learning import Recalled
 from orchestrator.values import AttemptKey
 

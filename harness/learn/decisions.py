@@ -10,11 +10,11 @@ from harness.ports import Clock
 from harness.record.clock import iso
 from harness.record.workspace import Workspace
 from orchestrator import learning
-from orchestrator.deployment import Deployment
+from orchestrator.deploy.course import Deployment
+from orchestrator.deploy.rework import id_of
+from orchestrator.learn.signatures import of_review
 from orchestrator.learning import Pattern
-from orchestrator.rework import id_of
-from orchestrator.signatures import of_review
-from orchestrator.state import RunState
+from orchestrator.runs.state import RunState
 
 
 def learn(

@@ -17,13 +17,14 @@ from harness.ports import Clock
 from harness.record.clock import iso
 from harness.record.journal import Journal
 from harness.verify.patch import read_patch
-from orchestrator import events, learning, lift
-from orchestrator.course import AttemptState, FeatureState
+from orchestrator import events, learning
 from orchestrator.errors import InputError, MachineError
+from orchestrator.learn import lift
+from orchestrator.learn.masking import redact
+from orchestrator.learn.signatures import Failed, Signature, of_merge, sign, telling
 from orchestrator.learning import Pattern, Recalled
-from orchestrator.masking import redact
-from orchestrator.signatures import Failed, Signature, of_merge, sign, telling
-from orchestrator.state import RunState
+from orchestrator.runs.course import AttemptState, FeatureState
+from orchestrator.runs.state import RunState
 from orchestrator.values import AttemptKey, AttemptResult, Feature, Verification
 
 #: Of `verify.log`, where what failed is at the end.

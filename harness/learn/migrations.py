@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError
+from orchestrator.learn.signatures import Failed, Signature, sign
 from orchestrator.learning import TEXT_CHARS, TITLE_CHARS, Pattern, by_rules, clean
-from orchestrator.signatures import Failed, Signature, sign
 
 VERSION = 1
 

@@ -25,6 +25,8 @@ from typing import Any, get_args
 from harness.learn.migrations import VERSION, migrated
 from harness.record import files
 from orchestrator.errors import InputError, MachineError
+from orchestrator.learn.lift import Arm, Status, Tally
+from orchestrator.learn.signatures import Signature
 from orchestrator.learning import (
     MAX_PLACES,
     PLACE_CHARS,
@@ -34,9 +36,7 @@ from orchestrator.learning import (
     Pattern,
     clean,
 )
-from orchestrator.lift import Arm, Status, Tally
-from orchestrator.signatures import Signature
-from orchestrator.wording import one_line
+from orchestrator.reporting.wording import one_line
 
 Patterns = Mapping[str, Pattern]
 

@@ -7,7 +7,7 @@ from typing import Literal
 from harness.ports import Clock, Model, ModelReply, ModelRequest
 from orchestrator.errors import ModelError, ModelRejectedError
 from orchestrator.failures import classify
-from orchestrator.model_chains import Health, failed, standing
+from orchestrator.routing.chains import Health, failed, standing
 from orchestrator.values import Tier
 
 

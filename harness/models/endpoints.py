@@ -16,7 +16,7 @@ from orchestrator.errors import InputError, ModelUnauthorizedError
 from orchestrator.values import TIERS, Tier
 
 if TYPE_CHECKING:
-    from orchestrator.model_file import Chains, Provider
+    from orchestrator.routing.file import Chains, Provider
 
 FILE = "models.yaml"
 
@@ -25,7 +25,7 @@ def read(path: Path) -> "Chains":
     """Raises `InputError` with every problem of the file."""
     import yaml  # noqa: PLC0415 - late, for it costs start-up
 
-    from orchestrator import model_file  # noqa: PLC0415 - most workspaces have none
+    from orchestrator.routing import file as model_file  # noqa: PLC0415 - most workspaces have none
 
     try:
         data: Any = yaml.safe_load(path.read_text("utf-8"))

@@ -21,7 +21,7 @@ from orchestrator.values import Tier, Usage
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-    from orchestrator.model_file import Provider
+    from orchestrator.routing.file import Provider
 
 #: Seconds of silence within a stream; reasoning models think for long before they speak.
 READ_SECONDS = 300.0

@@ -8,9 +8,11 @@ from typing import Any
 from harness.models.gateway import Caps, Gateway
 from harness.models.retries import patiently
 from harness.ports import Clock, ModelReply, ModelRequest
-from orchestrator import documents, plan_models, registry
-from orchestrator.documents import Document
-from orchestrator.planning import Turn
+from orchestrator import registry
+from orchestrator.planner import documents
+from orchestrator.planner import models as plan_models
+from orchestrator.planner.course import Turn
+from orchestrator.planner.documents import Document
 from orchestrator.values import AttemptKey, Tier
 
 #: No feature can be called so: a planner's calls are told apart from every attempt's.

@@ -7,12 +7,13 @@ from harness.planner.asking import Asking, answer_of, key_of
 from harness.planner.papers import Papers, Plan
 from harness.ports import ModelReply
 from harness.record.journal import Journal
-from orchestrator import events, planning, registry
-from orchestrator.documents import Comment, Document
+from orchestrator import events, registry
 from orchestrator.errors import PlanError
-from orchestrator.planning import Ground, Stuck, Turn
+from orchestrator.planner import course as planning
+from orchestrator.planner.course import Ground, Stuck, Turn
+from orchestrator.planner.documents import Comment, Document
 from orchestrator.registry import Kind
-from orchestrator.wording import one_line
+from orchestrator.reporting.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)

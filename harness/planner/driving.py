@@ -23,12 +23,13 @@ from harness.record.clock import SystemClock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace, new_run_id
 from harness.run_file import options_of, plain
-from orchestrator import events, planning
-from orchestrator.acceptance import STANDARD
+from orchestrator import events
 from orchestrator.approval_requests import People
 from orchestrator.errors import InputError
-from orchestrator.planning import Planned
+from orchestrator.planner import course as planning
+from orchestrator.planner.course import Planned
 from orchestrator.values import FeatureList
+from orchestrator.verify.acceptance import STANDARD
 
 ChooseModel = Callable[[FeatureList, Workspace, RunOptions], Model]
 Run = Callable[[RunOptions], int]

@@ -9,9 +9,9 @@ from typing import Any
 from harness import inputs
 from harness.cli.flags import RunOptions
 from harness.record.workspace import Workspace
-from orchestrator import feature_rules
 from orchestrator.errors import InputError
-from orchestrator.features import parse
+from orchestrator.features import rules as feature_rules
+from orchestrator.features.file import parse
 from orchestrator.values import FeatureList
 
 #: Goals that somebody has prepared: below the workspace, and beside this program.
@@ -80,9 +80,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from_file(options: RunOptions, path: Path, data: dict[str, Any]) -> Ground:
-    from pydantic import ValidationError  # noqa: PLC0415 - as in orchestrator.features
+    from pydantic import ValidationError  # noqa: PLC0415 - as in orchestrator.features.file
 
-    from orchestrator.plan_models import GoalFile  # noqa: PLC0415 - imports pydantic
+    from orchestrator.planner.models import GoalFile  # noqa: PLC0415 - imports pydantic
 
     try:
         GoalFile.model_validate(data)

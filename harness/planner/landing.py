@@ -9,10 +9,10 @@ from harness.git import Repository
 from harness.inputs import Target
 from harness.planner.goals import Ground
 from harness.record import files
-from orchestrator import planning
 from orchestrator.errors import InputError
-from orchestrator.features import parse
-from orchestrator.planning import Planned
+from orchestrator.features.file import parse
+from orchestrator.planner import course as planning
+from orchestrator.planner.course import Planned
 
 
 async def land(ground: Ground, made: Planned, papers: Iterable[tuple[str, str]], run: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.record import files
 from harness.record.workspace import Workspace
-from orchestrator import documents
-from orchestrator.documents import Document
 from orchestrator.errors import InputError
+from orchestrator.planner import documents
+from orchestrator.planner.documents import Document
 
 _FILE = "plan.json"
 

@@ -7,8 +7,8 @@ from harness import inputs, sandboxes
 from harness.planner.goals import Ground
 from harness.planner.papers import Plan
 from harness.ports import BaseSpec, ExecResult
-from orchestrator.planning import Planned
-from orchestrator.wording import one_line
+from orchestrator.planner.course import Planned
+from orchestrator.reporting.wording import one_line
 
 #: Of one test file. It should end within seconds.
 _SECONDS = 120.0

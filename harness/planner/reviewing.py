@@ -15,11 +15,11 @@ from harness.record.journal import Journal
 from harness.record.workspace import Workspace
 from orchestrator import events
 from orchestrator.approval_requests import People, Request
-from orchestrator.documents import Comment, Document
 from orchestrator.errors import PlanError
-from orchestrator.planning import Planned
+from orchestrator.planner.course import Planned
+from orchestrator.planner.documents import Comment, Document
 from orchestrator.registry import ROLES, Kind
-from orchestrator.wording import money
+from orchestrator.reporting.wording import money
 
 #: How `Request.environment` names a plan.
 PLAN = "plan"

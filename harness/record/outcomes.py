@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.record.workspace import Workspace
 from orchestrator import events
-from orchestrator.routing_odds import Outcome
+from orchestrator.routing.odds import Outcome
 from orchestrator.values import TIERS, Tier
 
 #: The types that matter here; a line is parsed only when it names one of them.

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.record import taken
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
+from orchestrator.reporting.wording import command
 from orchestrator.values import AttemptKey
-from orchestrator.wording import command
 
 #: A name that is one folder: no separator, no leading dot, no control character.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.exams import DEPTH, setup_files, unread
-from orchestrator.manifests import is_manifest
+from orchestrator.verify.exams import DEPTH, setup_files, unread
+from orchestrator.verify.manifests import is_manifest
 
 _LONGEST = 200_000  # bytes of a script in which others are looked for
 

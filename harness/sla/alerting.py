@@ -14,12 +14,11 @@ from typing import Any
 from harness.ports import Clock
 from harness.record import files
 from harness.sla.senders import Sender
-from orchestrator import slas_alerts as alerts
-from orchestrator import slas_outbox as outbox
 from orchestrator.errors import DeliveryError, MachineError
-from orchestrator.slas_observing import observe
-from orchestrator.slas_outbox import Delivery
-from orchestrator.slas_values import Action, Route, Sample, SlaFile
+from orchestrator.sla import alerts, outbox
+from orchestrator.sla.observing import observe
+from orchestrator.sla.outbox import Delivery
+from orchestrator.sla.values import Action, Route, Sample, SlaFile
 
 #: Waits after failures: short, because a restart of the other side takes seconds; never longer
 #: than a minute, because people wait for what it brings.

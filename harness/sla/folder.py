@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.sla.surroundings import Surroundings
 from harness.sla.threads import in_thread
 from orchestrator.errors import ProbeError
-from orchestrator.slas_probes import FileAge, FileCount
+from orchestrator.sla.probes import FileAge, FileCount
 
 
 async def age(probe: FileAge, around: Surroundings) -> float:

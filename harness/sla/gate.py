@@ -14,10 +14,11 @@ from harness.record.journal import Journal
 from harness.record.workspace import Workspace
 from harness.sla import monitor, probing
 from harness.sla.probing import Prober
-from orchestrator import events, slas_gate
+from orchestrator import events
 from orchestrator.errors import SlaViolatedError
-from orchestrator.slas_gate import Policy, Ruling
-from orchestrator.slas_values import Sample, Sla, SlaFile
+from orchestrator.sla import gate as slas_gate
+from orchestrator.sla.gate import Policy, Ruling
+from orchestrator.sla.values import Sample, Sla, SlaFile
 from orchestrator.values import Feature
 
 #: In a run's folder: what `fibreflow sla override` leaves for a run that holds.

@@ -12,9 +12,9 @@ from harness.sla.alerting import Alerting
 from harness.sla.probing import Prober
 from harness.sla.store import SampleStore
 from harness.sla.threads import in_thread
-from orchestrator import slas_file
 from orchestrator.errors import InputError, MachineError
-from orchestrator.slas_values import Sample, Sla, SlaFile
+from orchestrator.sla import file as slas_file
+from orchestrator.sla.values import Sample, Sla, SlaFile
 
 FILE_NAME = "data_layer_slas.yaml"
 #: Each check comes up to this share of its interval early or late, so that many SLAs that began

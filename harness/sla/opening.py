@@ -20,8 +20,8 @@ from harness.sla.page import Page
 from harness.sla.senders import senders
 from harness.sla.store import FileSamples, SampleStore
 from orchestrator.errors import MachineError
-from orchestrator.slas_models import Notify
-from orchestrator.slas_values import SlaFile
+from orchestrator.sla.models import Notify
+from orchestrator.sla.values import SlaFile
 
 if TYPE_CHECKING:
     import uvicorn

@@ -9,9 +9,9 @@ from harness.sla.monitor import Monitor
 from harness.sla.threads import in_thread
 from orchestrator import slas
 from orchestrator.errors import MachineError
+from orchestrator.sla.observing import described
+from orchestrator.sla.values import Sample, Sla
 from orchestrator.slas import Standing
-from orchestrator.slas_observing import described
-from orchestrator.slas_values import Sample, Sla
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from harness.sla import web
 from harness.sla.surroundings import Surroundings, moment, number
 from orchestrator.errors import ProbeError
-from orchestrator.slas_probes import (
+from orchestrator.sla.probes import (
     JsonAnswer,
     PostgresFreshness,
     PostgresLag,

@@ -14,8 +14,8 @@ from harness.sla import folder, postgres, programs, web
 from harness.sla.surroundings import Surroundings
 from orchestrator import slas
 from orchestrator.errors import ProbeError
-from orchestrator.slas_probes import PROBE_TYPES
-from orchestrator.slas_values import Sample, Sla
+from orchestrator.sla.probes import PROBE_TYPES
+from orchestrator.sla.values import Sample, Sla
 
 _MEASURES: Mapping[str, Callable[[Any, Surroundings], Awaitable[float]]] = {
     "postgres_freshness": postgres.freshness,

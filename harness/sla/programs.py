@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.sla.surroundings import ANSWER_LIMIT, Surroundings, inside, number
 from orchestrator.errors import ProbeError
-from orchestrator.slas_probes import Command, Skill
+from orchestrator.sla.probes import Command, Skill
 
 #: What a program sees of the environment beside the variables that its probe names.
 _ALWAYS = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")

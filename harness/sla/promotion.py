@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harness.ports import Clock
 from harness.sla import monitor, probing
-from orchestrator import slas_gate
+from orchestrator.sla import gate as slas_gate
 
 
 async def promotion_held(workspace: Path, clock: Clock, override: str = "") -> str:

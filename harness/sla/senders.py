@@ -14,9 +14,9 @@ from harness.sla import programs
 from harness.sla.surroundings import Surroundings
 from harness.sla.threads import in_thread
 from orchestrator.errors import DeliveryError, MachineError, ProbeError
-from orchestrator.slas_models import AlertCommand, Email, Notify, Slack, SlackWebhook
-from orchestrator.slas_outbox import Delivery, worded
-from orchestrator.slas_values import Action
+from orchestrator.sla.models import AlertCommand, Email, Notify, Slack, SlackWebhook
+from orchestrator.sla.outbox import Delivery, worded
+from orchestrator.sla.values import Action
 
 #: How long one delivery may take, tries apart. Seconds.
 TIMEOUT = 10.0

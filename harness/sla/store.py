@@ -13,7 +13,7 @@ from harness.record import files
 from harness.record.journal import Lines
 from orchestrator import slas
 from orchestrator.errors import MachineError
-from orchestrator.slas_values import DAY, HourSummary, Sample
+from orchestrator.sla.values import DAY, HourSummary, Sample
 
 _NAME = "%Y-%m-%dT%H.jsonl"
 

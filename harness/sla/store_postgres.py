@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import slas
 from orchestrator.errors import MachineError
-from orchestrator.slas_values import DAY, HourSummary, Sample
+from orchestrator.sla.values import DAY, HourSummary, Sample
 
 if TYPE_CHECKING:
     import psycopg

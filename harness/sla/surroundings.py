@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.ports import Clock
 from orchestrator.errors import ProbeError
-from orchestrator.feature_rules import bounded
+from orchestrator.features.rules import bounded
 
 if TYPE_CHECKING:
     import httpx2

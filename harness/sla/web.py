@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.sla.surroundings import ANSWER_LIMIT, Surroundings, inside, moment, number
 from orchestrator.errors import ProbeError
-from orchestrator.slas_probes import Http, JsonAnswer, Tcp
+from orchestrator.sla.probes import Http, JsonAnswer, Tcp
 
 
 async def http(probe: Http, around: Surroundings) -> float:

@@ -16,7 +16,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from harness import __version__
 from harness.agents.transcript import NAME, Transcript
 from orchestrator import events
-from orchestrator.traces import Span, Traces
+from orchestrator.reporting.traces import Span, Traces
 
 #: Seconds that one batch may take, its retries included.
 _TIMEOUT = 5.0

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from harness.record import files
 from orchestrator.events import Event
-from orchestrator.metrics import BUCKETS, Family, Histogram, Metrics
+from orchestrator.reporting.metrics import BUCKETS, Family, Histogram, Metrics
 
 #: In the run's folder: where it is scraped, for whoever asked for any free port.
 ADDRESS = "metrics.url"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.record import files
 from orchestrator.errors import TicketError
-from orchestrator.ticket_comments import Outcome
+from orchestrator.tickets.comments import Outcome
 
 HANDOVER, PATCH = "handover.json", "patch.diff"
 #: Above what the checks allow, so that they can say by how much a patch is too large.

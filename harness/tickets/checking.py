@@ -3,7 +3,7 @@
 from harness.git import Repository
 from harness.verify.patch import read_patch, unsafe_path
 from orchestrator.errors import GitError, MergeRefusedError, PatchRejectedError
-from orchestrator.handover import Change, Terms, problems
+from orchestrator.tickets.handover import Change, Terms, problems
 
 
 async def checked(

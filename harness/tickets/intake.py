@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.tickets.github import GitHub
-from orchestrator import tickets
 from orchestrator.errors import InputError, TicketError
-from orchestrator.ticket_links import MOST_TEXT, Link, links, part, readable
-from orchestrator.ticket_text import visible
-from orchestrator.tickets import LABEL, Kind, Linked, Orders, Said, Ticket, Trigger
+from orchestrator.tickets import ticket as tickets
+from orchestrator.tickets.links import MOST_TEXT, Link, links, part, readable
+from orchestrator.tickets.text import visible
+from orchestrator.tickets.ticket import LABEL, Kind, Linked, Orders, Said, Ticket, Trigger
 
 SERVER = "https://github.com"
 

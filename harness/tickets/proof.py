@@ -9,7 +9,7 @@ from harness.ports import Base, BaseSpec, SandboxProvider
 from harness.tickets.settings import TicketSettings
 from harness.verify.reproduction import ReproductionJob, reproduce
 from orchestrator.errors import SandboxError
-from orchestrator.reproduction import told
+from orchestrator.tickets.reproduction import told
 
 _SECONDS = 120.0
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.git import Repository
 from orchestrator.errors import InputError
-from orchestrator.handover import Terms
+from orchestrator.tickets.handover import Terms
 
 PATH = ".github/fibreflow.yaml"
 _Text = Annotated[str, Field(min_length=1, max_length=4096)]

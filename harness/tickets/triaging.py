@@ -9,10 +9,10 @@ from pathlib import Path
 from harness.ports import Model, ModelRequest
 from harness.record import files
 from harness.record.clock import SystemClock
-from orchestrator import triage_by_model
 from orchestrator.errors import FibreFlowError, LimitReachedError, ModelError
-from orchestrator.tickets import Orders, Ticket
-from orchestrator.triage import Triage, triage
+from orchestrator.tickets import triage_by_model
+from orchestrator.tickets.ticket import Orders, Ticket
+from orchestrator.tickets.triage import Triage, triage
 from orchestrator.values import AttemptKey
 
 #: The most that sorting one ticket may cost; one call of the cheapest tier takes far less.

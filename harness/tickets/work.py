@@ -22,11 +22,11 @@ from harness.tickets.github import GitHub, opened
 from harness.tickets.proof import Claims, proof
 from harness.tickets.settings import TicketSettings, read_settings
 from harness.tickets.triaging import TRIAGE_USD, sort
-from orchestrator import tickets
 from orchestrator.errors import InputError, NotPermittedError, TicketError
-from orchestrator.ticket_comments import WITH_PATCH, Outcome
-from orchestrator.tickets import Ticket, Trigger
-from orchestrator.triage import Triage, triage
+from orchestrator.tickets import ticket as tickets
+from orchestrator.tickets.comments import WITH_PATCH, Outcome
+from orchestrator.tickets.ticket import Ticket, Trigger
+from orchestrator.tickets.triage import Triage, triage
 
 #: Runs a feature list and gives the exit code of `fibreflow run`; `harness.app.start` for real.
 Start = Callable[[RunOptions], int]

@@ -16,10 +16,10 @@ from harness.tickets.artifact import HandOver
 from harness.tickets.checking import checked
 from harness.tickets.github import GitHub, opened
 from harness.tickets.settings import TicketSettings, read_settings
-from orchestrator import ticket_comments as told
-from orchestrator import tickets
 from orchestrator.errors import TicketError
-from orchestrator.ticket_comments import Account
+from orchestrator.tickets import comments as told
+from orchestrator.tickets import ticket as tickets
+from orchestrator.tickets.comments import Account
 
 _TRAILER = "FibreFlow-Work"
 

@@ -22,10 +22,10 @@ from harness.verify.commands import is_test_file, is_test_module
 from harness.verify.facts import baseline, suite_command, test_files
 from harness.verify.own_tests import readable, run_own
 from harness.verify.tree import Tree, patched
-from orchestrator.crossing import OwnTest, most_telling, new_tests, worth_running
 from orchestrator.evidence import CrossTest
-from orchestrator.probes import Probe, in_turn, of_signatures, of_tests, packages
 from orchestrator.values import Project
+from orchestrator.verify.crossing import OwnTest, most_telling, new_tests, worth_running
+from orchestrator.verify.probes import Probe, in_turn, of_signatures, of_tests, packages
 
 #: At the same time, of one feature: other attempts are running beside it.
 _AT_ONCE = 2

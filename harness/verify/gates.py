@@ -18,8 +18,8 @@ from harness.verify.bench import Bench
 from harness.verify.mutation import command as mutation_command
 from harness.verify.shared import once
 from harness.verify.tree import Tree
-from orchestrator.acceptance import is_protected
 from orchestrator.values import Feature, Gate, Project
+from orchestrator.verify.acceptance import is_protected
 
 _SCRIPT = """
 FIBREFLOW_CHANGED=$(mktemp) || exit 125

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.quality import FileMeasure
+from orchestrator.verify.quality import FileMeasure
 
 _PROGRAM = Path(__file__).with_name("reading.py")
 #: More than the program gives itself for one question.

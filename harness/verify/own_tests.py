@@ -13,7 +13,7 @@ from harness.verify.facts import SUITE_OPTIONS
 from harness.verify.judging import tampered
 from harness.verify.suite import Canary, TestRun, run_tests
 from harness.verify.tree import Tree
-from orchestrator.crossing import OwnTest
+from orchestrator.verify.crossing import OwnTest
 
 #: Of one attempt: so many files are read. A feature seldom has more.
 _MOST_FILES = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.ports import ExecResult, Sandbox
 from harness.verify.bench import Bench
-from orchestrator.probes import Probe
+from orchestrator.verify.probes import Probe
 
 _LIMIT = 200_000  # bytes of output: forty digests take two thousand
 

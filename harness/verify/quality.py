@@ -9,7 +9,7 @@ from harness.verify import typecheck
 from harness.verify.bench import Bench
 from harness.verify.measuring import Measures, Measuring
 from harness.verify.tree import Tree
-from orchestrator.quality import duplicated, parts, quality
+from orchestrator.verify.quality import duplicated, parts, quality
 
 #: Of more files than these the first are measured; a feature seldom has so many.
 _MOST_FILES = 60

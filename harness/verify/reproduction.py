@@ -12,8 +12,8 @@ from harness.verify.facts import baseline, test_files
 from harness.verify.own_tests import Ending, readable, run_own
 from harness.verify.patch import shown
 from harness.verify.tree import Tree, patched
-from orchestrator.crossing import OwnTest, new_tests, worth_running
-from orchestrator.reproduction import Seen
+from orchestrator.tickets.reproduction import Seen
+from orchestrator.verify.crossing import OwnTest, new_tests, worth_running
 
 _AUTHOR = "patch"
 _MOST_TESTS = 20

@@ -31,9 +31,9 @@ from harness.verify.measuring import Measuring
 from harness.verify.patch import PatchText, nearer, stand_ins
 from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.tree import Tree, listed, patched
-from orchestrator.acceptance import is_protected
 from orchestrator.evidence import BY_EXIT
 from orchestrator.values import CheckResult, Feature, Project, Verification
+from orchestrator.verify.acceptance import is_protected
 
 LOG = "verify.log"
 #: All of a verification together may take this many times what one command may.

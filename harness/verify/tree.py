@@ -17,8 +17,8 @@ from harness.verify.patch import (
     stand_ins,
     unsafe_path,
 )
-from orchestrator.acceptance import is_protected
-from orchestrator.crossing import MAX_TEXT
+from orchestrator.verify.acceptance import is_protected
+from orchestrator.verify.crossing import MAX_TEXT
 
 _UNREADABLE, _REFUSED = 3, 4
 _LONGEST_LIST = 5

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import FeatureListError
-from orchestrator.features import decode, parse, with_passes
+from orchestrator.features.file import decode, parse, with_passes
 from tests.bad_input.cases import LISTS
 
 # A shared machine may be slow; how long an example takes says nothing here.

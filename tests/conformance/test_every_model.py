@@ -20,7 +20,7 @@ from harness.models.recorded import RecordedModel
 from harness.ports import Model, ModelRequest
 from harness.record.clock import SystemClock
 from orchestrator import errors as e
-from orchestrator.model_file import Provider
+from orchestrator.routing.file import Provider
 from orchestrator.values import TIERS, Usage
 from tests.emulators import messages_api as api
 from tests.emulators.chat_completions import ChatServer

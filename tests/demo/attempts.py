@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.models.recorded import Recording, load
-from orchestrator.features import parse
+from orchestrator.features.file import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "vps-health-agent"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.metrics import FAMILIES, Family
+from orchestrator.reporting.metrics import FAMILIES, Family
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "deploy" / "grafana" / "fibreflow.json"
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}

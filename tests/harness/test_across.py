@@ -13,7 +13,6 @@ from harness.verify import record
 from harness.verify.cross import Crossed, Rival
 from orchestrator.errors import SandboxError
 from orchestrator.evidence import CrossTest, Evidence
-from orchestrator.probes import Probe
 from orchestrator.values import (
     AttemptKey,
     CheckResult,
@@ -22,6 +21,7 @@ from orchestrator.values import (
     Project,
     Verification,
 )
+from orchestrator.verify.probes import Probe
 from tests.fakes.checker import Unasked
 from tests.fakes.services import services
 

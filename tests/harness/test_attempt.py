@@ -9,8 +9,8 @@ from harness import attempt
 from harness.git import Repository
 from harness.ports import Base
 from harness.record.journal import Journal, read_events
-from orchestrator import plan
 from orchestrator.errors import SandboxError
+from orchestrator.runs import plan
 from orchestrator.values import (
     AttemptKey,
     AttemptResult,

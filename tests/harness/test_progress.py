@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from harness.progress import KEPT_CHARS, Progress, append, entry, recent
 from orchestrator import events as e
-from orchestrator.state import Fold
+from orchestrator.runs.state import Fold
 from tests.orchestrator.run_script import whole_run
 
 

@@ -14,8 +14,8 @@ from harness.routing import Router, read_rules
 from orchestrator import events
 from orchestrator.errors import InputError, LimitReachedError
 from orchestrator.model_router import Route, RoutingSettings
-from orchestrator.plan import GiveUp
-from orchestrator.routing_odds import Outcome, RoundOutcome
+from orchestrator.routing.odds import Outcome, RoundOutcome
+from orchestrator.runs.plan import GiveUp
 from orchestrator.values import AttemptKey, Defaults, Feature
 from tests.harness.agents.workbench import StepClock
 
@@ -84,7 +84,7 @@ def test_the_workspace_may_have_its_own_rules(tmp_path: Path) -> None:
 
 
 def test_the_figures_of_the_file_are_those_in_code(tmp_path: Path) -> None:
-    from orchestrator.routing_rules import CHANCE
+    from orchestrator.routing.rules import CHANCE
 
     assert read_rules(tmp_path).chance == CHANCE
 

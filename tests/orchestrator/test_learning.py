@@ -6,10 +6,10 @@ from types import MappingProxyType
 import pytest
 
 from orchestrator import learning
-from orchestrator.failure_kinds import KINDS
+from orchestrator.learn.failure_kinds import KINDS
+from orchestrator.learn.lift import Arm, Tally
+from orchestrator.learn.signatures import Signature
 from orchestrator.learning import MAX_PATTERNS, MAX_TOKENS, Pattern, by_rules, choose, clean
-from orchestrator.lift import Arm, Tally
-from orchestrator.signatures import Signature
 
 NOW = "2026-02-01T00:00:00+00:00"
 

@@ -21,8 +21,8 @@ from orchestrator.model_router import (
     possible,
     request_of,
 )
-from orchestrator.routing_odds import Outcome, RoundOutcome, count
-from orchestrator.routing_rules import Rules, parse
+from orchestrator.routing.odds import Outcome, RoundOutcome, count
+from orchestrator.routing.rules import Rules, parse
 from orchestrator.values import TIERS, Defaults, Feature, Tier
 
 FILE = Path(routing.__file__).with_name(routing.NAME)

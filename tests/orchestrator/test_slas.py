@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import slas
+from orchestrator.sla.values import DAY, STATES, Sample, Sla, Window
 from orchestrator.slas import Tally
-from orchestrator.slas_values import DAY, STATES, Sample, Sla, Window
 
 SLA = Sla("x", error=300.0, warn=200.0)
 NOW = 1_800_000_000.0

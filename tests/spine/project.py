@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.agents.prompts import feature_section, section_digest
-from orchestrator.features import parse
+from orchestrator.features.file import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "harness" / "runner.py"

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.errors import FeatureListError
-from orchestrator.features import parse
+from orchestrator.features.file import parse
 from tests.spine.project import Project, bash, creates, submit
 
 

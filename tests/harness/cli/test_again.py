@@ -11,8 +11,8 @@ from harness.record.journal import Journal
 from harness.record.workspace import RunInfo, Workspace
 from orchestrator import events as e
 from orchestrator.errors import InputError
-from orchestrator.feature_form import full_form
-from orchestrator.recheck import PlayedRound
+from orchestrator.features.form import full_form
+from orchestrator.runs.recheck import PlayedRound
 from orchestrator.values import Defaults, Feature, FeatureList, Project
 
 GIVEN = FeatureList(

@@ -15,8 +15,8 @@ from harness.cli.screen import Screen, mode_for, where_it_is
 from harness.cli.screen_table import Picture, console, rows
 from harness.cli.status import render_runs, render_status
 from orchestrator import events as e
-from orchestrator import report
-from orchestrator.state import FeatureState, fold
+from orchestrator.reporting import report
+from orchestrator.runs.state import FeatureState, fold
 from tests.orchestrator.run_script import attempt, run_started, started, timed, whole_run
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ import pytest
 
 from harness.deploy.adapter import Release
 from harness.deploy.command import CommandAdapter
-from orchestrator.deploy_values import Deploy, Environment
+from orchestrator.deploy.values import Deploy, Environment
 from orchestrator.errors import DeployError
 
 PLACE = Environment(

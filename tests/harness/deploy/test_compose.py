@@ -12,7 +12,7 @@ import pytest
 
 from harness.deploy.adapter import Release
 from harness.deploy.compose import ComposeAdapter
-from orchestrator.deploy_values import Deploy, Environment
+from orchestrator.deploy.values import Deploy, Environment
 from orchestrator.errors import DeployError
 
 #: In docker's place: writes down what it was asked, and prints the port of the commit.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.deploy import smoke
-from orchestrator.deploy_values import Smoke
+from orchestrator.deploy.values import Smoke
 from orchestrator.errors import DeployError
 from tests.harness.sla.counterparts import answer, refusing_port, server
 

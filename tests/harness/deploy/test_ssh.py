@@ -10,7 +10,7 @@ import pytest
 
 from harness.deploy.adapter import Release
 from harness.deploy.ssh import SshAdapter
-from orchestrator.deploy_values import Deploy, Environment
+from orchestrator.deploy.values import Deploy, Environment
 from orchestrator.errors import DeployError
 from tests.emulators.ssh import SshServer
 

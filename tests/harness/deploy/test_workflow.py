@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.deployment import STEPS
+from orchestrator.deploy.course import STEPS
 
 ROOT = Path(__file__).resolve().parents[3]
 #: By default each point of time is tried by an exception in one process, and a few by SIGKILL.
@@ -41,7 +41,7 @@ from harness.deploy.driving import Asked
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
 from dataclasses import replace
-from orchestrator import deployment as course
+from orchestrator.deploy import course
 from orchestrator.approval_requests import Answer
 
 class Killed(BaseException):

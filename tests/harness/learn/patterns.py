@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.learn.signatures import Signature
 from orchestrator.learning import Pattern, by_rules
-from orchestrator.signatures import Signature
 from orchestrator.values import Feature
 
 FEATURE = Feature(

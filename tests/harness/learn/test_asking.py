@@ -14,7 +14,7 @@ from harness.record.workspace import Workspace
 from harness.runner import main
 from orchestrator import events
 from orchestrator.errors import InputError
-from orchestrator.lift import Arm, Tally
+from orchestrator.learn.lift import Arm, Tally
 from tests.harness.learn.patterns import pattern
 
 

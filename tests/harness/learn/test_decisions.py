@@ -8,8 +8,8 @@ from harness.learn.store import PatternStore
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
 from orchestrator import learning
-from orchestrator.deployment import Deployment
-from orchestrator.rework import id_of
+from orchestrator.deploy.course import Deployment
+from orchestrator.deploy.rework import id_of
 from orchestrator.values import AttemptKey, Feature
 
 REASON = "Name the unit: kB, not 1024 bytes.\nToken: sk-ant-" + "b" * 30

@@ -14,8 +14,9 @@ from harness.models.gateway import Gateway
 from harness.models.recorded import RecordedModel
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
-from orchestrator import events, state
+from orchestrator import events
 from orchestrator.learning import Recalled
+from orchestrator.runs import state
 from orchestrator.values import AttemptKey, AttemptResult, Verification
 from tests.harness.learn.patterns import FEATURE
 

@@ -11,8 +11,8 @@ import pytest
 from harness.learn import store as stores
 from harness.learn.store import PatternStore
 from orchestrator.errors import InputError, MachineError
+from orchestrator.learn.lift import Arm, Tally
 from orchestrator.learning import TITLE_CHARS
-from orchestrator.lift import Arm, Tally
 from tests.harness.learn.patterns import pattern
 
 SEEN = Tally(3, Arm(4, 3, 1), Arm(1, 0, 1))

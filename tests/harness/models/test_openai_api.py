@@ -13,7 +13,7 @@ from harness.models.openai_api import Answer, OpenAIModel, usage_of
 from harness.models.sdk_errors import BY_CLASS
 from harness.ports import ModelRequest
 from orchestrator import errors as e
-from orchestrator.model_file import Provider
+from orchestrator.routing.file import Provider
 from orchestrator.values import Usage
 from tests.emulators import messages_api as api
 from tests.emulators.chat_completions import ChatServer

@@ -28,14 +28,15 @@ from harness.record.clock import SystemClock
 from harness.record.journal import read_events
 from harness.record.workspace import Workspace
 from harness.run_file import options_of
-from orchestrator import events, registry, state
+from orchestrator import events, registry
 from orchestrator.approval_requests import Answer
-from orchestrator.cost_analysis import ledger
 from orchestrator.errors import InputError, LimitReachedError, PlanError
-from orchestrator.features import parse
+from orchestrator.features.file import parse
+from orchestrator.reporting.cost_analysis import ledger
+from orchestrator.runs import state
 from tests.emulators import messages_api as api
 from tests.emulators.messages_api import MessagesServer
-from tests.orchestrator.plan_texts import ANSWERS, task
+from tests.orchestrator.planner.plan_texts import ANSWERS, task
 
 ROOT = Path(__file__).resolve().parents[3]
 PREPARED = "build an  EMAIL notification agent"

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.record.clock import SystemClock
 from harness.sla.probing import Prober, open_prober
-from orchestrator import slas_file
-from orchestrator.slas_values import Sample
+from orchestrator.sla import file as slas_file
+from orchestrator.sla.values import Sample
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 

@@ -9,9 +9,9 @@ from typing import Any
 from harness.sla.alerting import Alerting
 from harness.sla.senders import senders
 from harness.sla.surroundings import Surroundings
-from orchestrator import slas_file
-from orchestrator.slas_models import Notify
-from orchestrator.slas_values import Sample, SlaFile, SlaState
+from orchestrator.sla import file as slas_file
+from orchestrator.sla.models import Notify
+from orchestrator.sla.values import Sample, SlaFile, SlaState
 from tests.emulators.slack import SlackServer
 from tests.harness.agents.workbench import StepClock
 

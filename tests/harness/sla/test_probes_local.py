@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.slas_values import Sample
+from orchestrator.sla.values import Sample
 from tests.harness.sla.counterparts import sampled
 
 # ------------------------------------------------------------------------------------- files

@@ -13,9 +13,9 @@ from aiosmtpd.handlers import Message as MessageHandler
 
 from harness.sla.senders import senders
 from orchestrator.errors import DeliveryError
-from orchestrator.slas_alerts import Notice
-from orchestrator.slas_outbox import Delivery
-from orchestrator.slas_values import Route
+from orchestrator.sla.alerts import Notice
+from orchestrator.sla.outbox import Delivery
+from orchestrator.sla.values import Route
 from tests.emulators.slack import SlackServer, rate_limited
 from tests.harness.sla.counterparts import refusing_port
 from tests.harness.sla.telling import desk, sla_file

@@ -11,7 +11,7 @@ from harness.sla.store import FileSamples, SampleStore
 from harness.sla.store_postgres import PostgresSamples
 from orchestrator import slas
 from orchestrator.errors import MachineError
-from orchestrator.slas_values import DAY, Sample, SlaState
+from orchestrator.sla.values import DAY, Sample, SlaState
 from tests.harness.sla.counterparts import refusing_port
 
 HOUR = 3600.0

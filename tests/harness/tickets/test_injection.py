@@ -12,11 +12,11 @@ from harness.git import Repository
 from harness.tickets import intake
 from harness.tickets.checking import checked
 from harness.tickets.github import opened
-from orchestrator import ticket_comments as told
-from orchestrator.handover import Terms
-from orchestrator.ticket_text import quoted, visible
-from orchestrator.tickets import MARKER, Orders, Said, Ticket, Trigger, description, refusal
-from orchestrator.triage import triage
+from orchestrator.tickets import comments as told
+from orchestrator.tickets.handover import Terms
+from orchestrator.tickets.text import quoted, visible
+from orchestrator.tickets.ticket import MARKER, Orders, Said, Ticket, Trigger, description, refusal
+from orchestrator.tickets.triage import triage
 from tests.emulators.github import REPO
 from tests.emulators.messages_api import MessagesServer
 from tests.harness.tickets.corpus import HIDDEN, PAYLOAD, SEEN

@@ -13,7 +13,7 @@ from harness.tickets import artifact
 from harness.tickets.artifact import HandOver
 from harness.tickets.work import Place, work
 from harness.tickets.writing import write
-from orchestrator.tickets import Trigger
+from orchestrator.tickets.ticket import Trigger
 from tests.emulators.github import REPO, Fault
 from tests.emulators.messages_api import MessagesServer
 from tests.harness.tickets.shop import MENDED, PROGRAM, TEST, TITLE, Shop, mends
@@ -188,7 +188,7 @@ from pathlib import Path
 from harness import app
 from harness.models.endpoints import live_model
 from harness.tickets.work import Place, work
-from orchestrator.tickets import Trigger
+from orchestrator.tickets.ticket import Trigger
 
 left = int(sys.argv[1])
 def noted(point):

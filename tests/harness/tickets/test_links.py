@@ -6,7 +6,7 @@ import pytest
 
 from harness.tickets import intake
 from harness.tickets.github import opened
-from orchestrator.tickets import Linked, Ticket
+from orchestrator.tickets.ticket import Linked, Ticket
 from tests.emulators.github import REPO
 from tests.harness.tickets.shop import BODY, TITLE, Shop
 

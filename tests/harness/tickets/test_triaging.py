@@ -11,8 +11,8 @@ from harness.models.anthropic_api import AnthropicModel
 from harness.ports import Model
 from harness.tickets.triaging import sort
 from orchestrator.errors import InputError
-from orchestrator.tickets import Orders, Ticket
-from orchestrator.triage import QUESTIONS
+from orchestrator.tickets.ticket import Orders, Ticket
+from orchestrator.tickets.triage import QUESTIONS
 from tests.emulators.messages_api import Fault, MessagesServer, unauthorized
 
 TICKET = Ticket(

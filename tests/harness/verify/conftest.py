@@ -12,9 +12,9 @@ from harness.ports import Base, BaseSpec
 from harness.sandboxes.local import LocalSandboxProvider
 from harness.verify.measuring import Measuring
 from harness.verify.run import VerifyJob, verify
-from orchestrator.acceptance import protected_globs
 from orchestrator.errors import SandboxUnavailableError
 from orchestrator.values import Feature, FeatureList, Project, Verification
+from orchestrator.verify.acceptance import protected_globs
 
 ACCEPTANCE = "python -m pytest -q tests/test_total.py"
 FILES = {

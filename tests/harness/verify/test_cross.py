@@ -3,8 +3,8 @@
 import pytest
 
 from harness.verify.cross import Crossed, CrossJob, Rival, compare
-from orchestrator.acceptance import protected_globs
 from orchestrator.values import FeatureList
+from orchestrator.verify.acceptance import protected_globs
 from tests.harness.verify.conftest import RIGHT, Edits, Field, diff
 
 pytestmark = pytest.mark.isolation

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.verify.reproduction import ReproductionJob, reproduce
-from orchestrator.reproduction import Seen, told
+from orchestrator.tickets.reproduction import Seen, told
 from tests.harness.verify.conftest import Edits, Field, diff
 
 pytestmark = [pytest.mark.isolation, pytest.mark.long]

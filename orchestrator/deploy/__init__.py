@@ -1,0 +1,1 @@
+"""The course of a deployment, and of the rejection of one."""

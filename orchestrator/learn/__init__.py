@@ -1,0 +1,1 @@
+"""What failures have in common, and whether telling of them helps."""

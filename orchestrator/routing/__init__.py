@@ -1,0 +1,1 @@
+"""The rules, chances and fallbacks behind the choice of a model."""

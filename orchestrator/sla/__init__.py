@@ -1,0 +1,1 @@
+"""Service levels of data: what was promised, what was observed, and what is announced."""
