@@ -64,6 +64,8 @@ class AnthropicModel:
                 "export it anew"
             )
         self._prefix = f"{provider}/" if provider else ""
+        self._address = self._environ.get("ANTHROPIC_BASE_URL") or _ADDRESS
+        self._believed = urlsplit(self._address).hostname == urlsplit(_ADDRESS).hostname
         self._read_seconds = read_seconds
         self._client: AsyncAnthropic | None = None
         self._connecting = asyncio.Lock()
@@ -72,7 +74,9 @@ class AnthropicModel:
         return prices.model_id(tier, self._environ)
 
     def worst_case_usd(self, request: ModelRequest) -> float | None:
-        return prices.worst_case_usd(request)
+        """What others than Anthropic counted last is no bound for what they count next."""
+        sure = self._believed
+        return prices.worst_case_usd(request if sure else replace(request, input_bound=None))
 
     async def close(self) -> None:
         if self._client is not None:
@@ -85,10 +89,11 @@ class AnthropicModel:
         import anthropic  # noqa: PLC0415 - late, for it costs start-up
         import httpx2  # noqa: PLC0415 - the SDK's HTTP client, whose errors pass through it
 
-        answer = Answer(request.model.removeprefix(self._prefix), prefix=self._prefix)
+        asked = request.model.removeprefix(self._prefix)
+        answer = Answer(asked, asked=request.model, prefix=self._prefix)
         try:
             stream: Any = await client.messages.create(
-                model=answer.model,
+                model=asked,
                 max_tokens=request.max_tokens,
                 system=list(request.system),  # type: ignore[arg-type] # shapes of the API, as dicts
                 tools=list(request.tools),  # type: ignore[arg-type]
@@ -117,12 +122,19 @@ class AnthropicModel:
             return self._client
 
     def _connect(self) -> "AsyncAnthropic":
-        from anthropic import AsyncAnthropic, Timeout  # noqa: PLC0415 - late
+        from anthropic import (  # noqa: PLC0415 - late
+            AsyncAnthropic,
+            DefaultAsyncHttpxClient,
+            Timeout,
+        )
+
+        from harness.models import guarded_http  # noqa: PLC0415 - late
 
         return AsyncAnthropic(
             api_key=self._key,
-            base_url=self._environ.get("ANTHROPIC_BASE_URL") or _ADDRESS,
+            base_url=self._address,
             max_retries=0,
+            http_client=DefaultAsyncHttpxClient(**guarded_http.settings("ANTHROPIC_BASE_URL")),
             # A reply may stream for long; what must not be long is silence.
             timeout=Timeout(self._read_seconds, connect=15.0),
         )
@@ -152,12 +164,14 @@ class Answer:
     """
 
     model: str
+    asked: str = ""
     blocks: list[dict[str, Any]] = field(default_factory=list)
     inputs: dict[int, str] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
     stop_reason: str | None = None
     begun: bool = False
     complete: bool = False
+    counted: bool = False
     prefix: str = ""
 
     def add(self, event: Mapping[str, Any]) -> None:
@@ -176,6 +190,8 @@ class Answer:
         elif kind == "message_delta":
             self.stop_reason = event["delta"].get("stop_reason") or self.stop_reason
             self._count(event.get("usage"))
+            # What was counted when the reply began is no count of its length.
+            self.counted |= "output_tokens" in (event.get("usage") or {})
         elif kind == "message_stop":
             self.complete = True
 
@@ -193,7 +209,7 @@ class Answer:
             stop_reason=self.stop_reason,
             model=model,
             usage=usage,
-            cost_usd=prices.cost_usd(model, usage) if usage is not None else None,
+            cost_usd=prices.reply_cost_usd(self.asked or model, model, usage),
         )
 
     def _extend(self, index: int, delta: Mapping[str, Any]) -> None:
@@ -226,11 +242,12 @@ class Answer:
                 self.usage.pop(name, None)
 
     def _usage(self) -> Usage | None:
-        if not {"input_tokens", "output_tokens"} <= self.usage.keys():
+        if not (self.counted and {"input_tokens", "output_tokens"} <= self.usage.keys()):
             return None
-        return Usage(
+        said = Usage(
             input=self.usage["input_tokens"],
             output=self.usage["output_tokens"],
             cache_read=self.usage.get("cache_read_input_tokens", 0),
             cache_write=self.usage.get("cache_creation_input_tokens", 0),
         )
+        return prices.believable(said, said_something=bool(self.blocks))

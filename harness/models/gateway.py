@@ -6,6 +6,7 @@ or kept as unknown. Nothing is retried here: who asks has that patience (`models
 no two layers try again.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -22,9 +23,14 @@ from orchestrator.errors import (
     ModelError,
     ModelQuotaExhaustedError,
     ModelRateLimitedError,
+    ModelTimeoutError,
 )
 from orchestrator.failures import classify
 from orchestrator.values import AttemptKey, Tier
+
+#: Seconds that one call may take: a stream that trickles for ever is never silent. No reply takes
+#: half an hour, and who waits for the money that a call holds has that much patience.
+CALL_SECONDS = 1800.0
 
 
 class Purse(Protocol):
@@ -68,10 +74,18 @@ class Caps:
 class Call:
     """One call that has its turn and its money. `lost`: it may be charged, nobody knows what."""
 
-    def __init__(
-        self, model: Model, request: ModelRequest, turn: Turn, share: Share, *, free: bool
+    def __init__(  # noqa: PLR0913 - what one call is made of
+        self,
+        model: Model,
+        request: ModelRequest,
+        turn: Turn,
+        share: Share,
+        *,
+        free: bool,
+        seconds: float,
     ) -> None:
         self._model = model
+        self._seconds = seconds
         self._request = replace(request, begun=share.begun)
         self._turn = turn
         self._share = share
@@ -83,7 +97,7 @@ class Call:
         """Raises `ModelError` and its kinds; to be called once."""
         self.lost = not self._free  # until it is known better, a cancelled call is a lost one
         try:
-            self.answer = await self._model.reply(self._request)
+            self.answer = await self._in_time()
         except ModelError as error:
             self.lost = not self._free and (classify(error).reply_lost or error.reply_begun)
             if isinstance(error, ModelRateLimitedError):
@@ -96,13 +110,22 @@ class Call:
         self._turn.answered(self.answer.pause)
         return self.answer
 
+    async def _in_time(self) -> ModelReply:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._model.reply(self._request)
+        except TimeoutError:
+            raise ModelTimeoutError(
+                f"the reply was not complete after {self._seconds / 60:.0f} min"
+            ) from None
+
 
 class Gateway:
     """Limits, warms and pays for the calls of one process's run."""
 
     source: Literal["live", "recorded", "scripted"]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         model: Model,
         clock: Clock,
@@ -110,14 +133,17 @@ class Gateway:
         purse: Purse | None = None,
         note: Callable[[events.Event], object] = lambda _event: None,
         warming: Warming | None = None,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
-        """`note` hears of every change of a limit."""
+        """`note` hears of every change of a limit, and of a bill that cannot be right."""
         self.model = self._model = model
         self._clock = clock
         self._purse = purse
         self._note = note
         self._warming = warming or Warming(clock)
+        self._call_seconds = call_seconds
         self._limiters: dict[str, Limiter] = {}
+        self._overbilled: set[str] = set()
         self.source = model.source
         if isinstance(model, ChainedModel):
             model.on_change = lambda text: note(events.WarningGiven(message=text))
@@ -149,12 +175,15 @@ class Gateway:
                 worst = await self._reserve(request, caps)
             finally:
                 waited(self._clock.monotonic() - began)
-            call = Call(self._model, request, turn, share, free=worst == 0)
+            call = Call(
+                self._model, request, turn, share, free=worst == 0, seconds=self._call_seconds
+            )
             try:
                 yield call
             finally:
                 if worst != 0:  # else nothing was reserved
                     await self._settle(request, call)
+                    self._compare(request.model, call.answer, worst)
 
     def limiter(self, model: str) -> Limiter:
         """The limit of one model's calls."""
@@ -206,6 +235,18 @@ class Gateway:
             await self._purse.settle(request.key, name, None)
         else:
             await self._purse.release(request.key, name)
+
+    def _compare(self, model: str, answer: ModelReply | None, worst: float | None) -> None:
+        """Says once of a model that it billed more than was asked for: no cap can hold that."""
+        cost = answer.cost_usd if answer is not None else None
+        if cost is None or worst is None or cost <= worst or model in self._overbilled:
+            return
+        self._overbilled.add(model)
+        text = (
+            f"{model} counted ${cost:.4f} for a call that could cost ${worst:.4f} at most: its "
+            "server ignores the limit of a reply, or counts wrongly; budgets cannot hold it"
+        )
+        self._note(events.WarningGiven(message=text))
 
 
 def call_name(turn: int) -> str:

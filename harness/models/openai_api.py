@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.models import openai_shapes, prices
@@ -59,7 +59,8 @@ class OpenAIModel:
         return prices.model_id(tier)
 
     def worst_case_usd(self, request: ModelRequest) -> float | None:
-        return prices.worst_case_usd(request)
+        """By bytes: what such a server counted last is no bound for what it counts next."""
+        return prices.worst_case_usd(replace(request, input_bound=None))
 
     async def close(self) -> None:
         if self._client is not None:
@@ -105,17 +106,24 @@ class OpenAIModel:
 
     def _connect(self) -> "AsyncOpenAI":
         try:
-            from openai import AsyncOpenAI, Timeout  # noqa: PLC0415 - late
+            from openai import (  # noqa: PLC0415 - late
+                AsyncOpenAI,
+                DefaultAsyncHttpxClient,
+                Timeout,
+            )
         except ImportError as error:
             raise MachineError(
                 f"provider {self._name} needs the OpenAI SDK: pip install 'fibreflow[openai]'"
             ) from error
+        from harness.models import guarded_http  # noqa: PLC0415 - late
 
+        guards = guarded_http.settings(f"base_url of provider {self._name}")
         return AsyncOpenAI(
             # The SDK insists on one; a server of one's own that wants none takes any.
             api_key=self._key or "none",
             base_url=self._provider.base_url,
             max_retries=0,
+            http_client=DefaultAsyncHttpxClient(**guards),
             timeout=Timeout(self._read_seconds, connect=15.0),
         )
 
@@ -160,12 +168,14 @@ class Answer:
         words = [{"type": "text", "text": self.words}] if self.words else []
         content = (*words, *(call for call in called if call is not None))
         model = f"{self.provider}/{self.model or self.request.model.partition('/')[2]}"
+        said = bool(words or called)
+        usage = prices.believable(self.usage, said_something=said) if self.usage else None
         return ModelReply(
             content=content,
             stop_reason=_STOPS.get(self.finish, "tool_use") if not called else self._stopped(),
             model=model,
-            usage=self.usage,
-            cost_usd=prices.cost_usd(model, self.usage) if self.usage is not None else None,
+            usage=usage,
+            cost_usd=prices.reply_cost_usd(self.request.model, model, usage),
         )
 
     def _stopped(self) -> str:

@@ -34,6 +34,12 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _MOST_TOKENS
 
 
+def believable(usage: Usage, *, said_something: bool) -> Usage | None:
+    """None where tokens that were there were not counted: that is unknown, and no zero."""
+    asked = usage.input + usage.cache_read + usage.cache_write
+    return None if not asked or (said_something and not usage.output) else usage
+
+
 def cost_usd(model: str, usage: Usage) -> float | None:
     """Dollars that `usage` of one call cost; None when the model's price is unknown.
 
@@ -61,10 +67,20 @@ def cost_usd(model: str, usage: Usage) -> float | None:
         return None
 
 
+def reply_cost_usd(asked: str, named: str, usage: Usage | None) -> float | None:
+    """Dollars of a reply of the model `named` to a question for `asked`, by the dearer of the two:
+    the bill may follow either. None where the usage, or the price of `named`, is unknown."""
+    if usage is None:
+        return None
+    known = cost_usd(named, usage)
+    return None if known is None else max(known, cost_usd(asked, usage) or 0.0)
+
+
 def worst_case_usd(request: ModelRequest) -> float | None:
     """The most dollars a request can cost; None when the model's price is unknown.
 
-    A token is at least one byte, so bytes bound the tokens where no closer bound is known.
+    A token is at least one byte, so bytes bound the tokens where no closer bound is known;
+    `input_bound` is for those whose counts are believed.
     Nothing is assumed to be cached: all of it is priced as plain input or as newly written
     cache, whichever is dearer.
     """

@@ -130,6 +130,8 @@ def translate(
         return error
     # The SDK hides that no connection came about, so that nothing was sent, behind one class.
     hidden = error.__cause__
+    if isinstance(hidden, ModelError):  # of `models.guarded_http`
+        return hidden
     if isinstance(hidden, Exception) and _known(hidden) is ModelUnreachableError:
         return _unreachable(error, hidden, known)
     message = _message(error)

@@ -147,6 +147,8 @@ FAULTS = [
     (api.malformed_call(), e.ModelMalformedError),
     (api.garbage(), e.ModelMalformedError),
     (api.error_event(), e.ModelOverloadedError),
+    (api.redirected(), e.ModelUnauthorizedError),
+    (api.compressed(), e.ModelMalformedError),
 ]
 
 
@@ -158,7 +160,7 @@ async def test_each_fault_becomes_our_error_and_is_asked_once(name, tmp_path):
             with pytest.raises(e.ModelError) as caught:
                 await one.model.reply(asked(one.id))
             assert type(caught.value) is error, fault
-            assert caught.value.retry_after == (7 if fault.headers else None)
+            assert caught.value.retry_after == (7 if "retry-after" in fault.headers else None)
             assert len(one.server.requests) == number
             begun = fault.kind in ("cut", "garbage", "error_event")
             assert caught.value.reply_begun is begun, fault

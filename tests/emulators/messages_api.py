@@ -66,6 +66,15 @@ def out_of_credit() -> Fault:
     return rejected("Your credit balance is too low to access the Anthropic API.")
 
 
+def redirected(to: str = "http://elsewhere.example/v1/messages") -> Fault:
+    return Fault("status", 307, headers={"location": to})
+
+
+def compressed() -> Fault:
+    """An answer that says it is compressed, whatever was asked for."""
+    return Fault("status", headers={"content-encoding": "gzip"})
+
+
 def cut() -> Fault:
     """The connection closes in the middle of a content block."""
     return Fault("cut")

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import anthropic
 import httpx2
@@ -12,7 +13,7 @@ from harness.agents.tools import TOOLS
 from harness.agents.transcript import NAME, Transcript
 from harness.models.anthropic_api import Answer, AnthropicModel
 from harness.models.sdk_errors import BY_CLASS, remedies, translate
-from harness.ports import ModelRequest
+from harness.ports import ModelReply, ModelRequest
 from orchestrator import errors as e
 from orchestrator.values import Usage
 from tests.emulators import messages_api as api
@@ -93,6 +94,8 @@ async def test_a_streamed_reply_is_put_together():
         (api.error_event("rate_limit_error", "slow"), e.ModelRateLimitedError),
         (api.error_event("invalid_request_error", "no"), e.ModelRejectedError),
         (api.error_event("novel_error", "?"), e.ModelOverloadedError),
+        (api.redirected(), e.ModelUnauthorizedError),
+        (api.compressed(), e.ModelMalformedError),
     ],
 )
 async def test_each_fault_becomes_our_error_and_is_asked_once(fault, error):
@@ -102,7 +105,7 @@ async def test_each_fault_becomes_our_error_and_is_asked_once(fault, error):
             await model.reply(request())
         await model.close()
     assert type(caught.value) is error
-    assert caught.value.retry_after == (7 if fault.headers else None)
+    assert caught.value.retry_after == (7 if "retry-after" in fault.headers else None)
     assert len(server.requests) == 1
 
 
@@ -363,6 +366,46 @@ def test_what_cannot_be_a_count_leaves_the_cost_unknown(claimed):
     answer.add({"type": "message_stop"})
     reply = answer.reply()
     assert reply.usage is None and reply.cost_usd is None
+
+
+def replied(begin: dict, end: dict, model: str = "claude-opus-5-5") -> ModelReply:
+    """To a question for opus; `begin` and `end` are what was counted then."""
+    answer = Answer("claude-opus-5-5", asked="claude-opus-5-5")
+    answer.add({"type": "message_start", "message": {"usage": begin, "model": model}})
+    answer.add({"type": "content_block_start", "index": 0, "content_block": text("so")})
+    delta = {"stop_reason": "end_turn"}
+    answer.add({"type": "message_delta", "delta": delta, "usage": end})
+    answer.add({"type": "message_stop"})
+    return answer.reply()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ({"input_tokens": 10, "output_tokens": 1}, {}),  # how long it became is not said
+        ({"input_tokens": 10}, {"output_tokens": 0}),  # though it said something
+        ({"input_tokens": 0}, {"output_tokens": 5}),  # though it was asked something
+    ],
+)
+def test_a_count_that_cannot_be_right_is_unknown_and_no_zero(begin, end):
+    assert replied(begin, end).usage is None and replied(begin, end).cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("named", "per_million"),
+    [("claude-haiku-5-5", 20), ("claude-opus-5-5", 20), ("mystery-1", None)],
+)
+def test_a_reply_costs_the_dearer_of_what_was_asked_and_what_it_names(named, per_million):
+    cost = replied({"input_tokens": 1}, {"output_tokens": 10**6}, named).cost_usd
+    assert cost == (None if per_million is None else pytest.approx(per_million, rel=1e-4))
+
+
+@pytest.mark.parametrize("address", ["", "https://api.anthropic.com", "http://127.0.0.1:1"])
+def test_only_anthropics_own_counts_bound_the_next_reservation(address):
+    model = AnthropicModel({"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": address})
+    counted = replace(request(words="x" * 10_000), input_bound=10)
+    by_bytes = model.worst_case_usd(request(words="x" * 10_000))
+    assert (model.worst_case_usd(counted) == by_bytes) is ("127" in address)
 
 
 @pytest.mark.parametrize("key", ["k\n", "k\nk", "ключ", "k\0"])

@@ -34,7 +34,7 @@ class Adversary:
     def respond(self, asked: dict[str, Any]) -> dict[str, Any]:
         size = len(json.dumps([asked["system"], asked["tools"], asked["messages"]]).encode())
         usage = {
-            "input_tokens": self._rng.choice([0, size // 4, size]),
+            "input_tokens": self._rng.choice([1, size // 4, size]),
             "output_tokens": self._rng.choice([1, 500, asked["max_tokens"]]),
             "cache_creation_input_tokens": self._rng.choice([0, 0, 1_500]),
         }

@@ -52,6 +52,11 @@ class Till:
         self.said.append(("release", call))
 
 
+class Trickling(ScriptModel):
+    async def reply(self, request):
+        await asyncio.Event().wait()
+
+
 NO_CAPS = Caps()
 
 
@@ -88,11 +93,7 @@ async def test_money_is_settled_kept_or_given_back_by_what_came_of_the_call(answ
 async def test_a_call_that_is_cancelled_may_have_been_charged():
     till = Till()
 
-    class Slow(ScriptModel):
-        async def reply(self, request):
-            await asyncio.Event().wait()
-
-    call = asyncio.create_task(asked(Gateway(Slow(worst=0.3), VirtualClock(), purse=till)))
+    call = asyncio.create_task(asked(Gateway(Trickling(worst=0.3), VirtualClock(), purse=till)))
     while not till.said:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -130,6 +131,25 @@ async def test_a_quota_pauses_everybody_and_says_until_when():
     assert isinstance(said, events.LimitChanged)
     assert (said.why, said.pause, said.limit) == ("the quota is used up", 18_000, 8)
     assert said.until == "2027-01-15T13:00:00.000Z"
+
+
+async def test_a_reply_that_never_ends_is_a_timeout_of_unknown_cost():
+    till = Till()
+    gateway = Gateway(Trickling(worst=0.3), VirtualClock(), purse=till, call_seconds=0.01)
+    with pytest.raises(e.ModelTimeoutError, match="not complete"):
+        await asked(gateway)
+    assert till.said == [("reserve", 0.3), ("settle", None)]
+
+
+async def test_a_bill_above_what_was_asked_for_is_booked_and_said_once():
+    heard, till = [], Till()
+    model = ScriptModel([submit()], [submit()], worst=0.3, cost=0.4)
+    gateway = Gateway(model, VirtualClock(), purse=till, note=heard.append)
+    await asked(gateway)
+    await asked(gateway)
+    assert till.said == [("reserve", 0.3), ("settle", 0.4)] * 2
+    (said,) = heard
+    assert isinstance(said, events.WarningGiven) and "$0.4000" in said.message
 
 
 async def test_waiting_for_a_turn_is_told_to_who_waits():
