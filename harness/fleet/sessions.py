@@ -6,10 +6,12 @@ transaction. That removal is the fence: whatever a process writes to the databas
 transaction that first finds its session, so one that was frozen and thaws can write nothing.
 """
 
+import hashlib
 import os
 import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.database import Database, Rows, execute
@@ -34,7 +36,7 @@ _BEAT = "UPDATE fibreflow_sessions SET seen = clock_timestamp() WHERE id = ANY(:
 #: KEY SHARE keeps others from removing the row, not from renewing it.
 _STANDS = "SELECT id FROM fibreflow_sessions WHERE id = :id FOR KEY SHARE"
 _HOLDER = (
-    "SELECT host, pid, seen < clock_timestamp() - make_interval(secs => :lease) "
+    "SELECT id, host, pid, seen < clock_timestamp() - make_interval(secs => :lease) "
     "FROM fibreflow_sessions WHERE run = :run FOR UPDATE"
 )
 _LIVE = (
@@ -58,7 +60,7 @@ def begin(database: Database, *, places: int, run: str | None = None) -> str:
     Raises `WorkspaceLockedError` when a live process holds the run.
     """
     host = socket.gethostname()
-    id_ = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    id_ = f"{host}-{os.getpid()}-{_numbered_by()}{secrets.token_hex(4)}"
     row = {"id": id_, "run": run, "host": host, "pid": os.getpid(), "places": places}
 
     def insert(connection: "Connection") -> None:
@@ -71,8 +73,8 @@ def begin(database: Database, *, places: int, run: str | None = None) -> str:
 
 
 def _let_go_of(connection: "Connection", run: str) -> None:
-    for host, pid, old in execute(connection, _HOLDER, {"run": run, "lease": LEASE_SECONDS}):
-        if not old and not _is_dead(host, pid):
+    for id_, host, pid, old in execute(connection, _HOLDER, {"run": run, "lease": LEASE_SECONDS}):
+        if not old and not _is_dead(id_, pid):
             raise WorkspaceLockedError(
                 f"run {run}: process {pid} on {host} is at work on it, or was a moment ago; "
                 f"wait for it, or try again in {LEASE_SECONDS:.0f} s"
@@ -80,9 +82,22 @@ def _let_go_of(connection: "Connection", run: str) -> None:
         execute(connection, "DELETE FROM fibreflow_sessions WHERE run = :run", {"run": run})
 
 
-def _is_dead(host: str, pid: int) -> bool:
-    """Whether a process of this machine is gone, which needs no waiting for its signs."""
-    if host != socket.gethostname():
+def _numbered_by() -> str:
+    """Who gives this process its number: a boot of a kernel and a PID namespace, as eight digits;
+    empty where the system does not say. A host's name would not do: cloned machines share it, and
+    so do containers on their host's network."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+    return hashlib.sha256((boot + space).encode()).hexdigest()[:8]
+
+
+def _is_dead(id_: str, pid: int) -> bool:
+    """Whether a session's process is gone for certain, which needs no waiting for its signs."""
+    numbered_by = _numbered_by()
+    if not numbered_by or not id_.rpartition("-")[2].startswith(numbered_by):
         return False
     try:
         os.kill(pid, 0)

@@ -1,5 +1,6 @@
 """The queue of attempts, on a file and on Postgres alike; and what only many processes need."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,15 +147,30 @@ def test_a_run_is_held_by_one_process_until_it_is_dead(shared: Claims) -> None:
     holder = sessions.begin(shared.database, places=0, run=RUN)
     with pytest.raises(WorkspaceLockedError, match="is at work on it"):
         sessions.begin(shared.database, places=0, run=RUN)
-    # Of another machine, where nobody can look whether the process is there.
-    shared.database.do("UPDATE fibreflow_sessions SET host = 'elsewhere', pid = 0")
+    # Of another machine of the same name, whose processes nobody can look for here.
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    elsewhere = holder.rpartition("-")[0] + "-0123456789abcdef"
+    shared.database.do(
+        "UPDATE fibreflow_sessions SET id = :id, pid = :pid", {"id": elsewhere, "pid": gone.pid}
+    )
     with pytest.raises(WorkspaceLockedError):
         sessions.begin(shared.database, places=0, run=RUN)
+    shared.database.do("UPDATE fibreflow_sessions SET id = :id, pid = 1", {"id": holder})
     grow_old(shared, holder)
     assert sessions.reap(shared.database, shared.give_back) == []  # a run is for whoever asks
     successor = sessions.begin(shared.database, places=0, run=RUN)
     assert sessions.beat(shared.database, [holder, successor]) == {holder}
     assert [row[1] for row in sessions.live(shared.database)] == [RUN]
+
+
+def test_a_run_is_free_at_once_when_its_holder_was_killed_here(shared: Claims) -> None:
+    killed = sessions.begin(shared.database, places=0, run=RUN)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    shared.database.do("UPDATE fibreflow_sessions SET pid = :pid", {"pid": gone.pid})
+    successor = sessions.begin(shared.database, places=0, run=RUN)
+    assert sessions.beat(shared.database, [killed, successor]) == {killed}
 
 
 def test_a_frozen_transaction_is_ended_by_the_server(shared: Claims) -> None:
