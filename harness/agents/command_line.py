@@ -11,7 +11,8 @@ from harness.agents.prompts import SYSTEM, closing, feature_section, surrounding
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME, Transcript, reply_facts
 from harness.models.gateway import Caps, Gateway, OwnBudgetError
-from harness.models.proxy import Asked, ModelProxy
+from harness.models.proxy import ModelProxy
+from harness.models.questions import Asked
 from harness.models.retries import asked_now, patiently
 from harness.ports import Clock, ExecResult, ModelReply, ModelRequest, Sandbox, SandboxLimits
 from orchestrator.errors import FibreFlowError, LimitReachedError
@@ -63,7 +64,7 @@ class CommandLineAgent:
         talk = _Talk(task, transcript, observer, self._gateway, self._clock, self._jitter)
         talk.begin(self._program.name)
         binary = await self._placed(sandbox)
-        with self._proxy.session(talk.answer) as token:
+        async with self._proxy.session(talk.answer) as token:
             values = {
                 "binary": binary,
                 "rules": rules(task),
@@ -181,7 +182,7 @@ class _Talk:
                 system=asked.system,
                 tools=asked.tools,
                 messages=asked.messages,
-                max_tokens=min(asked.max_tokens, 32_000),
+                max_tokens=asked.max_tokens,
             )
             try:
                 return await patiently(

@@ -12,11 +12,18 @@ import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.models import questions
+from harness.models.questions import Asked
 from harness.ports import ModelReply
-from orchestrator.errors import FibreFlowError, ModelRateLimitedError, ModelRejectedError
+from orchestrator.errors import (
+    FibreFlowError,
+    LimitReachedError,
+    ModelRateLimitedError,
+    ModelRejectedError,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,30 +35,41 @@ _MOST_BYTES = 32_000_000
 _PING_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a client asks, in the shapes of the Messages API; `main`: it offers tools, so that it
-    is a turn of the agent's and not a question on the side."""
-
-    system: tuple[Mapping[str, Any], ...]
-    tools: tuple[Mapping[str, Any], ...]
-    messages: tuple[Mapping[str, Any], ...]
-    max_tokens: int
-
-    @property
-    def main(self) -> bool:
-        return bool(self.tools)
-
+#: Questions of one attempt that are read at once; more wait unread, in its own memory.
+_AT_ONCE = 8
 
 #: Answers one question of one attempt. Raises `FibreFlowError`.
 Answer = Callable[[Asked], Awaitable[ModelReply]]
+
+
+@dataclass(eq=False, slots=True)
+class _Session:
+    """One attempt at work, and what is being answered to it."""
+
+    answer: Answer
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    answering: set["asyncio.Future[ModelReply]"] = field(default_factory=set)
+
+    def ask(self, asked: Asked) -> "asyncio.Future[ModelReply]":
+        """To one who holds `room`. Goes on when the client leaves, or leaving would be a way to
+        ask unmetered."""
+        task = asyncio.ensure_future(self.answer(asked))
+        self.answering.add(task)
+        task.add_done_callback(self._answered)
+        return task
+
+    def _answered(self, task: "asyncio.Future[ModelReply]") -> None:
+        self.answering.discard(task)
+        self.room.release()
+        if not task.cancelled():
+            task.exception()  # seen, also when the client is gone
 
 
 class ModelProxy:
     """One server for all attempts of a process; started with the first that needs it."""
 
     def __init__(self) -> None:
-        self._sessions: dict[str, Answer] = {}
+        self._sessions: dict[str, _Session] = {}
         self._starting = asyncio.Lock()
         self._listener: socket.socket | None = None
         self._server: Any = None
@@ -67,15 +85,18 @@ class ModelProxy:
                 self._serving = asyncio.create_task(serve)
             return int(self._listener.getsockname()[1])
 
-    @contextlib.contextmanager
-    def session(self, answer: Answer) -> Iterator[str]:
-        """A token that `answer` stands behind while the block runs."""
+    @contextlib.asynccontextmanager
+    async def session(self, answer: Answer) -> AsyncIterator[str]:
+        """A token that `answer` stands behind while the block runs, and no longer."""
         token = f"attempt-{secrets.token_urlsafe(24)}"
-        self._sessions[token] = answer
+        session = self._sessions[token] = _Session(answer)
         try:
             yield token
         finally:
             del self._sessions[token]
+            for task in (left := list(session.answering)):
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def close(self) -> None:
         if self._serving is not None:
@@ -101,76 +122,60 @@ class ModelProxy:
         return Server(config)
 
     async def _messages(self, request: "Request") -> "Response":
+        session = self._sessions.get(_token(request.headers))
+        if session is None:
+            return _refusal(401, "authentication_error", "no attempt at work has this token")
+        async with contextlib.AsyncExitStack() as room:
+            await room.enter_async_context(session.room)
+            try:
+                asked, stream = questions.read(await _body(request))
+            except ValueError as error:
+                return _refusal(400, "invalid_request_error", f"cannot be read: {error}")
+            task = session.ask(asked)
+            room.pop_all()  # its room is free when it is answered
+        return await self._answered(task, stream=stream)
+
+    async def _answered(self, task: "asyncio.Future[ModelReply]", *, stream: bool) -> "Response":
         from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
 
-        answer = self._sessions.get(_token(request.headers))
-        if answer is None:
-            return _refusal(401, "authentication_error", "no attempt at work has this token")
-        try:
-            given = await _body(request)
-            asked = _asked(given)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            return _refusal(400, "invalid_request_error", f"cannot be read: {error!r}")
-        task = asyncio.ensure_future(answer(asked))
-        try:
-            await asyncio.wait({task}, timeout=_PING_SECONDS)
-            if task.done() or not given.get("stream"):
-                message = _message(await task)
-                if not given.get("stream"):
-                    return JSONResponse(message)
-        except FibreFlowError as error:
+        await asyncio.wait({task}, timeout=_PING_SECONDS if stream else None)
+        if not task.done():
+            return StreamingResponse(_stream(task), media_type="text/event-stream")
+        if task.cancelled():
+            return _refused(LimitReachedError("the attempt is over"))
+        error = task.exception()
+        if error is not None:
             return _refused(error)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+        if not stream:
+            return JSONResponse(_message(task.result()))
         return StreamingResponse(_stream(task), media_type="text/event-stream")
 
     async def _count(self, request: "Request") -> "Response":
         """About: four characters to a token, as the API itself calls its count an estimate."""
         from starlette.responses import JSONResponse  # noqa: PLC0415
 
-        if _token(request.headers) not in self._sessions:
+        session = self._sessions.get(_token(request.headers))
+        if session is None:
             return _refusal(401, "authentication_error", "no attempt at work has this token")
-        return JSONResponse({"input_tokens": len(await request.body()) // 4})
+        async with session.room:
+            try:
+                return JSONResponse({"input_tokens": len(await _body(request)) // 4})
+            except ValueError as error:
+                return _refusal(400, "invalid_request_error", str(error))
 
 
 def _token(headers: Mapping[str, str]) -> str:
     return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
 
-async def _body(request: "Request") -> dict[str, Any]:
+async def _body(request: "Request") -> bytes:
+    """Raises `ValueError` for one that is too long, before it is read to its end."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > _MOST_BYTES:
             raise ValueError(f"more than {_MOST_BYTES} bytes")
-    given = json.loads(bytes(data))
-    if not isinstance(given, dict):
-        raise TypeError("not an object")
-    return given
-
-
-def _asked(given: Mapping[str, Any]) -> Asked:
-    """Options that would change whose model it is, or how it is charged, are left out."""
-    return Asked(
-        system=_blocks(given.get("system") or []),
-        tools=tuple(given.get("tools") or ()),
-        messages=tuple(
-            {"role": m["role"], "content": list(_blocks(m["content"]))} for m in given["messages"]
-        ),
-        max_tokens=max(1, int(given.get("max_tokens", 4096))),
-    )
-
-
-def _blocks(content: Any) -> tuple[Mapping[str, Any], ...]:
-    if isinstance(content, str):
-        return ({"type": "text", "text": content},)
-    return tuple(_plain(block) for block in content)
-
-
-def _plain(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With the plain cache mark: longer lifetimes are priced otherwise."""
-    return {**block, "cache_control": {"type": "ephemeral"}} if "cache_control" in block else block
+    return bytes(data)
 
 
 def _refused(error: BaseException) -> "Response":
@@ -211,17 +216,15 @@ def _message(reply: ModelReply) -> dict[str, Any]:
 
 async def _stream(task: "asyncio.Future[ModelReply]") -> AsyncIterator[bytes]:
     """The whole reply as a stream, pings while it is waited for."""
-    try:
-        while not task.done():
-            yield _event("ping")
-            await asyncio.wait({task}, timeout=_PING_SECONDS)
-        message = _message(task.result())
-    except FibreFlowError as error:
-        yield _event("error", error={"type": "billing_error", "message": str(error)})
+    while not task.done():
+        yield _event("ping")
+        await asyncio.wait({task}, timeout=_PING_SECONDS)
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled() or error is not None:
+        words = str(error or "the attempt is over")
+        yield _event("error", error={"type": "billing_error", "message": words})
         return
-    finally:
-        task.cancel()
-    for event in events_of(message):
+    for event in events_of(_message(task.result())):
         yield event
 
 
