@@ -25,6 +25,10 @@ CEILING = 1000.0
 #: Seconds to hold everybody back after a 429 that names no time.
 PAUSE = 1.0
 
+#: Seconds to hold everybody back for what a good answer says of a limit. Limits are counted by the
+#: minute; of a longer one a 429 tells, and one that was told wrongly stops nobody for good.
+MOST_PAUSE = 60.0
+
 #: (the limit now, why it changed, seconds during which nobody is let in)
 Changed = Callable[[int, str, float], None]
 
@@ -50,7 +54,7 @@ class Turn:
         """`pause`: the answer says that a limit is used up for so many seconds."""
         self._limiter.grow(self._number)
         if pause:
-            self._limiter.hold("a limit is used up", pause)
+            self._limiter.hold("a limit is used up", min(pause, MOST_PAUSE))
 
     def limited(self, retry_after: float | None) -> None:
         """429. Calls that were in the air together are one sign, not many."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.models import openai_shapes, prices
+from harness.models.rate_headers import until_next
 from harness.models.sdk_errors import remedies, translate
 from harness.models.tool_calls import tool_call
 from harness.ports import ModelReply, ModelRequest
@@ -96,7 +97,9 @@ class OpenAIModel:
             raise translate(error, self._remedies, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"a chunk that breaks the protocol: {error!r}") from error
-        return answer.reply()
+        said = answer.reply()
+        headers = getattr(stream.response, "headers", {})
+        return replace(said, pause=until_next(headers, said.usage))
 
     async def _connected(self) -> "AsyncOpenAI":
         async with self._connecting:

@@ -22,6 +22,12 @@ class ChatServer(MessagesServer):
     def base_url(self) -> str:
         return f"{self.url}/v1"
 
+    def _standing(self, wait: float | None = None) -> dict[str, str]:
+        if self._bucket is None:
+            return {}
+        after = {} if wait is None else {"retry-after-ms": f"{wait * 1000:.0f}"}
+        return {**after, **self._bucket.durations()}
+
     def _error(self, fault: Fault) -> dict[str, Any]:
         code = _CODES.get(fault.type)
         return {"error": {"message": fault.message, "type": fault.type, "code": code}}

@@ -50,6 +50,15 @@ class TokenBucket:
             .replace("+00:00", "Z"),
         }
 
+    def durations(self) -> dict[str, str]:
+        """As Chat Completions writes them: `reset` is how long until it will be full again."""
+        self._refill()
+        return {
+            "x-ratelimit-limit-requests": str(int(self.burst)),
+            "x-ratelimit-remaining-requests": str(int(self._level)),
+            "x-ratelimit-reset-requests": f"{(self.burst - self._level) / self._rate:.3f}s",
+        }
+
     def _refill(self) -> None:
         now = self._clock()
         came = (now - self._seen) * self._rate

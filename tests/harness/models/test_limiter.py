@@ -109,14 +109,15 @@ async def test_after_a_429_nobody_is_let_in_before_the_provider_said():
     assert bench.changes[0][2] == 30
 
 
-async def test_an_answer_that_says_the_limit_is_used_up_holds_the_others():
+@pytest.mark.parametrize(("said", "held"), [(12.0, 12), (1e9, 60)])
+async def test_an_answer_that_says_the_limit_is_used_up_holds_the_others(said, held):
     bench = Bench()
     async with bench.limiter.turn("a") as turn:
-        turn.answered(12.0)
+        turn.answered(said)
     began = bench.clock.now()
     bench.go.set()
     await bench.clock.run(_all(bench.begin("b")))
-    assert bench.clock.now() - began == pytest.approx(12)
+    assert bench.clock.now() - began == pytest.approx(held)
     assert [c[1] for c in bench.changes] == ["a limit is used up"]
 
 

@@ -17,6 +17,7 @@ from orchestrator.routing.file import Provider
 from orchestrator.values import Usage
 from tests.emulators import messages_api as api
 from tests.emulators.chat_completions import ChatServer
+from tests.emulators.rate_limits import TokenBucket
 from tests.harness.agents.workbench import KEY, bash, text
 
 CALL = {"type": "tool_use", "name": "bash", "input": {"command": "ls"}}
@@ -51,6 +52,17 @@ async def test_a_question_is_said_in_their_words_and_priced_by_their_price():
     assert (reply.model, reply.usage) == ("openai/gpt-5", Usage(1000, 200, 5000))
     # per million: 1.25 in, 0.125 read, 10 out
     assert reply.cost_usd == pytest.approx((1000 * 1.25 + 5000 * 0.125 + 200 * 10) / 1e6)
+
+
+async def test_its_limits_are_read_from_good_answers_and_from_refusals():
+    bucket = TokenBucket(6, lambda: 0.0, burst=1)  # one, and another in ten seconds
+    async with ChatServer(lambda _: [text("hi")], bucket=bucket) as server:
+        model = model_at(server)
+        assert (await model.reply(request())).pause == pytest.approx(10)
+        with pytest.raises(e.ModelRateLimitedError) as caught:
+            await model.reply(request())
+        await model.close()
+    assert caught.value.retry_after == pytest.approx(10)
 
 
 async def test_others_know_the_limit_by_its_old_name_and_an_unknown_price_stays_unknown():

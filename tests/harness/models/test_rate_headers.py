@@ -35,6 +35,30 @@ def test_a_limit_refills_evenly_so_the_wait_is_for_one_more_call():
     assert until_next(tokens, Usage(input=900_000), NOW) == 60
 
 
+def openais(kind: str, *, most: int, left: int, full_in: str) -> dict[str, str]:
+    said = {"limit": most, "remaining": left, "reset": full_in}
+    return {f"x-ratelimit-{name}-{kind}": str(value) for name, value in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("full_in", "seconds"),
+    [
+        ("60s", 60), ("1m0s", 60), ("120ms", 0.12), ("2m59.56s", 179.56), ("1h2m3.5s", 3723.5),
+        ("8.64s", 8.64), ("7", 7), ("", None), ("soon", None), ("-1s", None), ("nan", None),
+    ],
+)  # fmt: skip
+def test_openais_limits_are_told_in_durations(full_in, seconds):
+    assert until_next(openais("requests", most=1, left=0, full_in=full_in), None, NOW) == seconds
+
+
+def test_openais_limits_refill_evenly_too_and_a_refusal_tells_thousandths():
+    tokens = openais("tokens", most=40_000, left=0, full_in="1m0s")
+    assert until_next(tokens, Usage(input=3_000, output=1_000), NOW) == 6
+    assert until_next(openais("tokens", most=9, left=1, full_in="1m0s"), None, NOW) is None
+    assert refused_for({"retry-after": "2", "retry-after-ms": "1530"}, NOW) == 1.53
+    assert refused_for({"retry-after": "2", "retry-after-ms": "-1"}, NOW) == 2
+
+
 @pytest.mark.parametrize("bad", ["", "soon", "2026-13-77T00:00:00Z"])
 def test_what_cannot_be_read_says_nothing(bad):
     headers = limit("requests", most=50, left=0, full_in=60)
