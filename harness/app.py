@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness import beginning, inputs, lock, play, routing, run_file, sandboxes
 from harness.cli.flags import RunOptions
 from harness.exam_texts import protection
-from harness.fleet import books
+from harness.fleet import books, temporary
 from harness.fleet.member import Fleet, joined
 from harness.git import Repository
 from harness.hand import Hand
@@ -27,6 +27,7 @@ from harness.record import files, outcomes
 from harness.record.clock import SystemClock
 from harness.record.journal import CommandLog, Journal, iter_events
 from harness.record.workspace import Workspace, new_run_id
+from harness.record.workspace_lock import Sign
 from harness.routing import Router
 from harness.run_file import RunFile, Standing
 from harness.services import Bases, NoGate, Services, Settings
@@ -84,7 +85,7 @@ async def _start(
     idle = seen is not None and run_file.standing(given, workspace, options, seen).idle
     model = None if idle else choose_model(given, workspace, options)
     _patterns(workspace).load()
-    with workspace.lock():
+    with workspace.lock(books.fenced_off) as sign:
         target = await inputs.settle(given, workspace.root, seen)
         inputs.write_passes(options.features, given, target.integrated)
         now = run_file.standing(given, workspace, options, target)
@@ -103,7 +104,7 @@ async def _start(
         workers = inputs.workers(options, live=model.source == "live")
         settings = settings_of(run, given, options, workers=workers)
         opened = Opened(given, workspace, options, target, model, settings)
-        code = await _play(opened, file, resumed=now.unfinished is not None)
+        code = await _play(opened, file, sign, resumed=now.unfinished is not None)
         return await _deployed(given, workspace, options, code)
 
 
@@ -154,8 +155,10 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
     return live_model(workspace.root)
 
 
-async def _play(opened: Opened, file: RunFile, *, resumed: bool) -> int:
+async def _play(opened: Opened, file: RunFile, sign: Sign, *, resumed: bool) -> int:
     async with joined(places=opened.settings.workers, run=opened.settings.run) as fleet:
+        if fleet is not None:
+            sign(fleet.holder or "")
         return await _play_as(opened, file, fleet, resumed=resumed)
 
 
@@ -178,9 +181,10 @@ async def _play_as(opened: Opened, file: RunFile, fleet: Fleet | None, *, resume
         finally:
             journal.close()
             built = report.build(screen.state)
-            store_report(workspace.run_folder(run), built)
-            if opened.options.record is not None:
-                recording.write(workspace.run_folder(run), opened.options.record)
+            if journal.stands():  # else they are its successor's to write
+                store_report(workspace.run_folder(run), built)
+                if opened.options.record is not None:
+                    recording.write(workspace.run_folder(run), opened.options.record)
         screen.finish(built)
     return code
 
@@ -223,17 +227,14 @@ async def open_services(
 
     given, workspace, target = opened.given, opened.workspace, opened.target
     settings, clock = opened.settings, SystemClock()
-    # A worker beside the process that holds the run has one of its own.
-    own = f"-{fleet.worker}" if fleet is not None and fleet.holder is None else ""
-    scratch = workspace.run_folder(settings.run) / f".scratch{own}"
-    await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)  # of a killed process
+    scratch = await asyncio.to_thread(temporary.folder, workspace, settings.run, fleet)
     repository = Repository(target.repository.path, scratch)
-
     protected = await protection(repository, target.head, given, target.files)
 
     async def refresh_passes() -> None:
         head = await repository.head_name(target.branch)
         integrated = await repository.integrated(head or target.base)
+        journal.require()
         try:
             inputs.write_passes(opened.options.features, given, integrated)
         except (InputError, OSError) as error:

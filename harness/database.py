@@ -5,6 +5,7 @@ transaction that stands idle for five seconds, for a frozen process must not kee
 """
 
 import contextlib
+import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,9 +51,16 @@ class Database:
         self.shared = not isinstance(store, Path)
         self.name = engine_store.shown(store)
         self._gave_up = False
+        self._fence: Callable[[Connection], None] | None = None
         self._patience = 0.0  # a wrong address is said at once
         self.run(lambda connection: _make(connection, tables, shared=self.shared))
         self._patience = _PATIENCE_SECONDS if self.shared else 0.0
+
+    def behind(self, fence: "Callable[[Connection], None]") -> "Database":
+        """The same, but every transaction begins with `fence`, which refuses it by raising."""
+        made = copy.copy(self)
+        made._fence = fence
+        return made
 
     def run(self, work: "Callable[[Connection], T]") -> T:
         """`work` in one transaction; from its beginning again when the connection was lost, so
@@ -63,6 +71,8 @@ class Database:
         while True:
             try:
                 with self._engine.begin() as connection:
+                    if self._fence is not None:
+                        self._fence(connection)
                     result = work(connection)
                 self._gave_up = False
                 return result

@@ -141,9 +141,8 @@ class Engine:
         DBOS.launch()
         await asyncio.to_thread(self._open_queue)
         assert self._pump is not None
-        self._tasks = [asyncio.create_task(self._pump.run(self._session))]
-        if shared:
-            self._tasks.append(asyncio.create_task(self._listen()))
+        bodies = [self._pump.run(self._session), *([self._listen()] if shared else [])]
+        self._tasks = [asyncio.create_task(body) for body in bodies]
         for task in self._tasks:
             task.add_done_callback(self._notice)
 
@@ -155,11 +154,12 @@ class Engine:
     def _open_store(self) -> Any:
         target = self.store
         store = engine_store.open_store(target)
-        run = self._run if self._fleet is not None else ""
+        if self._fleet is not None:  # a frozen process must not thaw into its successor's records
+            engine_store.put_behind(store, self._fleet.prove)
         engine_store.adopt(
             store,
             engine_store.shown(target),
-            run=run,
+            run=self._run if self._fleet is not None else "",
             ours=self._version(APPLICATION_VERSION),
             older=frozenset(map(self._version, CONTINUES)),
         )
@@ -171,7 +171,7 @@ class Engine:
 
     def _open_queue(self) -> None:
         if self._fleet is not None:
-            self._claims = self._fleet.claims
+            self._claims = Claims(self._fleet.held)
         else:
             self._claims = Claims(Database(self._folder / STORE, TABLES))
             self._claims.reopen(self._run)

@@ -5,12 +5,14 @@ No part of the engine itself: only tables and connections.
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import MachineError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
     from sqlalchemy import Engine as Store
 
 _UNFINISHED = (
@@ -40,6 +42,13 @@ def open_store(store: str | Path) -> "Store":
             "connect_timeout": 5,
         },
     )
+
+
+def put_behind(store: "Store", fence: "Callable[[Connection], None]") -> None:
+    """Have every transaction of the store begin with `fence`, which refuses it by raising."""
+    import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up
+
+    sqlalchemy.event.listen(store, "begin", fence)
 
 
 def driver_url(url: str) -> str:

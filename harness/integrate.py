@@ -80,6 +80,7 @@ class Integrator:
             self._journal.write(events.MergeRejected(onto=head, reason=str(error), **names))
             raise MergeRefusedError(str(error)) from error
         await self._require_free()
+        self._journal.require()
         if not await self._repository.move_branch(self._branch, commit, head):
             return None
         self._journal.write(events.MergeFinished(commit=commit, **names))

@@ -22,6 +22,9 @@ from harness.record.workspace import Workspace
 from orchestrator.cost import usd
 from orchestrator.errors import MachineError
 
+#: A process that lives gives a sign every second, once the database is back.
+_PATIENCE_SECONDS = 2.5
+
 
 def journal(workspace: Workspace, run: str, fleet: Fleet | None) -> Journal:
     """The book of a run's events, for the process that holds the run."""
@@ -75,6 +78,19 @@ def approvals(workspace: Workspace) -> ApprovalStore:
     from harness.approvals.store_shared import SharedApprovals  # noqa: PLC0415 - fleets alone
 
     return SharedApprovals(url, workspace.root, SystemClock())
+
+
+def fenced_off(session: str) -> bool:
+    """Whether the process of a fleet that had this session can write nothing any more, be it
+    dead or frozen. Raises `MachineError` when the database cannot be asked."""
+    url = database.url()
+    if url is None:
+        return False
+    book = Database(url, TABLES)
+    try:
+        return sessions.fence_off(book, session, patience=_PATIENCE_SECONDS)
+    finally:
+        book.close()
 
 
 @contextlib.asynccontextmanager

@@ -59,6 +59,8 @@ class Fleet:
     def __init__(self, url: str, *, places: int, run: str | None = None) -> None:
         self.url = url
         self.database = Database(url, TABLES)
+        #: For what only whoever holds the run may read and write.
+        self.held = self.database.behind(self.prove)
         self.claims = Claims(self.database)
         self.worker = ""
         self.holder: str | None = None
@@ -78,6 +80,14 @@ class Fleet:
             thread = threading.Thread(target=self._again, args=(body,), daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def prove(self, connection: "Connection") -> None:
+        """Within a transaction: the run is this process's. Raises `TakenOverError`."""
+        sessions.require(connection, self.holder or "")
+
+    def living(self) -> frozenset[str]:
+        """The sessions that gave a sign lately."""
+        return frozenset(row[0] for row in sessions.live(self.database))
 
     def leave(self) -> None:
         """What this process had taken is free at once. Blocks shortly."""
@@ -107,10 +117,13 @@ class Fleet:
         if self.worker in gone and not self._over.is_set():
             self.worker = sessions.begin(self.database, places=self._places)
 
-    def _reap(self) -> None:
-        """Nobody is declared dead by a process that was away itself, or whose database was,
-        before everybody could give a sign since."""
+    def can_tell(self) -> bool:
+        """Whether whoever gave no sign is dead. Not for a process that was away itself, or whose
+        database was, before everybody could give a sign since."""
         now = time.monotonic()
         steady = now - self._steady > sessions.LEASE_SECONDS
-        if steady and now - self._last < sessions.LEASE_SECONDS / 2:
+        return steady and now - self._last < sessions.LEASE_SECONDS / 2
+
+    def _reap(self) -> None:
+        if self.can_tell():
             sessions.reap(self.database, self._give_back)

@@ -13,7 +13,7 @@ from typing import Literal
 from harness.fleet.member import Fleet
 from harness.record.journal_shared import SharedJournal
 from harness.services import Services
-from orchestrator.errors import MachineError
+from orchestrator.errors import MachineError, TakenOverError
 
 #: working: attempts may be begun; held: what is at work ends and nothing is begun; stopped: what
 #: is at work anywhere is given back; ended: nothing is left to do.
@@ -55,7 +55,7 @@ async def at_work(services: Services) -> AsyncIterator[Place]:
         yield place
         return
     run, root = services.settings.run, str(services.workspace.root)
-    await asyncio.to_thread(fleet.database.do, _OPEN, {"run": run, "workspace": root})
+    await asyncio.to_thread(fleet.held.do, _OPEN, {"run": run, "workspace": root})
     task = asyncio.create_task(_keep(fleet, services))
     try:
         yield place
@@ -66,12 +66,12 @@ async def at_work(services: Services) -> AsyncIterator[Place]:
 
 
 def _close(fleet: Fleet, run: str, standing: RunStanding) -> None:
-    fleet.database.do(_SET, {"run": run, "standing": standing})
+    fleet.held.do(_SET, {"run": run, "standing": standing})
 
 
 def forget(fleet: Fleet, run: str) -> None:
     """What was queued for a run that has ended. Blocks."""
-    fleet.database.do(_FORGET, {"run": run})
+    fleet.held.do(_FORGET, {"run": run})
 
 
 async def _keep(fleet: Fleet, services: Services) -> None:
@@ -83,12 +83,12 @@ async def _keep(fleet: Fleet, services: Services) -> None:
             if wanted != standing:
                 await asyncio.to_thread(_close, fleet, run, wanted)
                 standing = wanted
-            for reason, code, spent in await asyncio.to_thread(
-                fleet.database.do, _ASKED, {"run": run}
-            ):
+            for reason, code, spent in await asyncio.to_thread(fleet.held.do, _ASKED, {"run": run}):
                 stop.request(reason, code, spent=bool(spent))
             if isinstance(services.journal, SharedJournal):
                 services.journal.catch_up()  # its listeners belong to this thread
+        except TakenOverError:
+            return  # the engine's queue says so too, and has the process leave
         except MachineError as error:
             # It was away for longer than a restart takes: the same command goes on later.
             stop.request(str(error), error.exit_code)

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,10 @@ _DEAD = (
     "SELECT id FROM fibreflow_sessions WHERE run IS NULL AND "
     "seen < clock_timestamp() - make_interval(secs => :lease) FOR UPDATE SKIP LOCKED"
 )
+_SILENT = (
+    "FROM fibreflow_sessions WHERE id = :id AND "
+    "seen < clock_timestamp() - make_interval(secs => :lease)"
+)
 _END = "DELETE FROM fibreflow_sessions WHERE id = ANY(:ids)"
 
 #: Has the work of these sessions wait again, within the transaction that removes them.
@@ -70,6 +75,16 @@ def begin(database: Database, *, places: int, run: str | None = None) -> str:
 
     database.run(insert)
     return id_
+
+
+def fence_off(database: Database, id_: str, *, patience: float) -> bool:
+    """Whether its process can write nothing any more, for it gave no sign for too long. One that
+    was only cut off from the database has `patience` seconds to be back. Blocks."""
+    values = {"id": id_, "lease": LEASE_SECONDS}
+    if database.do(f"SELECT 1 {_SILENT}", values):
+        time.sleep(patience)
+        database.do(f"DELETE {_SILENT}", values)
+    return not database.do("SELECT 1 FROM fibreflow_sessions WHERE id = :id", {"id": id_})
 
 
 def _let_go_of(connection: "Connection", run: str) -> None:

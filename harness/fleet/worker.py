@@ -35,7 +35,7 @@ from orchestrator.values import AttemptKey
 #: Between two looks at the runs there are.
 _LOOK_SECONDS = 0.5
 #: How long whoever stands in for a dead process has to begin, before another may try.
-_STAND_IN_SECONDS = 60.0
+_STAND_IN_SECONDS = 15.0
 #: How long attempts that are let go of may take to notice.
 _LET_GO_SECONDS = 5.0
 _STAND_IN = (
@@ -155,8 +155,10 @@ class Worker:
         await self._open.pop(services.settings.run).close()
 
     def _stand_in(self) -> None:
-        """Begin what holds a run anew where it died. Blocks."""
+        """Begin what holds a run anew where it died or froze. Blocks."""
         self._stand_ins = [p for p in self._stand_ins if p.poll() is None]
+        if not self._fleet.can_tell():
+            return
         held = {row[1] for row in sessions.live(self._fleet.database)}
         for run in self._known.values():
             if run.id in held or run.standing == "stopped" or not _is_here(run):

@@ -148,6 +148,18 @@ class Journal:
         with self._lock:
             return key in self._keys
 
+    def require(self) -> None:
+        """Raises `TakenOverError` when the run is another process's by now, which cannot be where
+        the kernel lets go of a lock only with the process; `MachineError` when that is unknown."""
+
+    def stands(self) -> bool:
+        """Whether the run is this process's, for certain."""
+        try:
+            self.require()
+        except MachineError:
+            return False
+        return True
+
     def close(self) -> None:
         with self._lock:
             self._lines.close()

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from harness.database import Database
+from harness.database import Database, Rows
 from harness.ports import Clock
-from harness.record import taken
+from harness.record import files, taken
 from harness.record.clock import iso
 from harness.record.journal import SYNCED, Journal, Lines, cut_torn_line, objects
 from orchestrator import events
@@ -35,6 +35,11 @@ SELECT :run, CAST(:key AS TEXT), :body FROM turn ON CONFLICT (run, key) DO NOTHI
 """
 _STANDS = "SELECT 1 FROM fibreflow_sessions WHERE id = :session"
 _SINCE = "SELECT seq, body FROM fibreflow_events WHERE run = :run AND seq > :seq ORDER BY seq"
+#: Nothing, for whoever was taken over: the file and its listeners are the successor's.
+_NEWS = (
+    "SELECT seq, body FROM fibreflow_events WHERE run = :run AND seq > :seq AND EXISTS "
+    "(SELECT 1 FROM fibreflow_sessions WHERE id = :session) ORDER BY seq"
+)
 _HAS = "SELECT 1 FROM fibreflow_events WHERE run = :run AND key = :key"
 _ADD = (
     "INSERT INTO fibreflow_events (run, key, body) VALUES (:run, :key, :body) "
@@ -62,6 +67,10 @@ class SharedJournal(Journal):
         """Make the file and the rows the same: a crash leaves the file behind, and a database
         that was lost is told by the file what there was."""
         torn = cut_torn_line(self.path)
+        if self.path.exists():
+            # A new file under the old name: what a frozen process had in hand to append to the
+            # old one is in the rows, and nobody reads it there.
+            files.replace(self.path, self.path.read_bytes())
         self._lines = Lines(self.path)
         on_file = [data for _, data in objects(self.path)]
         rows = self._database.do(_SINCE, {"run": self.run, "seq": 0})
@@ -97,13 +106,20 @@ class SharedJournal(Journal):
             if event.key is not None and event.key in self._keys:
                 return False
             new = bool(self._database.do(_WRITE, values))
-            if not new and not self._database.do(_STANDS, {"session": session}):
-                raise TakenOverError(
-                    f"run {self.run}: others took over the work of this process, which gave no "
-                    "sign for too long; nothing is lost, and it may write nothing more of it"
-                )
+            if not new:
+                self._require(session)
             self.catch_up()
             return new
+
+    def require(self) -> None:
+        self._require(self._holder())
+
+    def _require(self, session: str) -> None:
+        if not self._database.do(_STANDS, {"session": session}):
+            raise TakenOverError(
+                f"run {self.run}: others took over the work of this process, which gave no "
+                "sign for too long; nothing is lost, and it may write nothing more of it"
+            )
 
     def has(self, key: str) -> bool:
         with self._lock:
@@ -117,11 +133,15 @@ class SharedJournal(Journal):
                 return  # a listener wrote an event: the loop below comes to it
             self._catching = True
             try:
-                while rows := self._database.do(_SINCE, {"run": self.run, "seq": self._last}):
+                while rows := self._news():
                     for seq, body in rows:
                         self._take_in(seq, body)
             finally:
                 self._catching = False
+
+    def _news(self) -> Rows:
+        values = {"run": self.run, "seq": self._last, "session": self._holder()}
+        return self._database.do(_NEWS, values)
 
     def _take_in(self, seq: int, body: str) -> None:
         data = json.loads(body)

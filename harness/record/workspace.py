@@ -1,31 +1,25 @@
 """The workspace folder: where each file of it lives, who holds it, and which runs it has seen."""
 
 import contextlib
-import fcntl
+import functools
 import json
 import mmap
 import os
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.record import taken
-from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
+from harness.record import taken, workspace_lock
+from harness.record.workspace_lock import FencedOff, Sign
+from orchestrator.errors import InputError
 from orchestrator.reporting.wording import command
 from orchestrator.values import AttemptKey
 
 #: A name that is one folder: no separator, no leading dot, no control character.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
-
-
-#: A process that was just killed lets go within milliseconds, and `holder` takes the lock for
-#: a moment to look; neither should refuse a start.
-LOCK_TRIES = 5
-LOCK_WAIT = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,42 +108,25 @@ class Workspace:
         return next((r for r in self.runs() if r.digest == digest and not r.finished), None)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, fenced_off: FencedOff = lambda _session: False) -> Iterator[Sign]:
         """Hold the workspace for this process; the kernel lets go of it when the process dies.
 
+        One that is frozen keeps it, and may have put down its session of a fleet: when that
+        is `fenced_off`, the workspace is taken from it. Yields what puts down one's own.
         Raises `WorkspaceLockedError` naming the holder, `MachineError` when it cannot be locked.
         """
-        path = self.logs / ".lock"
+        fd = workspace_lock.take(self.logs / ".lock", fenced_off)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Never unlinked: two processes could then hold locks on two files of one name.
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _unlockable(path, error) from error
-        try:
-            _take(fd, path)
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-            yield
+            workspace_lock.sign(fd, "")
+            yield functools.partial(workspace_lock.sign, fd)
             # The pid goes first, the lock with the file: no moment shows a stale holder.
             os.ftruncate(fd, 0)
         finally:
             os.close(fd)
 
     def holder(self) -> int | None:
-        """The pid of the live process that holds the lock; None when nobody does."""
-        try:
-            fd = os.open(self.logs / ".lock", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return _pid(fd)
-        else:
-            return None
-        finally:
-            os.close(fd)
+        """The pid of the live process that holds the workspace; None when nobody does."""
+        return workspace_lock.holder(self.logs / ".lock")
 
 
 def new_run_id(now: float, token: str, *, after: str | None = None) -> str:
@@ -171,43 +148,6 @@ def _plain(name: str, what: str) -> str:
             f"{what} {name!r} cannot be a folder's name; use letters, digits, '.', '_' and '-'"
         )
     return name
-
-
-def _take(fd: int, path: Path) -> None:
-    for _ in range(LOCK_TRIES - 1):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(LOCK_WAIT)
-        except OSError:
-            break  # the last try below says why
-        else:
-            return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = _pid(fd)
-        who = f"process {pid}" if pid else "another process"
-        stop = f"stop it with `kill -INT {pid}`" if pid else "stop it"
-        watch = Workspace(path.parent.parent).hint("status")
-        raise WorkspaceLockedError(
-            f"{path.parent.parent}: {who} is running in this workspace; "
-            f"wait for it, watch it with `{watch}`, or {stop}"
-        ) from error
-    except OSError as error:
-        raise _unlockable(path, error) from error
-
-
-def _unlockable(path: Path, error: OSError) -> MachineError:
-    return MachineError(
-        f"{path}: cannot be locked ({error.strerror or error}); "
-        "keep the workspace in a folder you can write to, on a local disk"
-    )
-
-
-def _pid(fd: int) -> int | None:
-    text = os.pread(fd, 32, 0).split()
-    return int(text[0]) if text and text[0].isdigit() else None
 
 
 def _info(folder: Path) -> RunInfo:

@@ -93,6 +93,28 @@ def test_a_worker_stands_in_for_the_process_that_held_the_run(fleet: FleetProjec
 
 
 @pytest.mark.slow
+def test_a_frozen_run_is_taken_over_and_its_process_thaws_into_nothing(
+    fleet: FleetProject,
+) -> None:
+    """Also what it had in hand is its successor's: merges, files, the engine's records."""
+    fleet.diamond()
+    runner, worker = fleet.run("--workers", "1"), fleet.worker(2)
+    until(lambda: fleet.events("AttemptFinished"), "an attempt has ended")
+    runner.send_signal(signal.SIGSTOP)
+    until(lambda: fleet.events("RunResumed"), "somebody else holds the run")
+    until(lambda: fleet.events("FeatureMerged"), "and merges")
+    runner.send_signal(signal.SIGCONT)  # in the middle of its successor's work
+    end = wait(runner)
+    assert end.code == 5, end
+    assert "took over" in end.err
+    until(lambda: fleet.events("RunFinished"), "the run's end")
+    assert fleet.leave(worker) == 0
+    until(fleet.is_over, "all have left")
+    fleet.assert_whole()
+    fleet.assert_nothing_left()
+
+
+@pytest.mark.slow
 def test_two_runs_share_a_worker_and_a_limit(
     fleet: FleetProject, make: Callable[..., Project], database: str
 ) -> None:
@@ -130,15 +152,15 @@ def test_a_drain_lets_work_on_other_machines_end_and_be_merged(fleet: FleetProje
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int) -> None:
-    """Two workers, and for each second seed the process that holds the run is killed as well."""
+    """Two workers; for two seeds of three also the run's own process, killed or frozen."""
     fleet.diamond()
     chance = random.Random(seed)
     runner = fleet.run("--workers", "1")
     workers = [fleet.worker(2), fleet.worker(2)]
     ends = [(workers[0], signal.SIGKILL), (workers[1], signal.SIGSTOP)]
-    if seed % 2:
+    if seed % 3:
         workers.append(fleet.worker(2))  # somebody must be left to stand in
-        ends.append((runner, signal.SIGKILL))
+        ends.append((runner, signal.SIGKILL if seed % 3 == 1 else signal.SIGSTOP))
     chance.shuffle(ends)
     for doomed, how in ends:
         wanted = len(fleet.events()) + chance.randint(0, 12)
@@ -149,8 +171,10 @@ def test_one_killed_and_left_dead_and_one_frozen(fleet: FleetProject, seed: int)
         time.sleep(chance.random() * 0.2)  # the moment itself is what is random
         doomed.send_signal(how)
     time.sleep(FROZEN_SECONDS)
-    workers[1].send_signal(signal.SIGCONT)
+    for frozen in (workers[1], runner):
+        frozen.send_signal(signal.SIGCONT)
     until(lambda: fleet.events("RunFinished"), "the run's end")
+    assert wait(runner).code in {0, 5, -signal.SIGKILL}  # 5: it was taken over
     for worker in workers[1:]:
         assert fleet.leave(worker) == 0
     until(fleet.is_over, "all have left")

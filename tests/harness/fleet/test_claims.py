@@ -3,10 +3,12 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.database import Database
+from harness import engine_store
+from harness.database import Database, execute
 from harness.fleet import sessions
 from harness.fleet.claims import TABLES, Claims
 from harness.fleet.member import TABLES as ALL_TABLES
@@ -171,6 +173,36 @@ def test_a_run_is_free_at_once_when_its_holder_was_killed_here(shared: Claims) -
     shared.database.do("UPDATE fibreflow_sessions SET pid = :pid", {"pid": gone.pid})
     successor = sessions.begin(shared.database, places=0, run=RUN)
     assert sessions.beat(shared.database, [killed, successor]) == {killed}
+
+
+def test_what_only_the_holder_may_do_is_refused_to_one_that_was_taken_over(
+    shared: Claims, database: str
+) -> None:
+    """Also by the engine, all of whose transactions begin so."""
+    frozen = sessions.begin(shared.database, places=0, run=RUN)
+
+    def prove(connection: Any) -> None:
+        sessions.require(connection, frozen)
+
+    own = Claims(shared.database.behind(prove))
+    store = engine_store.open_store(database)
+    engine_store.put_behind(store, prove)
+    queue(own, RUN, "f/a")
+    with store.begin() as connection:
+        execute(connection, "UPDATE fibreflow_work SET priority = 2")
+    assert not sessions.fence_off(shared.database, frozen, patience=0.0)
+    grow_old(shared, frozen)
+    assert sessions.fence_off(shared.database, frozen, patience=0.0)
+    with pytest.raises(TakenOverError):
+        own.news(RUN)
+    with pytest.raises(TakenOverError):
+        own.cancel(["run-1/f/a"])
+    with pytest.raises(TakenOverError):
+        queue(own, RUN, "f/b")
+    with pytest.raises(TakenOverError), store.begin() as connection:
+        execute(connection, "DELETE FROM fibreflow_work")
+    store.dispose()
+    assert [c.id for c in shared.take(session(shared), 9)] == ["run-1/f/a"]
 
 
 def test_a_frozen_transaction_is_ended_by_the_server(shared: Claims) -> None:

@@ -119,6 +119,29 @@ def test_no_event_of_an_attempt_that_was_taken_over(shared: Database, tmp_path: 
     journal.close()
 
 
+def test_a_holder_that_was_taken_over_tells_nobody_and_its_file_is_nobodys(
+    shared: Database, tmp_path: Path
+) -> None:
+    frozen = sessions.begin(shared, places=0, run=RUN)
+    thawed = open_journal(shared, tmp_path, frozen)
+    thawed.write(began("a"))
+    heard: list[events.Event] = []
+    thawed.listen(heard.append)
+    sessions.end(shared, [frozen], Claims(shared).give_back)
+    journal = open_journal(shared, tmp_path, sessions.begin(shared, places=0, run=RUN))
+    journal.write(began("b"))
+    thawed.catch_up()
+    with pytest.raises(TakenOverError):
+        thawed.write(began("c"))
+    assert not thawed.stands()
+    assert journal.stands()
+    thawed._append(events.to_json(began("late")), sync=False)  # what it was about to append
+    assert heard == []
+    assert [e.feature for e in read_events(journal.path)] == ["a", "b"]
+    thawed.close()
+    journal.close()
+
+
 # -------------------------------------------------------------------------- money
 
 

@@ -25,7 +25,8 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from harness.record.workspace import Workspace
-with Workspace(Path(sys.argv[1])).lock():
+with Workspace(Path(sys.argv[1])).lock() as sign:
+    sign("its-session")
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -123,6 +124,15 @@ def test_a_second_holder_is_told_who_and_what_to_do(tmp_path):
         space.lock(),
     ):
         pass
+    child.send_signal(signal.SIGSTOP)  # frozen: it keeps the kernel's lock
+    with pytest.raises(WorkspaceLockedError), space.lock(lambda session: session == "another"):
+        pass
+    with space.lock(lambda session: session == "its-session"):
+        assert space.holder() == os.getpid()
+        with pytest.raises(WorkspaceLockedError), space.lock(lambda _session: True):
+            pass  # one that has no session yet is nobody's to take from
+        child.send_signal(signal.SIGCONT)
+        assert space.holder() == os.getpid()
     child.send_signal(signal.SIGKILL)  # nothing was cleaned up, and the lock is free
     child.wait(30)
     assert space.holder() is None
