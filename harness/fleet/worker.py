@@ -10,7 +10,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,11 @@ _LOOK_SECONDS = 0.5
 _STAND_IN_SECONDS = 15.0
 #: How long attempts that are let go of may take to notice.
 _LET_GO_SECONDS = 5.0
+#: By the database's clock: those of the machines may differ by more than the wait.
 _STAND_IN = (
-    "UPDATE fibreflow_runs SET stand_in = :now WHERE run = :run AND standing IN ('working', 'held')"
-    " AND (stand_in IS NULL OR stand_in < :before) RETURNING run"
+    "UPDATE fibreflow_runs SET stand_in = extract(epoch FROM clock_timestamp()) "
+    "WHERE run = :run AND standing IN ('working', 'held') AND (stand_in IS NULL OR "
+    "stand_in < extract(epoch FROM clock_timestamp()) - :wait) RETURNING run"
 )
 
 
@@ -163,8 +164,7 @@ class Worker:
         for run in self._known.values():
             if run.id in held or run.standing == "stopped" or not _is_here(run):
                 continue
-            now = time.time()
-            values = {"run": run.id, "now": now, "before": now - _STAND_IN_SECONDS}
+            values = {"run": run.id, "wait": _STAND_IN_SECONDS}
             if self._fleet.database.do(_STAND_IN, values):
                 self._stand_ins.append(_resume(run))
 
