@@ -82,7 +82,10 @@ ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
             "failed": "failed",
         }
     },
-    "VerificationStarted": {"": {"verifying": "verifying", "failed": "verifying"}},
+    # From cancelled: on another machine, which had not heard of it yet.
+    "VerificationStarted": {
+        "": {"verifying": "verifying", "failed": "verifying", "cancelled": "cancelled"}
+    },
     "VerificationFinished": {
         "passed": {"verifying": "passed", "cancelled": "passed"},
         "unjudged": {"verifying": "unjudged", "cancelled": "unjudged"},

@@ -97,7 +97,10 @@ ATTEMPT_EXPECTED = [
     (finished("limit", True), {"running": "verifying", "cancelled": "cancelled"}),
     (finished("error", False), {"running": "failed", "cancelled": "cancelled"}),
     (finished("cancelled", True), {"running": "cancelled", "cancelled": "cancelled"}),
-    (e.VerificationStarted(**WHO), {"verifying": "verifying", "failed": "verifying"}),
+    (
+        e.VerificationStarted(**WHO),
+        {"verifying": "verifying", "failed": "verifying", "cancelled": "cancelled"},
+    ),
     (judged(5, 5), {"verifying": "passed", "cancelled": "passed"}),
     (judged(0, 0), {"verifying": "unjudged", "cancelled": "unjudged"}),
     (judged(3, 5), {"verifying": "rejected", "cancelled": "rejected", "failed": "rejected"}),
