@@ -20,6 +20,7 @@ from harness.agents.transcript import Transcript
 from harness.artifacts import passing
 from harness.fleet import succession
 from harness.learn import brief
+from harness.learn.brief import Brief
 from harness.ports import Base, ModelReply, Sandbox
 from harness.record import files, taken
 from harness.repair import Repairs
@@ -158,9 +159,8 @@ def _note_start(services: Services, key: AttemptKey, tier: Tier) -> None:
         )
 
 
-def _note_patterns(services: Services, key: AttemptKey) -> None:
+def _note_patterns(services: Services, key: AttemptKey, told: Brief) -> None:
     """What it is told of earlier failures, and what is kept from it to see what that is worth."""
-    told = brief.load(services.run_folder, key)
     for event in brief.used(key, brief.share(services.settings.run, key, told)):
         services.journal.write(event)
 
@@ -173,8 +173,9 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         async with _sandbox(services, base, key) as sandbox:
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
                 await succession.begin_anew(folder)
-            _note_patterns(services, key)
-            task = _task(services, key, tier)
+            told = brief.load(services.run_folder, key)
+            _note_patterns(services, key, told)
+            task = _task(services, key, tier, told)
 
             async def work(limits: AttemptLimits) -> AttemptResult:
                 asked = replace(task, limits=limits)
@@ -183,7 +184,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
 
             repairs = Repairs(
                 folder=folder,
-                most=brief.load(services.run_folder, key).repairs,
+                most=told.repairs,
                 limits=task.limits,
                 journal=services.journal,
                 work=work,
@@ -288,10 +289,9 @@ def _through(key: AttemptKey, folder: Path) -> AttemptResult | None:
     return done
 
 
-def _task(services: Services, key: AttemptKey, tier: Tier) -> Task:
+def _task(services: Services, key: AttemptKey, tier: Tier, told: Brief) -> Task:
     feature = services.feature(key.feature)
     minutes = feature.timeout_minutes or services.defaults.timeout_minutes
-    told = brief.load(services.run_folder, key)
     return Task(
         key=key,
         feature=feature,
@@ -384,7 +384,6 @@ async def verified(services: Services, key: AttemptKey, commit: str, patch: byte
 
 
 def store_result(folder: Path, result: AttemptResult) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     files.replace_json(folder / _RESULT, asdict(result), sync=False)
 
 

@@ -1,5 +1,6 @@
 """Reads from a commit the texts of scripts that commands run, and of what those run in turn."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 from harness.git import Repository
@@ -32,6 +33,7 @@ async def protection(
     exams = [command for feature in given.features for command in feature.acceptance]
     texts = await exam_texts(repository, commit, exams, files)
 
+    @functools.cache  # of each feature, whatever the number of its attempts
     def protected(feature: Feature) -> tuple[str, ...]:
         return protected_globs(given, feature, existing_files=files, texts=texts)
 

@@ -41,6 +41,8 @@ _SETTINGS = (
 )
 _SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
 _TRAILERS = ("Feature", "Attempt", "Run")
+#: The id of a commit, which names the same history for ever.
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -66,6 +68,7 @@ class Repository:
     def __init__(self, path: Path, scratch: Path | None = None) -> None:
         self.path = path
         self._scratch = scratch
+        self._integrated: dict[str, dict[str, str]] = {}
 
     async def git(
         self, *args: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None
@@ -121,7 +124,12 @@ class Repository:
 
     async def integrated(self, revision: str) -> dict[str, str]:
         """Feature id -> newest commit that carries all our trailers for it, reachable from
-        `revision`. Commits without all three trailers were not written by an integration."""
+        `revision`. Commits without all three trailers were not written by an integration.
+
+        Git is asked once for each commit: every attempt and every verification wants to know.
+        """
+        if (known := self._integrated.get(revision)) is not None:
+            return dict(known)
         layout = "%H" + "".join(
             f"%x1f%(trailers:key={k},valueonly,separator=%x1e)" for k in _TRAILERS
         )
@@ -131,7 +139,9 @@ class Repository:
             commit, *values = line.split("\x1f")
             if len(values) == len(_TRAILERS) and all(v.strip() for v in values):
                 found.setdefault(values[0].strip(), commit)
-        return found
+        if _COMMIT.fullmatch(revision):
+            self._integrated[revision] = found
+        return dict(found)
 
     async def is_ancestor(self, older: str, newer: str) -> bool:
         code, _, _ = await self._run(["merge-base", "--is-ancestor", older, newer], None, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,18 +226,19 @@ class Services:
         if made.is_dir() and not final.exists():
             made.rename(final)
 
-    def _decision_file(self, feature: str, round_: int) -> Path:
-        return self.run_folder / feature / f"round-{round_}.decided"
+    def _decision_file(self, feature: str, round_: int) -> str:
+        return f"{self.run_folder}/{feature}/round-{round_}.decided"
 
     def decide(self, feature: str, round_: int) -> None:
         """From here on no attempt of this round begins, in this process or a later one: those
         that a crash interrupted are recovered before the feature comes to cancel them."""
         self.decided.add((feature, round_))
-        files.replace(self._decision_file(feature, round_), "")
+        files.replace(Path(self._decision_file(feature, round_)), "")
 
     def is_decided(self, feature: str, round_: int) -> bool:
         known = (feature, round_) in self.decided
-        return known or self._decision_file(feature, round_).exists()
+        # Asked many times in an attempt: of another process's decision only the file tells.
+        return known or os.path.exists(self._decision_file(feature, round_))  # noqa: PTH110
 
     async def stop_for(self, error: FibreFlowError) -> NoReturn:
         """Begin to drain for an error that concerns the run, and leave the caller's work for the

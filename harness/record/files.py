@@ -1,10 +1,9 @@
 """Replaces whole files atomically: a reader sees the old content or the new, never a mixture."""
 
 import contextlib
-import functools
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,13 @@ def replace(path: Path, data: str | bytes, *, sync: bool = True) -> None:
     Raises `MachineError` naming the path when it cannot be written.
     """
     raw = data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data
-    target = path.resolve()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, raw, sync=sync)
+        target = path.resolve() if path.is_symlink() else path
+        try:
+            _replace(target, raw, sync=sync)
+        except FileNotFoundError:  # its folder is not there yet
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, raw, sync=sync)
         if sync:
             sync_folder(target.parent)
     except OSError as error:
@@ -48,39 +50,32 @@ def sync_folder(folder: Path) -> None:
 
 
 def _replace(target: Path, raw: bytes, *, sync: bool) -> None:
+    if not (raw or sync):
+        target.write_bytes(raw)  # nothing can be half of it
+        return
+    temporary = f"{target.parent}/.{target.name}.{secrets.token_hex(4)}.tmp"
     mode = _mode(target)
-    fd, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+    # Less the umask, as a plain `open` gives it to a new file.
+    new = 0o666 if mode is None else mode
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, new)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(raw)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if mode is not None:
+                os.fchmod(fd, mode)
             if sync:
-                os.fsync(file.fileno())
-        temporary.replace(target)
+                os.fsync(fd)
+        os.replace(temporary, target)  # noqa: PTH105 - no path is made of it
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)  # noqa: PTH108 - as above
         raise
 
 
-def _mode(target: Path) -> int:
-    """Permissions of the file that is there, or what a plain `open` would give a new one."""
+def _mode(target: Path) -> int | None:
+    """Permissions of the file that is there."""
     try:
         return target.stat().st_mode & 0o777
     except FileNotFoundError:
-        # mkstemp gives 0600, which would hide reports from the user's group. There is no way to
-        # read the umask without setting it (not thread-safe), so the kernel's view is asked.
-        return 0o666 & ~_umask()
-
-
-@functools.cache  # nobody in this program sets it
-def _umask() -> int:
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    except (OSError, ValueError):
-        pass
-    return 0o022
+        return None

@@ -47,6 +47,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._run_folders: dict[str, Path] = {}
 
     def hint(self, *words: str) -> str:
         """`fibreflow ...` about this workspace as it can be typed where the person is now."""
@@ -78,7 +79,9 @@ class Workspace:
 
     def run_folder(self, run: str) -> Path:
         """Raises `InputError` when `run` is not a plain name."""
-        return self.logs / _plain(run, "run")
+        if run not in self._run_folders:
+            self._run_folders[run] = self.logs / _plain(run, "run")
+        return self._run_folders[run]
 
     def events(self, run: str) -> Path:
         return self.run_folder(run) / "events.jsonl"

@@ -1,6 +1,8 @@
 """Holding a workspace folder: made or reopened, locked, and a record of what it was made from."""
 
 import contextlib
+import errno
+import functools
 import json
 import os
 import subprocess
@@ -11,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.ports import Base, SandboxInfo, SandboxLimits
-from harness.record import files
 from harness.sandboxes import folders
 from harness.sandboxes.bases import Layers
-from orchestrator.errors import SandboxError
+from orchestrator.errors import MachineError, SandboxError
 
+#: What it was made from; whoever holds the workspace holds the lock of this file.
 _RECORD = "workspace.json"
 
 
@@ -34,35 +36,67 @@ class Record:
 def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
     """Make or reopen a workspace and hold its lock: the descriptor that does, and what it was
     made as where it was there before. What is inside is made by `make_folders` when needed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock_fd = folders.try_lock(folder)
+    fresh = _made(folder)
+    lock_fd = folders.try_lock(folder, name=_RECORD)
     if lock_fd is None:
         raise SandboxError(f"sandbox {wanted.key} is in use; destroy it first, or take another key")
-    known = record(folder)
-    if known is not None and known.boot != _boot():
-        # An overlay's commands never wait for the disk, so a file here and there may have gone
-        # with the machine: whoever was at work begins anew.
-        _empty(folder)
-        known = None
-    if known is not None and known.base.id != wanted.base.id:
+    known = None if fresh else record(folder)
+    if known is None or known.boot != _boot():
+        # Half a record is nobody's. And an overlay's commands never wait for the disk, so a file
+        # here and there may have gone with the machine: whoever was at work begins anew.
+        if not fresh:
+            _empty(folder)
+        _note(folder, lock_fd, wanted)
+        return lock_fd, None
+    if known.base.id != wanted.base.id:
         os.close(lock_fd)
         raise SandboxError(
             f"sandbox {wanted.key} exists from another base; destroy it first, or take another key"
         )
-    if known is None:
-        # Whole or not at all: half of it would make a reopened workspace nobody's.
-        files.replace(folder / _RECORD, json.dumps(_to_json(wanted)), sync=False)
     return lock_fd, known
+
+
+def _made(folder: Path) -> bool:
+    """Whether it was not there before."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    return True
+
+
+def _note(folder: Path, lock_fd: int, wanted: Record) -> None:
+    """Written where it is locked, and before there is anything in the workspace, so that one
+    that a crash cut off stands for nothing."""
+    data = json.dumps(_to_json(wanted)).encode()
+    try:
+        os.ftruncate(lock_fd, 0)
+        if os.pwrite(lock_fd, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        os.close(lock_fd)
+        raise MachineError(
+            f"{folder / _RECORD}: cannot be written ({error.strerror or error}); "
+            "free disk space or fix its permissions, then start again"
+        ) from error
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a live process holds the workspace in `folder`."""
+    return folders.is_locked(folder, _RECORD)
 
 
 def _empty(folder: Path) -> None:
     for left in folder.iterdir():
-        if left.is_dir():
+        if left.is_dir() and not left.is_symlink():
             folders.remove_tree(left)
-        elif not left.name.startswith("."):  # the lock, which is held
+        elif left.name != _RECORD:  # which is held
             left.unlink()
 
 
+@functools.cache  # a process does not outlive it
 def _boot() -> str:
     """Empty where the machine does not say."""
     try:
@@ -129,7 +163,7 @@ def listed(
     wanted = None if namespace is None else folders.file_name(namespace)
     spaces = [p for p in sorted(state.iterdir()) if p.is_dir() and not p.name.startswith(".")]
     return tuple(
-        SandboxInfo(known.key, space.name, known.labels, folders.is_locked(folder), known.made_at)
+        SandboxInfo(known.key, space.name, known.labels, is_held(folder), known.made_at)
         for space in spaces
         if wanted in (None, space.name)
         for folder in sorted(folders.workspaces(space))
@@ -166,10 +200,16 @@ def furnish(folder: Path, layers: Layers) -> None:
     copy_layers(layers, folder)
 
 
-def make_folders(folder: Path) -> None:
-    """The host folders of one workspace; those that exist stay as they are."""
-    for name in ("upper", "work", "tmp", "home", "home-work"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+def make_folders(folder: Path, *, home_below: bool = True) -> None:
+    """The host folders of one workspace; those that exist stay as they are. `home_below`: its
+    HOME is an overlay too."""
+    for name in ("upper", "work", "tmp", "home", *(["home-work"] if home_below else [])):
+        try:
+            os.mkdir(f"{folder}/{name}")  # noqa: PTH102 - four system calls less for each
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            (folder / name).mkdir(parents=True)
 
 
 def reap(own: Path, namespace: str | None) -> int:
@@ -189,7 +229,7 @@ def reap(own: Path, namespace: str | None) -> int:
 
 def _remove_unheld(folder: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        lock_fd = folders.try_lock(folder)
+        lock_fd = folders.try_lock(folder, name=_RECORD)
         if lock_fd is not None:
             folders.remove(folder)
             os.close(lock_fd)

@@ -94,7 +94,7 @@ def _kill_left(engine: Engine, root: Path) -> None:
     """Kill containers over workspaces below `root` that no live process holds. Blocks."""
     for id_, workspace in containers.left(engine, LABEL).items():
         folder = Path(workspace)
-        if folder.is_relative_to(root) and not folders.is_locked(folder):
+        if folder.is_relative_to(root) and not claim.is_held(folder):
             containers.kill(engine, id_)
 
 

@@ -90,25 +90,27 @@ def locked(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def try_lock(folder: Path, *, shared: bool = False) -> int | None:
-    """A descriptor that holds `folder`'s lock until closed or its process dies, else None."""
-    fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def try_lock(folder: Path, *, shared: bool = False, name: str = _LOCK) -> int | None:
+    """A descriptor that holds `folder`'s lock, the file `name` in it, until closed or its process
+    dies, else None."""
+    path = f"{folder}/{name}"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
         return None
-    if not (folder / _LOCK).exists():  # removed by a reaper between open and lock
+    if not os.path.exists(path):  # noqa: PTH110 - removed by a reaper between open and lock
         os.close(fd)
         return None
     return fd
 
 
-def is_locked(folder: Path) -> bool:
+def is_locked(folder: Path, name: str = _LOCK) -> bool:
     """Whether a process holds `folder`'s lock. Looked up, not tried: trying would take the lock
     for a moment, in which its rightful holder would be refused."""
     try:
-        inode = (folder / _LOCK).stat().st_ino
+        inode = (folder / name).stat().st_ino
         held = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return False

@@ -56,8 +56,11 @@ class Holding:
             return
         self.gone = True
         async with self.turn:  # a command may still be ending
-            await asyncio.to_thread(remove)
-            self._unlock()
+            await asyncio.to_thread(self._end, remove)
+
+    def _end(self, remove: Callable[[], None]) -> None:
+        remove()
+        self._unlock()  # the kernel removes the file behind the lock by now, which takes its time
 
     def release(self) -> None:
         """Let go and leave the files, for a later run to reopen."""

@@ -5,6 +5,7 @@ mount table.
 """
 
 import contextlib
+import functools
 import hashlib
 import shutil
 import sys
@@ -34,6 +35,7 @@ _FILES = {
 }
 
 
+@functools.cache
 def interpreter_folders() -> tuple[Path, ...]:
     """Host folders outside /usr in which the interpreter running this program lives.
 
@@ -55,6 +57,7 @@ def skeleton(cache: Path) -> Path:
     return final
 
 
+@functools.cache
 def system_links() -> tuple[tuple[str, Path], ...]:
     """Top-level system folders that are real ones on this host, to be bound: name and path."""
     names = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")

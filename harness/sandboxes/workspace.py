@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import posixpath
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from harness.sandboxes.egress import EgressProxy
 from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.shop import Shop
+from harness.sandboxes.slots import Overlay
 from harness.sandboxes.toolbox import INSIDE
 from harness.sandboxes.undisturbed import undisturbed
 from harness.sandboxes.watch import watch
@@ -44,16 +46,26 @@ class LocalSandbox(FolderSandbox):
         self.overlay = place.overlay
         self._shop = shop
         self._limits = limits
-        self._args = [shop.bwrap, *cage.arguments(place)]
-        self._overlays = cage.overlays(place)
-        self._variables = environment(place.layers)
+        self._place = place
         self._proxy: EgressProxy | None = None
         if limits.allow:
             self._proxy = EgressProxy(key, allowlist.rules(limits.allow), shop.observe)
-            self._variables |= egress.variables(doorway.PORT)
         self._furnished = False
         held = "memory" in shop.groups.controllers
         self._watched = replace(limits, memory_mb=None) if held else limits
+
+    @functools.cached_property
+    def _args(self) -> list[str]:
+        return [self._shop.bwrap, *cage.arguments(self._place)]
+
+    @functools.cached_property
+    def _overlays(self) -> tuple[Overlay, ...]:
+        return cage.overlays(self._place)
+
+    @functools.cached_property
+    def _variables(self) -> dict[str, str]:
+        found = environment(self.layers)
+        return found if self._proxy is None else found | egress.variables(doorway.PORT)
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,
@@ -95,7 +107,7 @@ class LocalSandbox(FolderSandbox):
         if self._furnished:
             return
         if self.overlay:
-            claim.make_folders(self.folder)
+            claim.make_folders(self.folder, home_below=self.layers.home is not None)
         else:
             await asyncio.to_thread(claim.furnish, self.folder, self.layers)
         self._furnished = True
