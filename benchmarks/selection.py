@@ -188,7 +188,8 @@ def _stop(curve: dict[int, tuple[bool, float | None, int]], most: int, wanted: f
     n = next_wave(Standing(most, None)).size
     while True:
         _, sure, passed = curve[n]
-        standing = Standing(most, None, started=n, passed=passed, confidence=sure, compared=True)
+        blind = sure is None
+        standing = Standing(most, None, n, passed=passed, confidence=sure, blind=blind)
         size = next_wave(standing, wanted=wanted).size
         if not size:
             return n

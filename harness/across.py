@@ -1,12 +1,14 @@
 """Has the attempts of a round compared on executed behaviour, once, and keeps it beside them.
 
-What came of it is in the feature's folder (`round-N.across.json`), from where a second try takes
-it, and in each attempt's `evidence.json`, for whoever asks why an attempt was chosen.
+What came of it is in the feature's folder (`round-N.across.json`), from where a second try with
+the same attempts takes it, and in each attempt's `evidence.json`, for whoever asks why an attempt
+was chosen. When more of the round have ended, all are compared anew, in the seconds left of those
+that the round has for it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,31 @@ from orchestrator.values import AttemptKey
 from orchestrator.verify.probes import Probe
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`evidence` with `cross` and `behaviour` filled in, and the `tests` of `cross`. `blind`: it
+    was tried, and nothing was executed that tells the attempts apart."""
+
+    evidence: list[Evidence]
+    tests: tuple[CrossTest, ...] = ()
+    blind: bool = False
+
+
 async def compared(
     services: Services, keys: Mapping[str, AttemptKey], evidence: Sequence[Evidence], commit: str
-) -> tuple[list[Evidence], tuple[CrossTest, ...]]:
-    """`evidence` with `cross` and `behaviour` filled in, and the tests of `cross`.
+) -> Compared:
+    """The attempts `keys` of one round, which began at `commit`, compared with each other.
 
     Nothing is run when fewer than two attempts passed everything: then there is no choice. A
     sandbox that fails takes nothing away from the choice by what is known already.
     """
     rivals = [e for e in evidence if e.usable]
     if sum(e.passed_all for e in rivals) < 2:
-        return list(evidence), ()
+        return Compared(list(evidence))
     key = keys[rivals[0].attempt]
     path = services.run_folder / key.feature / f"round-{key.round}.across.json"
-    found = _load(path, {e.attempt for e in rivals})
+    among = sorted(e.attempt for e in rivals)
+    found, spent = _load(path, among)
     if found is None:
         try:
             found = await services.checker.across(
@@ -43,15 +56,18 @@ async def compared(
                 services.feature(key.feature),
                 await services.bases.of(commit),
                 [_rival(services, keys[e.attempt], full=e.passed_all) for e in rivals],
+                spent=spent,
             )
         except SandboxError as error:
             text = f"{key.feature}: its attempts were not compared: the sandbox failed: {error}"
             services.journal.write(events.WarningGiven(message=text))
-            return list(evidence), ()
-        files.replace_json(path, asdict(found), sync=False)
+            return Compared(list(evidence))
+        found = replace(found, seconds=spent + found.seconds)
+        files.replace_json(path, {**asdict(found), "among": among}, sync=False)
         for e in rivals:
             record.add(services.attempt_folder(keys[e.attempt]), "across", _told(found, e.attempt))
-    return [_filled(e, found) for e in evidence], found.tests
+    blind = not found.tests and not found.probes
+    return Compared([_filled(e, found) for e in evidence], found.tests, blind)
 
 
 def _rival(services: Services, key: AttemptKey, *, full: bool) -> Rival:
@@ -81,8 +97,9 @@ def _told(found: Crossed, name: str) -> dict[str, Any]:
     }
 
 
-def _load(path: Path, names: set[str]) -> Crossed | None:
-    """What was found of these very attempts; None when there is nothing that can be read."""
+def _load(path: Path, among: Sequence[str]) -> tuple[Crossed | None, float]:
+    """What was found of these very attempts, None when nothing that can be read was; and the
+    seconds that all comparisons of the round took."""
     try:
         data = json.loads(path.read_bytes())
         found = Crossed(
@@ -91,7 +108,9 @@ def _load(path: Path, names: set[str]) -> Crossed | None:
             probes=tuple(Probe(tuple(p["imports"]), p["expression"]) for p in data["probes"]),
             digests={name: tuple(row) for name, row in data["digests"].items()},
             ran=data["ran"],
+            seconds=data["seconds"],
         )
+        same = data["among"] == among
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if {*found.outcomes, *found.digests} <= names else None
+        return None, 0.0
+    return (found if same else None), found.seconds

@@ -21,6 +21,8 @@ from orchestrator.values import AttemptKey, Feature, FeatureList, Verification
 _NO_COMMAND = (126, 127)
 #: Seconds that comparing a round's attempts may take.
 _ACROSS = 120.0
+#: What the last comparison of a round may take when those before it have used that up.
+_AGAIN = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,16 @@ class PatchChecker:
         )
 
     async def across(
-        self, key: AttemptKey, feature: Feature, base: Base, rivals: Sequence[Rival]
+        self,
+        key: AttemptKey,
+        feature: Feature,
+        base: Base,
+        rivals: Sequence[Rival],
+        *,
+        spent: float,
     ) -> Crossed:
         folder = self.workspace.run_folder(self.run) / feature.id
+        most = min(_ACROSS, self._seconds(feature))
         return await compare(
             CrossJob(
                 provider=self.provider,
@@ -90,7 +99,7 @@ class PatchChecker:
                 protected=self.protected(feature),
                 log=folder / f"round-{key.round}.across.log",
                 key=f"{feature.id}.r{key.round}.across",
-                seconds=min(_ACROSS, self._seconds(feature)),
+                seconds=min(most, max(_AGAIN, most - spent)),
             )
         )
 

@@ -15,6 +15,7 @@ from orchestrator.runs import plan
 from orchestrator.selector import Selection, select
 from orchestrator.values import AttemptKey
 from orchestrator.verify.manifests import is_manifest
+from orchestrator.waves import is_contested
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,41 @@ async def choose(
 ) -> tuple[Selection, list[Evidence]]:
     """The selection among the attempts `keys` (by name) of one round of the feature, which began
     at `commit`, and the evidence it saw."""
-    evidence = list(found.evidence)
-    if not services.feature(id_).acceptance:
-        evidence = plan.for_a_person(evidence)
-    evidence, tests = await across.compared(services, keys, evidence, commit)
-    chosen = select(evidence, cross_tests=tests, policy=services.project.selection)
+    chosen, seen = await _selected(services, id_, keys, commit, found)
     chosen = plan.in_its_words(chosen, found.ends, found.problems)
     if chosen.winner is not None and services.project.setup is not None:
         manifests = await _manifests(services, keys[chosen.winner], commit)
         chosen = plan.reviewed_setup(chosen, manifests)
-    return chosen, evidence
+    return chosen, seen.evidence
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What a choice among those that ended would be worth (`orchestrator.waves.Standing`)."""
+
+    confidence: float | None
+    blind: bool
+    contested: bool
+
+
+async def so_far(
+    services: Services, id_: str, keys: Mapping[str, AttemptKey], commit: str, found: Gathered
+) -> SoFar:
+    """Of the same as `choose`, while others of the round are still at work or were not begun."""
+    chosen, seen = await _selected(services, id_, keys, commit, found)
+    contested = is_contested(chosen, services.project.selection)
+    return SoFar(chosen.confidence, seen.blind, contested)
+
+
+async def _selected(
+    services: Services, id_: str, keys: Mapping[str, AttemptKey], commit: str, found: Gathered
+) -> tuple[Selection, across.Compared]:
+    evidence = list(found.evidence)
+    if not services.feature(id_).acceptance:
+        evidence = plan.for_a_person(evidence)
+    seen = await across.compared(services, keys, evidence, commit)
+    policy = services.project.selection
+    return select(seen.evidence, cross_tests=seen.tests, policy=policy), seen
 
 
 async def _manifests(services: Services, key: AttemptKey, commit: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from orchestrator.runs import plan
 from orchestrator.runs.plan import GiveUp, RoundPlan
 from orchestrator.selector import Selection
 from orchestrator.values import AttemptKey
-from orchestrator.waves import Standing, next_wave
+from orchestrator.waves import Standing, Wave, is_to_compare, next_wave
 
 Outcome = dict[str, Any]
 
@@ -160,43 +160,67 @@ class Rounds:
         waiting = list(self._workflows(id_, round_).items())
         open_: dict[str, AttemptKey] = {}
         finished: list[str] = []
-        passed = 0
-        while not plan.is_decided(round_, passed, len(finished)):
-            wave = self._wave(id_, round_, len(open_), passed, len(waiting))
-            if wave:
-                open_ |= waiting[:wave]
-                await self._enqueue(id_, dict(waiting[:wave]), opened)
-                del waiting[:wave]
+        standing = Standing(round_.attempts, round_.quorum, firm=round_.firm)
+        while True:
+            standing = await self._compared(id_, round_, opened, finished, standing)
+            wave = self._wave(id_, round_, standing)
+            if wave.over:
+                break
+            if wave.size:
+                open_ |= waiting[: wave.size]
+                await self._enqueue(id_, dict(waiting[: wave.size]), opened)
+                del waiting[: wave.size]
+                standing = standing.begun(wave.size)
             services.stop.settle(id_)
-            enough = self._cut_short(id_, paid=passed > 0)
+            enough = self._cut_short(id_, paid=standing.passed > 0)
             ended = await self._engine.finished(list(open_), or_else=enough)
             if not ended:
                 break
+            passed = sum(bool(o.get("value", {}).get("passed")) for o in ended.values())
+            standing = standing.ended(len(ended), passed)
             for workflow, outcome in ended.items():
                 key = open_.pop(workflow)
                 finished.append(key.name)
-                passed += bool(outcome.get("value", {}).get("passed"))
                 await passing.brought(services.artifacts, services.attempt_folder(key), outcome)
                 if "error" in outcome:
                     self._report_defect(key, outcome["error"])
         services.decide(id_, round_.number)
         return finished
 
-    def _wave(self, id_: str, round_: RoundPlan, running: int, passed: int, waiting: int) -> int:
-        """How many attempts begin now; decided on, and on file, before they do."""
-        started = round_.attempts - waiting
-        standing = Standing(round_.attempts, round_.quorum, started, running, passed)
+    async def _compared(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str], standing: Standing
+    ) -> Standing:
+        """With what a comparison of those that ended says, where it may decide; recorded."""
+        if not is_to_compare(standing, exactly=round_.exactly):
+            return standing
+        seen = await self._step("compare", self._compare, id_, round_, opened, list(names))
+        return standing.told(**seen)
+
+    async def _compare(
+        self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
+    ) -> Outcome:
+        async with self._services.stop.work(begun=True):
+            keys, found = self._found(id_, round_, names)
+            seen = await choice.so_far(self._services, id_, keys, opened["commit"], found)
+            return asdict(seen)
+
+    def _wave(self, id_: str, round_: RoundPlan, standing: Standing) -> Wave:
+        """What begins now, or that the round is over; on file before it is acted on."""
         wave = next_wave(standing, exactly=round_.exactly)
+        number, started = round_.number, standing.started
+        spared = standing.most - started + standing.running
+        event: events.Event
         if wave.size:
             event = events.WaveStarted(
-                feature=id_,
-                round=round_.number,
-                started=started,
-                attempts=wave.size,
-                why=wave.why,
+                feature=id_, round=number, started=started, attempts=wave.size, why=wave.why
             )
             self._services.journal.write(event)
-        return wave.size
+        elif wave.over and spared:
+            event = events.RoundDecided(
+                feature=id_, round=number, started=started, spared=spared, why=wave.why
+            )
+            self._services.journal.write(event)
+        return wave
 
     async def _enqueue(self, id_: str, keys: Mapping[str, AttemptKey], opened: Outcome) -> None:
         wanted = {
@@ -251,12 +275,10 @@ class Rounds:
         self, id_: str, round_: RoundPlan, opened: Outcome, names: list[str]
     ) -> Outcome:
         services, feature = self._services, self._services.feature(id_)
-        keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
-        tried = [self._tried(key) for key in keys.values()]
-        found = choice.gathered(tried)
+        keys, found = self._found(id_, round_, names)
         selection, evidence = await choice.choose(services, id_, keys, opened["commit"], found)
         services.journal.write(_selected(id_, round_, selection, names))
-        await services.knowledge.learn(feature, tried)
+        await services.knowledge.learn(feature, [self._tried(key) for key in keys.values()])
         return {
             "winner": selection.winner,
             "needs_review": selection.needs_review,
@@ -265,6 +287,13 @@ class Rounds:
             "repaired": found.repaired,
             "played": asdict(outcome_of(opened["tier"], len(names), evidence)),
         }
+
+    def _found(
+        self, id_: str, round_: RoundPlan, names: list[str]
+    ) -> tuple[dict[str, AttemptKey], choice.Gathered]:
+        """The attempts of the round that have these names, and what they came to."""
+        keys = {k.name: k for k in self._workflows(id_, round_).values() if k.name in names}
+        return keys, choice.gathered([self._tried(key) for key in keys.values()])
 
     def _tried(self, key: AttemptKey) -> Tried:
         return choice.tried(key, self._services.attempt_folder(key))

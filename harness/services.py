@@ -134,10 +134,16 @@ class Checker(Protocol):
         ...
 
     async def across(
-        self, key: AttemptKey, feature: Feature, base: Base, rivals: Sequence[Rival]
+        self,
+        key: AttemptKey,
+        feature: Feature,
+        base: Base,
+        rivals: Sequence[Rival],
+        *,
+        spent: float,
     ) -> Crossed:
         """The usable attempts of the round of `key`, on each other's tests and shared probes.
-        Raises `SandboxError`."""
+        `spent`: seconds that the round's comparisons have taken before. Raises `SandboxError`."""
         ...
 
     async def tree(self, winner: Winner, commit: str, parent: str) -> Verification:

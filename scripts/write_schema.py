@@ -118,7 +118,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], Mapping[str, str]], ...] = (
             "one. Repairs and attempts together are never more than rounds times attempts.",
             "quorum": "A round is decided as soon as so many attempts passed everything; the rest "
             "are cancelled. 1 is cheapest, more gives the choice more to choose from. "
-            "Absent: 3, or all attempts where there are fewer.",
+            "Absent: 3, or all attempts where there are fewer; fewer when the choice is sure by "
+            "then, and twice as many where they disagree (docs/selection.md, Waves).",
             "timeout_minutes": "Wall time of an attempt; what it has written by then is verified.",
             "turns": "Model calls in an attempt; likewise.",
             "budget_usd": "The most that the **whole run** may cost; `--budget` overrides. "

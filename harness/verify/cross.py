@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.ports import Base, SandboxProvider
@@ -64,13 +64,15 @@ class CrossJob:
 @dataclass(frozen=True, slots=True)
 class Crossed:
     """What came of it. `outcomes` and `digests` are by rival, in the order of `tests` and
-    `probes`; only tests that tell something are left. `ran` counts what was run at all."""
+    `probes`; only tests that tell something are left. `ran` counts what was run at all, in
+    `seconds` seconds."""
 
     tests: tuple[CrossTest, ...] = ()
     outcomes: Mapping[str, tuple[bool | None, ...]] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     digests: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     ran: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class _Field:
 
 async def compare(job: CrossJob) -> Crossed:
     """Raises `SandboxError` when the sandbox itself fails; whatever attempts do is a value."""
+    began = time.monotonic()
     seconds, reports = job.seconds, job.project.reports
     bench = Bench(job.provider, job.key, job.log, _SHARE * seconds, total=seconds, reports=reports)
     try:
@@ -105,7 +108,8 @@ async def compare(job: CrossJob) -> Crossed:
                 tree = await open_.enter_async_context(made)
                 if not tree.problems:
                     trees[rival.name] = tree
-            return await _compare(bench, job, trees)
+            found = await _compare(bench, job, trees)
+        return replace(found, seconds=round(time.monotonic() - began, 3))
     finally:
         bench.close()
 

@@ -40,6 +40,21 @@ class WaveStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoundDecided(Event):
+    """The round is over after `started` attempts; `spared` of its most, those cancelled at work
+    among them, are not played to their end."""
+
+    round: int
+    started: int
+    spared: int
+    why: str
+
+    @property
+    def part(self) -> str:
+        return str(self.round)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttemptStarted(Event):
     """`model` is the model's id; `source` says whether it is live, recorded or scripted."""
 

@@ -23,7 +23,8 @@ MAX_LESSON_CHARS = 600
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """One round of a feature: how many attempts, and how many passes decide it early."""
+    """One round of a feature: how many attempts, and how many passes decide it early; `firm`
+    when the list says how many, so that nothing else does."""
 
     number: int  # from 1
     attempts: int
@@ -32,6 +33,7 @@ class RoundPlan:
     left: int = 0  # tries of any sort that the feature has after this round's attempts
     repairs: int = 0  # the most that each attempt may make
     exactly: bool = False  # all at once, not in waves
+    firm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def first_round(feature: Feature, defaults: Defaults, before: int = 0) -> RoundP
         left=attempts * more,
         repairs=min(defaults.repairs, more),
         exactly=defaults.exactly,
+        firm=defaults.quorum is not None,
     )
 
 
@@ -74,6 +77,7 @@ def next_round(
         left=left,
         repairs=min(last.repairs, left // attempts),
         exactly=last.exactly,
+        firm=last.firm,
     )
 
 
@@ -81,11 +85,6 @@ def condense(lessons: Sequence[str]) -> tuple[str, ...]:
     """Distinct lessons, each shortened, the newest kept when there are too many."""
     distinct = dict.fromkeys(lesson.strip()[:MAX_LESSON_CHARS] for lesson in lessons)
     return tuple(lesson for lesson in distinct if lesson)[-MAX_LESSONS:]
-
-
-def is_decided(plan: RoundPlan, passed: int, finished: int) -> bool:
-    """A round is decided when its quorum has passed everything, or nothing is left to wait for."""
-    return passed >= plan.quorum or finished >= plan.attempts
 
 
 def for_a_person(evidence: Sequence[Evidence]) -> list[Evidence]:

@@ -27,6 +27,7 @@ FEATURE_MOVES: Mapping[str, Mapping[str, FeaturePhase]] = {
     "FeatureStarted": {"waiting": "running", "blocked": "running"},
     "RoundStarted": {"running": "running"},
     "WaveStarted": {"running": "running"},
+    "RoundDecided": {"running": "running"},
     "AttemptSelected": {"running": "running"},
     # From waiting: a run before this one asked already, and nobody has answered.
     "ReviewRequested": {"running": "review", "waiting": "review"},

@@ -15,5 +15,7 @@ class Unasked:
     async def tree(self, winner: object, commit: str, parent: str) -> NoReturn:
         raise AssertionError("nothing is merged here")
 
-    async def across(self, key: object, feature: object, base: object, rivals: object) -> NoReturn:
+    async def across(
+        self, key: object, feature: object, base: object, rivals: object, *, spent: float
+    ) -> NoReturn:
         raise AssertionError("nothing is compared here")

@@ -34,23 +34,33 @@ FOUND = Crossed(
     probes=(Probe(("from f import f",), "f(1)"),),
     digests={A: ("1",), B: (None,)},
     ran=3,
+    seconds=7.0,
 )
 
 
 class Compares(Unasked):
     """Answers with `FOUND`, or fails, and remembers what it was given."""
 
-    def __init__(self, error: str = "") -> None:
+    def __init__(self, error: str = "", found: Crossed = FOUND) -> None:
         self.error = error
+        self.found = found
         self.given: list[list[Rival]] = []
+        self.spent: list[float] = []
 
     async def across(  # type: ignore[override]
-        self, key: object, feature: object, base: object, rivals: Sequence[Rival]
+        self,
+        key: object,
+        feature: object,
+        base: object,
+        rivals: Sequence[Rival],
+        *,
+        spent: float,
     ) -> Crossed:
         self.given.append(list(rivals))
+        self.spent.append(spent)
         if self.error:
             raise SandboxError(self.error)
-        return FOUND
+        return self.found
 
 
 def attempted(wired: Services, *passed: bool, usable: Sequence[str] = (A, B)) -> list[Evidence]:
@@ -77,7 +87,8 @@ async def test_where_one_passed_there_is_nothing_to_choose(
 ) -> None:
     wired = services(tmp_path, GIVEN, repository, journal, Unasked())
     evidence = attempted(wired, True, False)
-    assert await across.compared(wired, KEYS, evidence, await head(repository)) == (evidence, ())
+    found = await across.compared(wired, KEYS, evidence, await head(repository))
+    assert found == across.Compared(evidence)
 
 
 async def test_it_is_done_once_and_shown_beside_each_attempt(
@@ -87,10 +98,11 @@ async def test_it_is_done_once_and_shown_beside_each_attempt(
     wired = services(tmp_path, GIVEN, repository, journal, checks)
     evidence = attempted(wired, True, True, True)
     for _ in range(2):  # as after a crash
-        filled, tests = await across.compared(wired, KEYS, evidence, await head(repository))
-        assert tests == FOUND.tests
-        assert [e.cross for e in filled] == [(True,), (False,), ()]
-        assert [e.behaviour for e in filled] == [("1",), (None,), ()]
+        found = await across.compared(wired, KEYS, evidence, await head(repository))
+        assert found.tests == FOUND.tests
+        assert not found.blind
+        assert [e.cross for e in found.evidence] == [(True,), (False,), ()]
+        assert [e.behaviour for e in found.evidence] == [("1",), (None,), ()]
     # The third is not usable: it takes no part.
     assert checks.given == [[Rival(A, A.encode(), True), Rival(B, B.encode(), True)]]
     folder = wired.attempt_folder(KEYS[B])
@@ -100,11 +112,37 @@ async def test_it_is_done_once_and_shown_beside_each_attempt(
     assert record.load(folder) == Verification(True, (CheckResult("true", True),))
 
 
+async def test_when_more_have_ended_all_are_compared_anew_in_what_time_is_left(
+    tmp_path: Path, repository: Repository, journal: Journal
+) -> None:
+    checks = Compares()
+    wired = services(tmp_path, GIVEN, repository, journal, checks)
+    evidence = attempted(wired, True, True, True, usable=(A, B, C))
+    commit = await head(repository)
+    await across.compared(wired, KEYS, evidence[:2], commit)
+    for _ in range(2):
+        await across.compared(wired, KEYS, evidence, commit)
+    assert [[rival.name for rival in given] for given in checks.given] == [[A, B], [A, B, C]]
+    assert checks.spent == [0.0, 7.0]
+    kept = json.loads((wired.run_folder / "f" / "round-1.across.json").read_bytes())
+    assert kept["seconds"] == 14.0
+
+
+async def test_where_nothing_was_executed_the_comparison_is_blind(
+    tmp_path: Path, repository: Repository, journal: Journal
+) -> None:
+    wired = services(tmp_path, GIVEN, repository, journal, Compares(found=Crossed(ran=3)))
+    evidence = attempted(wired, True, True)
+    found = await across.compared(wired, KEYS, evidence, await head(repository))
+    assert found == across.Compared(evidence, blind=True)
+
+
 async def test_a_sandbox_that_fails_takes_nothing_from_the_choice(
     tmp_path: Path, repository: Repository, journal: Journal
 ) -> None:
     wired = services(tmp_path, GIVEN, repository, journal, Compares("no space left"))
     evidence = attempted(wired, True, True)
-    assert await across.compared(wired, KEYS, evidence, await head(repository)) == (evidence, ())
+    found = await across.compared(wired, KEYS, evidence, await head(repository))
+    assert found == across.Compared(evidence)  # and not blind: it was not seen
     (warned,) = (e for e in read_events(journal.path) if e.type == "WarningGiven")
     assert "were not compared: the sandbox failed: no space left" in str(warned)

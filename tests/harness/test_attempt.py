@@ -46,7 +46,9 @@ class Checks:
             raise SandboxError("the sandbox died")
         return GREEN
 
-    async def across(self, key: object, feature: object, base: object, rivals: object) -> Any:
+    async def across(
+        self, key: object, feature: object, base: object, rivals: object, *, spent: float
+    ) -> Any:
         raise AssertionError("nothing is compared here")
 
     async def tree(self, winner: object, commit: str, parent: str) -> Verification:

@@ -39,13 +39,6 @@ def test_lessons_are_distinct_short_and_the_newest() -> None:
     assert plan.condense(["x" * 5000]) == ("x" * plan.MAX_LESSON_CHARS,)
 
 
-def test_a_round_is_decided_by_its_quorum_or_by_its_end() -> None:
-    round_ = RoundPlan(1, attempts=4, quorum=2)
-    assert not plan.is_decided(round_, passed=1, finished=3)
-    assert plan.is_decided(round_, passed=2, finished=2)
-    assert plan.is_decided(round_, passed=0, finished=4)
-
-
 def test_red_project_tests_leave_the_decision_to_a_person() -> None:
     red = Evidence("a", True, (False,))
     green = Evidence("b", True, (True,))

@@ -42,6 +42,7 @@ FEATURE_EVENTS = {
     "FeatureStarted": e.FeatureStarted(feature="f"),
     "RoundStarted": e.RoundStarted(feature="f", round=1, attempts=3, commit="c"),
     "WaveStarted": e.WaveStarted(feature="f", round=1, started=0, attempts=3, why="first"),
+    "RoundDecided": e.RoundDecided(feature="f", round=1, started=3, spared=4, why="3 passed"),
     "AttemptSelected": e.AttemptSelected(
         **WHO,
         round=1,
@@ -66,6 +67,7 @@ FEATURE_EXPECTED = {
     "FeatureStarted": ("waiting blocked", "running"),
     "RoundStarted": ("running", "running"),
     "WaveStarted": ("running", "running"),
+    "RoundDecided": ("running", "running"),
     "AttemptSelected": ("running", "running"),
     "ReviewRequested": ("waiting running", "review"),
     "ReviewResolved": ("review failed", "running"),
