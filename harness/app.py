@@ -157,8 +157,7 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
 
 async def _play(opened: Opened, file: RunFile, sign: Sign, *, resumed: bool) -> int:
     async with joined(places=opened.settings.workers, run=opened.settings.run) as fleet:
-        if fleet is not None:
-            sign(fleet.holder or "")
+        sign(opened.settings.run, (fleet.holder or "") if fleet is not None else "")
         return await _play_as(opened, file, fleet, resumed=resumed)
 
 

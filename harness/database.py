@@ -67,7 +67,8 @@ class Database:
         it must be one that can be done twice."""
         import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
 
-        end = time.monotonic() + (0.0 if self._gave_up else self._patience)
+        patience = 0.0 if self._gave_up else self._patience
+        failed: float | None = None  # when it did first: it is no failure to have been frozen
         while True:
             try:
                 with self._engine.begin() as connection:
@@ -78,7 +79,8 @@ class Database:
                 return result
             except sa.exc.DBAPIError as error:
                 lost = error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
-                if not lost or time.monotonic() > end:
+                failed = time.monotonic() if failed is None else failed
+                if not lost or time.monotonic() - failed >= patience:
                     self._gave_up = True  # on leaving, not every book is to be waited for
                     raise MachineError(f"{self.name}: cannot be used ({error.orig})") from error
             time.sleep(_PAUSE_SECONDS)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from harness import database
 from harness.cli import control_flags
+from harness.cli.at_work import is_at_work
 from harness.cli.flags import Command
 from harness.record.journal import read_events
 from harness.record.workspace import RunInfo, Workspace
@@ -43,35 +43,19 @@ def _state(info: RunInfo) -> RunState:
 
 
 def status(command: Command) -> int:
-    from harness.cli.status import render_status  # noqa: PLC0415
+    from harness.cli.status import render_status, to_json  # noqa: PLC0415
 
     workspace = _workspace(command)
     info = find_run(workspace, command.run_id)
     if command.json:
-        print(json.dumps(report.to_json(report.build(_state(info)))))
+        print(json.dumps(to_json(_state(info), alive=is_at_work(workspace, info))))
         return 0
     if command.watch:
         from harness.cli import looking  # noqa: PLC0415
 
         return looking.watch(workspace, info)
-    print(render_status(_state(info), alive=_is_alive(workspace, info)))
+    print(render_status(_state(info), info.id, alive=is_at_work(workspace, info)))
     return 0
-
-
-def _is_alive(workspace: Workspace, info: RunInfo) -> bool:
-    """Whether the process that holds the workspace works on this run: on the newest, or on an
-    older one that it has resumed."""
-    if info.finished:
-        return False
-    if database.url():
-        from harness.fleet import books  # noqa: PLC0415 - heavy, and for fleets alone
-
-        if (held := books.is_held(info.id)) is not None:
-            return held
-    holder = workspace.holder()
-    if holder is None:
-        return False
-    return workspace.runs()[0].id == info.id or _state(info).pid == holder
 
 
 def show_report(command: Command) -> int:
@@ -111,7 +95,7 @@ def resume(command: Command) -> int:
             f"`{workspace.hint('report', info.id)}` shows it"
         )
         return info.exit_code or 0
-    if _is_alive(workspace, info):
+    if is_at_work(workspace, info):
         from harness.cli import control_commands  # noqa: PLC0415
         from orchestrator.runs.controls import Control  # noqa: PLC0415
 

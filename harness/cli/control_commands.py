@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+from harness.cli.at_work import is_at_work
 from harness.cli.flags import Command
 from harness.control_book import ControlBook, new_request
 from harness.fleet import books
@@ -45,8 +46,10 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
     now = state.fold(read_events(info.events))
     if control.kind == "retune" and not controls.told(control):
         raise InputError("retune: give --attempts, --workers or --budget")
-    held = books.is_held(info.id)
-    if info.finished or not (workspace.holder() is not None if held is None else held):
+    if not is_at_work(workspace, info):
+        if control.kind in ("drain", "stop"):
+            print(f"{info.id}: nothing to do: it is not at work")
+            return 0
         raise InputError(
             f"run {info.id} is not at work, so there is nothing to {control.kind}; "
             f"`{workspace.hint('resume', info.id)}` goes on with it, "
@@ -65,6 +68,10 @@ def ask(workspace: Workspace, info: RunInfo, control: Control) -> int:
     return InputError.exit_code if answer is not None and answer.startswith("refused") else 0
 
 
+def _has_begun(workspace: Workspace, run: str) -> bool:
+    return bool(run) and workspace.events(run).exists()
+
+
 def detach(argv: list[str], workspace: Workspace) -> int:
     """Start the same command in the background; 0 once it holds the workspace.
 
@@ -74,7 +81,8 @@ def detach(argv: list[str], workspace: Workspace) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     runner = Path(__file__).resolve().parent.parent / "runner.py"
     words = [w for w in argv if w != "--detach"]
-    with log.open("w") as file:
+    with log.open("a") as file:
+        before = file.tell()
         child = subprocess.Popen(
             [sys.executable, str(runner), *words, *([] if "--json" in words else ["--plain"])],
             stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
@@ -83,14 +91,16 @@ def detach(argv: list[str], workspace: Workspace) -> int:
     while time.monotonic() < end:
         code = child.poll()
         if code is not None:
-            said = log.read_text("utf-8", "replace").strip()
+            said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
             if code == 0:
                 print(said)
                 return 0
             raise MachineError(f"the run left with exit code {code}: {said[-2000:]}")
-        if workspace.holder() == child.pid:
-            print(f"runs as process {child.pid}; `{workspace.hint('status')} --watch` shows it, "
-                  f"`{workspace.hint('stop')}` ends it; what it says is in {log}")  # fmt: skip
+        holder = workspace.holder()
+        if holder is not None and holder.pid == child.pid and _has_begun(workspace, holder.run):
+            print(f"{holder.run} runs as process {child.pid}; "
+                  f"`{workspace.hint('status')} --watch` shows it, `{workspace.hint('stop')}` ends "
+                  f"it; what it says is in {log}")  # fmt: skip
             return 0
         time.sleep(0.05)
     raise MachineError(f"the run has not begun after {_START_SECONDS:.0f} s; see {log}")

@@ -10,10 +10,10 @@ from typing import Any
 
 from harness import git
 from harness.attempt import PATCH, load_result
+from harness.cli.at_work import is_at_work
 from harness.cli.flags import Command
 from harness.cli.screen_lines import Speech
 from harness.cli.status import render_status
-from harness.fleet import books
 from harness.record.journal import iter_events, read_events
 from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
@@ -50,23 +50,11 @@ def watch(workspace: Workspace, info: RunInfo) -> int:
     """The status again and again, until the run is at work no more."""
     while True:
         alive = is_at_work(workspace, info)
-        text = render_status(state.fold(read_events(info.events)), alive=alive)
+        text = render_status(state.fold(read_events(info.events)), info.id, alive=alive)
         print(f"{_CLEAR if sys.stdout.isatty() else ''}{text}", flush=True)
         if not alive:
             return 0
         time.sleep(_WATCH_SECONDS)
-
-
-def is_at_work(workspace: Workspace, info: RunInfo) -> bool:
-    """Whether the process that holds the workspace works on this run."""
-    held = books.is_held(info.id)
-    if held is not None:
-        return held
-    holder = workspace.holder()
-    if holder is None:
-        return False
-    now = state.fold(read_events(info.events))
-    return now.pid == holder and now.finished is None
 
 
 def show_attempt(command: Command, workspace: Workspace, info: RunInfo) -> int:

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from harness.record.workspace import RunInfo
+from orchestrator.reporting import report
 from orchestrator.reporting.wording import (
     command,
     duration,
@@ -17,8 +19,11 @@ from orchestrator.runs import waiting
 from orchestrator.runs.state import FeatureState, RunState, critical_path_left, seconds_left
 
 
-def render_status(run: RunState, *, alive: bool = False) -> str:
-    """The run as it stands. `alive`: a process holds the workspace and works on it now."""
+def render_status(run: RunState, id_: str = "", *, alive: bool = False) -> str:
+    """The run as it stands. `alive`: a process works on it now. `id_`: to call it by before its
+    first event."""
+    if run.started is None:
+        return f"run {one_line(id_)}: {_unborn(alive)}\n"
     cap = f" of {money(run.budget_usd)}" if run.budget_usd is not None else ""
     took = (run.finished or run.latest or 0.0) - (run.started or 0.0)
     lines = [
@@ -29,17 +34,45 @@ def render_status(run: RunState, *, alive: bool = False) -> str:
         f"{money(run.cost_usd, run.unknown_cost)}{cap}, {duration(took)}{_left(run)}",
         *([lost(run.lost_calls, run.lost_usd)] if run.lost_calls else []),
         "",
-        *_table(run),
+        *_table(run, alive),
     ]
     lines += [
         f"{feature.state} {one_line(feature.id, 64)}: {one_line('; '.join(feature.reasons))}"
         for feature in run.features.values()
         if feature.state in {"failed", "review", "blocked"} and feature.reasons
     ]
-    lines += [f"{one_line(id_, 64)}: waits: {one_line(why)}" for id_, why in waiting.reasons(run)]
+    waits = waiting.reasons(run) if alive else ()
+    lines += [f"{one_line(i, 64)}: waits: {one_line(why)}" for i, why in waits]
     lines += [f"warning: {one_line(warning)}" for warning in run.warnings]
     lines += [f"limit: {one_line(limit)}" for limit in run.limits]
     return "\n".join(lines) + "\n"
+
+
+def to_json(run: RunState, *, alive: bool) -> dict[str, Any]:
+    """What a report has, and how the run stands: `standing`, `waits` (why, by feature), and for
+    each feature in `now` where it is, which a report of what is not over cannot say."""
+    data = report.to_json(report.build(run))
+    for feature in data["features"]:
+        feature["now"] = _now(run.features[feature["id"]].state, alive)
+    waits = dict(waiting.reasons(run)) if alive else {}
+    return {**data, "standing": _word(run, alive), "waits": waits}
+
+
+def _word(run: RunState, alive: bool) -> str:
+    if run.finished is not None:
+        return "finished"
+    if alive:
+        return "paused" if run.paused is not None else "running"
+    return "stopped" if run.stopped is not None else "killed"
+
+
+def _now(state: str, alive: bool) -> str:
+    """A feature's state; what was at work with a process that is gone is so no more."""
+    return "stopped" if state in {"running", "merging"} and not alive else state
+
+
+def _unborn(alive: bool) -> str:
+    return "begins" if alive else "its process is gone before it began; give the same command again"
 
 
 def render_runs(runs: Iterable[RunInfo]) -> str:
@@ -86,36 +119,36 @@ def _left(run: RunState) -> str:
     return f", critical path {path} left{about}"
 
 
-def _table(run: RunState) -> list[str]:
+def _table(run: RunState, alive: bool) -> list[str]:
     """As wide as a terminal at the most: the ids get what room the rest leaves."""
-    rows = [_row(feature, run.latest) for feature in run.features.values()]
+    rows = [_row(feature, run.latest, alive) for feature in run.features.values()]
     rest = _columns([_HEADER[1:], *(row[1:] for row in rows)])
     room = max(_LEAST, _WIDTH - 2 - max(len(line) for line in rest))
     return _columns([_HEADER, *((one_line(row[0], room), *row[1:]) for row in rows)])
 
 
-def _row(feature: FeatureState, latest: float | None) -> tuple[str, ...]:
+def _row(feature: FeatureState, latest: float | None, alive: bool) -> tuple[str, ...]:
     took = feature.seconds
     if took is None and feature.started is not None and latest is not None:
         took = max(0.0, latest - feature.started)
     return (
         feature.id,
-        feature.state,
+        _now(feature.state, alive),
         f"{feature.round}/{feature.rounds}" if feature.round else "",
-        _attempts(feature),
+        _attempts(feature, alive),
         money(feature.cost_usd, feature.unknown_cost) if feature.attempts else "",
         duration(took),
         feature.winner or "",
     )
 
 
-def _attempts(feature: FeatureState) -> str:
+def _attempts(feature: FeatureState, alive: bool) -> str:
     found = Counter(attempt.state for attempt in feature.attempts.values())
     if not found:
         return ""
     at_work = found["running"] + found["verifying"]
     passed = f"{found['passed']} of {found.total()} passed"
-    return f"{passed}, {at_work} at work" if at_work else passed
+    return f"{passed}, {at_work} {'at work' if alive else 'to go on'}" if at_work else passed
 
 
 def _columns(table: list[tuple[str, ...]]) -> list[str]:

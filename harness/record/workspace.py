@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.record import taken, workspace_lock
-from harness.record.workspace_lock import FencedOff, Sign
+from harness.record.workspace_lock import FencedOff, Holder, Sign
 from orchestrator.errors import InputError
 from orchestrator.reporting.wording import command
 from orchestrator.values import AttemptKey
@@ -115,20 +115,21 @@ class Workspace:
         """Hold the workspace for this process; the kernel lets go of it when the process dies.
 
         One that is frozen keeps it, and may have put down its session of a fleet: when that
-        is `fenced_off`, the workspace is taken from it. Yields what puts down one's own.
+        is `fenced_off`, the workspace is taken from it. Yields what puts down one's own, and
+        the run that it is for.
         Raises `WorkspaceLockedError` naming the holder, `MachineError` when it cannot be locked.
         """
         fd = workspace_lock.take(self.logs / ".lock", fenced_off)
         try:
-            workspace_lock.sign(fd, "")
+            workspace_lock.sign(fd, "", "")
             yield functools.partial(workspace_lock.sign, fd)
             # The pid goes first, the lock with the file: no moment shows a stale holder.
             os.ftruncate(fd, 0)
         finally:
             os.close(fd)
 
-    def holder(self) -> int | None:
-        """The pid of the live process that holds the workspace; None when nobody does."""
+    def holder(self) -> Holder | None:
+        """The live process that holds the workspace; None when nobody does."""
         return workspace_lock.holder(self.logs / ".lock")
 
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import MachineError, WorkspaceLockedError
@@ -21,8 +22,18 @@ LOCK_WAIT = 0.05  # seconds
 
 #: Whether the process of this session can write nothing any more.
 FencedOff = Callable[[str], bool]
-#: Puts down the session of whoever holds the lock.
-Sign = Callable[[str], None]
+#: Puts down for which run the lock is held, and the session of a fleet that holds the run.
+Sign = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a workspace. `pid`: 0 when it is not known; `run`: empty while it is for none;
+    `session`: empty without a fleet."""
+
+    pid: int
+    run: str = ""
+    session: str = ""
 
 
 def take(path: Path, fenced_off: FencedOff) -> int:
@@ -40,8 +51,8 @@ def take(path: Path, fenced_off: FencedOff) -> int:
                 held, fd = fd, -1
                 return held
         except WorkspaceLockedError:
-            session = _words(fd)[1:2]
-            if not session or not fenced_off(session[0]):
+            session = _read(fd).session
+            if not session or not fenced_off(session):
                 raise
             _put_aside(path, session)
         except OSError as error:
@@ -52,14 +63,15 @@ def take(path: Path, fenced_off: FencedOff) -> int:
     raise WorkspaceLockedError(f"{path}: is taken by one process after the other; try again")
 
 
-def sign(fd: int, session: str) -> None:
-    """Write down who holds the lock."""
+def sign(fd: int, run: str, session: str) -> None:
+    """Write down who holds the lock, and what for."""
+    line = f"{os.getpid()} {run} {session}".rstrip()
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpid()} {session}\n".encode(), 0)
+    os.pwrite(fd, f"{line}\n".encode(), 0)
 
 
-def holder(path: Path) -> int | None:
-    """The pid of the live process that holds the lock; None when nobody does."""
+def holder(path: Path) -> Holder | None:
+    """The live process that holds the lock; None when nobody does."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -67,19 +79,19 @@ def holder(path: Path) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return _pid(fd)
+        return _read(fd)
     else:
         return None
     finally:
         os.close(fd)
 
 
-def _put_aside(path: Path, session: list[str]) -> None:
+def _put_aside(path: Path, session: str) -> None:
     """Give the lock's name to a file that nobody holds, unless somebody did so already."""
     with path.with_name(".lock.turn").open("a") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         with path.open("rb") as now:
-            if _words(now.fileno())[1:2] != session:
+            if _read(now.fileno()).session != session:
                 return
         new = path.with_name(".lock.new")
         new.write_bytes(b"")
@@ -97,7 +109,7 @@ def _take(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = _pid(fd)
+        pid = _read(fd).pid
         root = path.parent.parent
         who = f"process {pid}" if pid else "another process"
         stop = f"stop it with `kill -INT {pid}`" if pid else "stop it"
@@ -115,10 +127,7 @@ def _unlockable(path: Path, error: OSError) -> MachineError:
     )
 
 
-def _words(fd: int) -> list[str]:
-    return os.pread(fd, 256, 0).decode("utf-8", "replace").split()
-
-
-def _pid(fd: int) -> int | None:
-    words = _words(fd)
-    return int(words[0]) if words and words[0].isdigit() else None
+def _read(fd: int) -> Holder:
+    words = os.pread(fd, 512, 0).decode("utf-8", "replace").split()
+    pid, run, session = (*words, "", "", "")[:3]
+    return Holder(int(pid) if pid.isdigit() else 0, run, session)

@@ -56,7 +56,8 @@ _STAYS: Mapping[str, AttemptPhase] = {state: state for state in _ATTEMPT_STATES}
 #: event type -> what happened (see `happening`) -> state before -> state after.
 ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
     "AttemptStarted": {"": {NEW: "running"}},
-    "AttemptResumed": {"": {"running": "running"}},
+    # From cancelled, here and below: another machine had not heard of that yet.
+    "AttemptResumed": {"": {"running": "running", "cancelled": "cancelled"}},
     "ModelCalled": {"": _STAYS},
     "ModelRetried": {"": _STAYS},
     "CallLost": {"": _STAYS},
@@ -83,7 +84,6 @@ ATTEMPT_MOVES: Mapping[str, Mapping[str, Mapping[str, AttemptPhase]]] = {
             "failed": "failed",
         }
     },
-    # From cancelled: on another machine, which had not heard of it yet.
     "VerificationStarted": {
         "": {"verifying": "verifying", "failed": "verifying", "cancelled": "cancelled"}
     },

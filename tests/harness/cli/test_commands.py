@@ -1,8 +1,6 @@
 """`status`, `report`, `list` and `resume` over runs on file: as text, and as JSON for programs."""
 
-import fcntl
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness import runner
+from harness.record.workspace import Workspace
 
 FIRST, SECOND, THIRD = "20260101-000000-aaaa", "20260102-000000-bbbb", "20260103-000000-cccc"
 REPORT_KEYS = {"run", "repo", "branch", "cost_usd", "seconds", "features"}
@@ -88,22 +87,35 @@ def test_status_of_a_stopped_run_says_why(ask: Ask) -> None:
 
 
 def test_only_the_run_at_work_is_called_running(ask: Ask, workspace: Path) -> None:
-    """While one run is at work, an older one that was killed is still a killed one."""
-    older = "20260102-120000-dddd"
-    write_run(workspace, older)
-    with (workspace / "logs" / ".lock").open("w") as lock:
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Which one that is says who holds the workspace, before the first event already."""
+    newer = "20260105-120000-dddd"
+    (workspace / "logs" / newer).mkdir()
+    (workspace / "logs" / newer / "events.jsonl").touch()
+    assert "gone before it began" in ask("status")
+    with Workspace(workspace).lock() as sign:
+        sign(newer, "")
+        assert ask("status").strip() == f"run {newer}: begins"
+        assert ": killed: " in ask("status", THIRD).splitlines()[0]
+        sign(THIRD, "")  # resumed
         assert ": running, process " in ask("status", THIRD).splitlines()[0]
-        assert ": killed: " in ask("status", older).splitlines()[0]
+        assert json.loads(ask("status", THIRD, "--json"))["standing"] == "running"
+        assert "stopped" in ask("status", SECOND).splitlines()[0]
         assert ": finished" in ask("status", FIRST).splitlines()[0]
-        # Resumed: the process that holds the workspace is the one that took it up again.
-        path = workspace / "logs" / older / "events.jsonl"
-        resumed = {"type": "RunResumed", "time": "2026-01-02T13:00:00.000Z", "run": older,
-                   "pid": os.getpid()}  # fmt: skip
-        path.write_text(path.read_text() + json.dumps(resumed) + "\n")
-        assert f": running, process {os.getpid()}" in ask("status", older).splitlines()[0]
+    assert json.loads(ask("status", THIRD, "--json"))["standing"] == "killed"
+
+
+def test_what_left_with_its_process_is_not_called_running(ask: Ask, workspace: Path) -> None:
+    run = "20260106-000000-ffff"
+    write_run(workspace, run, {"type": "FeatureStarted", "feature": "api"})
+    row = next(line for line in ask("status", run).splitlines() if line.startswith("api "))
+    assert row.split()[1] == "stopped"
+    (feature,) = json.loads(ask("status", run, "--json"))["features"]
+    assert feature["now"] == "stopped"
+
+
+def test_to_stop_what_is_not_at_work_is_done_already(ask: Ask) -> None:
+    for word in ("stop", "drain"):
+        assert "nothing to do" in ask(word)
 
 
 @pytest.mark.parametrize("command", ["status", "report"])

@@ -14,6 +14,7 @@ from harness.record.clock import SystemClock, iso
 from harness.record.files import replace, replace_json
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace, new_run_id
+from harness.record.workspace_lock import Holder
 from orchestrator import events as e
 from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
 from orchestrator.values import AttemptKey
@@ -26,7 +27,7 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from harness.record.workspace import Workspace
 with Workspace(Path(sys.argv[1])).lock() as sign:
-    sign("its-session")
+    sign("its-run", "its-session")
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -118,7 +119,7 @@ def test_a_second_holder_is_told_who_and_what_to_do(tmp_path):
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
-    assert space.holder() == child.pid
+    assert space.holder() == Holder(child.pid, "its-run", "its-session")
     with (
         pytest.raises(WorkspaceLockedError, match=rf"process {child.pid}.*kill -INT"),
         space.lock(),
@@ -128,16 +129,16 @@ def test_a_second_holder_is_told_who_and_what_to_do(tmp_path):
     with pytest.raises(WorkspaceLockedError), space.lock(lambda session: session == "another"):
         pass
     with space.lock(lambda session: session == "its-session"):
-        assert space.holder() == os.getpid()
+        assert space.holder() == Holder(os.getpid())
         with pytest.raises(WorkspaceLockedError), space.lock(lambda _session: True):
             pass  # one that has no session yet is nobody's to take from
         child.send_signal(signal.SIGCONT)
-        assert space.holder() == os.getpid()
+        assert space.holder() == Holder(os.getpid())
     child.send_signal(signal.SIGKILL)  # nothing was cleaned up, and the lock is free
     child.wait(30)
     assert space.holder() is None
     with space.lock():
-        assert space.holder() == os.getpid()
+        assert space.holder() == Holder(os.getpid())
     assert space.holder() is None
     with space.lock():
         pass

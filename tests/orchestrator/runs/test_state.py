@@ -94,7 +94,7 @@ def judged(passed, checks, usable=True):
 
 ATTEMPT_EXPECTED = [
     (attempt("f", "r1-a01")[0], {NEW: "running"}),
-    (e.AttemptResumed(**WHO, turns=2), {"running": "running"}),
+    (e.AttemptResumed(**WHO, turns=2), {"running": "running", "cancelled": "cancelled"}),
     (finished("submitted", True), {"running": "verifying", "cancelled": "cancelled"}),
     (finished("limit", True), {"running": "verifying", "cancelled": "cancelled"}),
     (finished("error", False), {"running": "failed", "cancelled": "cancelled"}),
