@@ -14,7 +14,7 @@ from orchestrator.errors import MachineError
 from orchestrator.runs import controls
 from orchestrator.runs.controls import Control
 
-_TABLE = (
+TABLE = (
     "CREATE TABLE IF NOT EXISTS fibreflow_controls "
     "(id TEXT PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL, answer TEXT)"
 )
@@ -38,7 +38,7 @@ class ControlBook:
         self._store = engine_store.open_store(store)
         self._name = engine_store.shown(store)
         self._run = run
-        self._do(_TABLE)
+        self._do(TABLE)
 
     def ask(self, control: Control) -> None:
         """Leave a request; asking again with the same id changes nothing."""

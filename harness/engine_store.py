@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy import Engine as Store
 
+_OF_RUN = "(workflow_uuid = :run OR workflow_uuid LIKE :run || '/%')"
 _UNFINISHED = (
     "WHERE status IN ('PENDING', 'ENQUEUED') AND application_version <> :ours "
-    "AND (:run = '' OR workflow_uuid = :run OR workflow_uuid LIKE :run || '/%')"
+    f"AND (:run = '' OR {_OF_RUN})"
 )
 _VERSIONS = "SELECT DISTINCT application_version FROM {table} " + _UNFINISHED  # noqa: S608
 _ADOPTION = "UPDATE {table} SET application_version = :ours " + _UNFINISHED  # noqa: S608
 #: Where the engine keeps its tables on Postgres.
 _SCHEMA = "dbos"
+#: Where a workflow's records are; the last brings along what refers to it.
+_RECORDS = ("workflow_input", "workflow_output", "operation_outputs", "workflow_status")
 #: How long a transaction may stand idle on Postgres.
 _IDLE_SECONDS = 5
 
@@ -108,6 +111,17 @@ def adopt(store: "Store", name: object, *, run: str, ours: str, older: frozenset
                 connection.execute(sa.text(_ADOPTION.format(table=table)), values)
     except sa.exc.SQLAlchemyError as error:
         raise _unusable(name, error) from error
+
+
+def forget(connection: "Connection", run: str) -> None:
+    """Remove what the engine recorded of a run, on a Postgres of many runs."""
+    import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
+
+    if not sa.inspect(connection).has_table("workflow_status", schema=_SCHEMA):
+        return
+    for table in _RECORDS:
+        text = f"DELETE FROM {_SCHEMA}.{table} WHERE {_OF_RUN}"  # noqa: S608 - of constants
+        connection.execute(sa.text(text), {"run": run})
 
 
 def _forget(name: object, table: str, run: str) -> str:

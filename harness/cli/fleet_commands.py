@@ -6,9 +6,10 @@ from typing import Any
 from harness import database
 from harness.cli.flags import Command
 from harness.database import VARIABLE, Database
-from harness.fleet import sessions
+from harness.fleet import forgetting, sessions
 from harness.fleet.member import TABLES
 from orchestrator.errors import InputError
+from orchestrator.reporting.wording import counted
 
 _SET = (
     "INSERT INTO fibreflow_limits (name, value) VALUES (:name, :value) "
@@ -38,9 +39,13 @@ def fleet(command: Command) -> int:
     try:
         for name, value in command.words.get("limit") or ():
             book.do(_LIFT if value is None else _SET, {"name": name, "value": value})
+        days = command.words.get("forget")
+        forgotten = forgetting.older(book, int(days)) if days is not None else None
         found = _look(book)
     finally:
         book.close()
+    if forgotten is not None:
+        found["forgotten"] = forgotten
     print(json.dumps(found) if command.words.get("json") else _told(found))
     return 0
 
@@ -69,5 +74,7 @@ def _told(found: dict[str, Any]) -> str:
         f"{w['run']} ({w['standing']}), {w['tier']}: {w['at_work']} at work, {w['waiting']} waiting"
         for w in found["work"]
     ]
+    if "forgotten" in found:
+        lines.append(f"{counted(len(found['forgotten']), 'run')} forgotten; their files stay")
     lines += [f"limit {name}: {value}" for name, value in sorted(found["limits"].items())]
     return "\n".join(lines) or "nobody is at work, and nothing waits"

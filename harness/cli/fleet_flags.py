@@ -25,6 +25,13 @@ def add(sub: argparse.ArgumentParser, name: str) -> None:
         return
     sub.add_argument("--json", action="store_true", help="one JSON object instead of text")
     sub.add_argument(
+        "--forget",
+        type=flag_values.number(0, 10_000),
+        metavar="DAYS",
+        help="remove from the database what it keeps, money apart, of runs that are over and "
+        "began more than DAYS ago; their files stay",
+    )
+    sub.add_argument(
         "--limit",
         action="append",
         type=_limit,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.fleet import forgetting
 from harness.fleet.member import Fleet
 from harness.record.journal_shared import SharedJournal
 from harness.services import Services
@@ -31,7 +32,6 @@ _ASK = (
     "WHERE run = :run AND reason = ''"
 )
 _ASKED = "SELECT reason, code, spent FROM fibreflow_runs WHERE run = :run AND reason <> ''"
-_FORGET = "DELETE FROM fibreflow_work WHERE run = :run"
 
 
 @dataclass
@@ -70,8 +70,8 @@ def _close(fleet: Fleet, run: str, standing: RunStanding) -> None:
 
 
 def forget(fleet: Fleet, run: str) -> None:
-    """What was queued for a run that has ended. Blocks."""
-    fleet.held.do(_FORGET, {"run": run})
+    """What was kept to go on with a run that has ended. Blocks."""
+    fleet.held.run(lambda connection: forgetting.at_end(connection, run))
 
 
 async def _keep(fleet: Fleet, services: Services) -> None:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.database import Database
 from harness.engine import Engine
+from harness.fleet import forgetting
 from harness.fleet.member import Fleet
 
 ROOT = Path(__file__).resolve().parents[2]
+
+#: Where the engine keeps what it knows of workflows.
+RECORDS = ("dbos.workflow_status", "dbos.operation_outputs", "dbos.workflow_input")
 
 #: Runs one workflow of three steps; with a number it dies inside that step.
 SCRIPT = """
@@ -118,8 +123,18 @@ async def play_as(url: str, folder: Path, run: str) -> dict[str, dict[str, objec
 
 
 async def test_runs_of_one_database_do_not_meet(database: str, tmp_path: Path) -> None:
-    for run in ("20261121-000000-aaaa", "20261121-000000-bbbb"):
+    """Nor is anything left of one that was forgotten, and all of the other."""
+    first, second = "20261121-000000-aaaa", "20261121-000000-bbbb"
+    for run in (first, second):
         assert await play_as(database, tmp_path, run) == {f"{run}/c1": {"value": 1}}
+    book = Database(database)
+    book.run(lambda connection: forgetting.at_end(connection, first))
+    kept = [
+        {row[0].partition("/")[0] for row in book.do(f"SELECT {id_} FROM {table}")}
+        for id_, table in (("id", "fibreflow_work"), *(("workflow_uuid", t) for t in RECORDS))
+    ]
+    assert kept == [{second}] * len(kept)
+    book.close()
 
 
 async def test_a_queue_that_cannot_be_used_is_said(tmp_path: Path) -> None:

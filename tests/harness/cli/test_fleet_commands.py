@@ -9,6 +9,12 @@ from harness.database import VARIABLE, Database
 from harness.fleet import sessions
 from harness.fleet.claims import Claims
 from harness.fleet.member import TABLES
+from harness.record.budget_shared import SharedBook
+from harness.record.clock import SystemClock
+from harness.record.workspace import new_run_id
+
+OLD = "20200101-000000-aaaa"
+NEW = new_run_id(SystemClock().now(), "cccc")
 
 
 @pytest.mark.parametrize("command", ["worker", "fleet"])
@@ -67,4 +73,31 @@ def test_a_fleet_is_shown_and_limited(
     assert "takes up to 7 attempts" in said
     assert "limit opus: 2" in said
     assert "limit all" not in said
+    shared.close()
+
+
+def test_what_is_over_for_long_is_forgotten_but_for_money(
+    database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, database)
+    shared = Database(database, TABLES)
+    for run, standing in ((OLD, "ended"), ("20200102-000000-bbbb", "stopped"), (NEW, "ended")):
+        values = {"run": run, "standing": standing}
+        shared.do(
+            "INSERT INTO fibreflow_runs (run, workspace, standing) VALUES (:run, '', :standing)",
+            values,
+        )
+        shared.do("INSERT INTO fibreflow_events (run, body) VALUES (:run, '{}')", values)
+    money = SharedBook(shared, lambda: None)
+    money.reserve([(f"run {OLD}", None)], "k", 0.5)
+    money.settle("k", 0.25)
+    assert runner.main(["fleet", "--forget", "30", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["forgotten"] == [OLD]
+    assert runner.main(["fleet", "--forget", "30"]) == 0
+    assert "0 runs forgotten" in capsys.readouterr().out
+    for table in ("fibreflow_runs", "fibreflow_events"):
+        assert {row[0] for row in shared.do(f"SELECT run FROM {table}")} == {
+            "20200102-000000-bbbb", NEW
+        }  # fmt: skip
+    assert money.spent(f"run {OLD}") == 0.25
     shared.close()
