@@ -9,24 +9,49 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from harness import sandboxes
+from harness.cli import streams
 from harness.cli.flags import Command, SandboxOptions
 from harness.ports import BaseSpec, Connection, ExecResult, Sandbox, SandboxInfo, SandboxProvider
 from harness.sandboxes.profiles import profile
 from orchestrator.errors import GitError, InputError
+
+#: What ends the command from outside: Ctrl-C where there is no terminal for it to go through,
+#: a polite kill, and a terminal that is closed.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def sandbox(command: Command) -> int:
     """The exit code: the command's own for `run`, else 0."""
     options = command.sandbox
     assert options is not None
+    streams.opened()
     if options.action == "run":
-        return asyncio.run(_run(options))
+        return asyncio.run(_until_signal(_run(options)))
     return asyncio.run(_list(options) if options.action == "list" else _reap(options))
+
+
+async def _until_signal(work: Coroutine[None, None, int]) -> int:
+    """The exit code of `work`, or of the signal by which it was ended; it tidies up first."""
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    came: list[int] = []
+
+    def end(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, end, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not came:
+            raise
+        return 128 + came[0]
 
 
 async def _run(options: SandboxOptions) -> int:
@@ -55,11 +80,13 @@ def _provider(options: SandboxOptions) -> SandboxProvider:
 
 def _say(asked: Connection) -> None:
     how = "allowed" if asked.allowed else f"refused: {asked.reason}"
-    print(f"fibreflow: connection to {asked.host}:{asked.port} {how}", file=sys.stderr)
+    # Meanwhile the terminal is the command's, and begins a line nowhere by itself.
+    end = "\r\n" if os.isatty(2) else "\n"
+    print(f"fibreflow: connection to {asked.host}:{asked.port} {how}", file=sys.stderr, end=end)
 
 
 def _shell() -> tuple[str, ...]:
-    return ("/bin/sh", "-c", "exec bash -i 2>/dev/null || exec sh -i")
+    return ("/bin/sh", "-c", "command -v bash > /dev/null && exec bash -i; exec sh -i")
 
 
 async def _through(box: Sandbox, argv: tuple[str, ...]) -> ExecResult:
@@ -67,32 +94,18 @@ async def _through(box: Sandbox, argv: tuple[str, ...]) -> ExecResult:
     passed on as it comes."""
     attach = getattr(box, "attach", None)
     if attach is None:
-        stdin = None if sys.stdin.isatty() else sys.stdin.buffer
+        stdin = None if os.isatty(0) else os.fdopen(0, "rb", closefd=False)
         return await box.exec(argv, stdin=stdin, timeout=1e9, limit=0, on_output=_pass_on)
-    with _terminal():
-        term = os.environ.get("TERM", "dumb")
-        result: ExecResult = await attach(argv, env={"TERM": term})
-        return result
+    term = os.environ.get("TERM", "dumb")
+    with streams.lent() as theirs:
+        result: ExecResult = await attach(argv, theirs, env={"TERM": term})
+    return result
 
 
 def _pass_on(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-
-
-@contextlib.contextmanager
-def _terminal() -> Iterator[None]:
-    """Leave Ctrl-C to the program in the sandbox, and take the terminal back at its end."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if sys.stdin.isatty():
-            ignored = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            with contextlib.suppress(OSError):
-                os.tcsetpgrp(sys.stdin.fileno(), os.getpgrp())
-            signal.signal(signal.SIGTTOU, ignored)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
 
 
 @contextlib.contextmanager

@@ -51,7 +51,10 @@ def arguments(place: Place) -> list[str]:
     for path in rootfs.interpreter_folders():
         args += ["--ro-bind", str(path), str(path)]
     # Root outside owns the kernel's switches in /proc even without a capability: all read-only.
-    args += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev"]
+    args += ["--proc", "/proc", "--remount-ro", "/proc"]
+    if os.path.exists("/proc/keys"):  # noqa: PTH110 - one stat
+        args += ["--ro-bind", "/dev/null", "/proc/keys"]  # names of the user's
+    args += ["--dev", "/dev"]
     args += ["--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108 - inside
     args += ["--remount-ro", "/dev"]
     args += ["--bind" if place.writable_env else "--ro-bind", str(place.layers.env), INSIDE]
@@ -76,11 +79,23 @@ def overlays(place: Place) -> tuple[Overlay, ...]:
     return (work, Overlay((home,), folder / "home", folder / "home-work"))
 
 
+def _told(words: Sequence[str]) -> int:
+    """A descriptor from which bubblewrap reads arguments."""
+    if any("\0" in word for word in words):
+        raise ValueError("a zero byte would begin another argument")
+    fd = os.memfd_create("arguments", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(b"".join(os.fsencode(word) + b"\0" for word in words))
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a cage is started by: the words before the command's, what is mounted before, and
+    """What a cage is started by: bubblewrap and its arguments, what is mounted before, and
     whether the command waits for `Cage.open`."""
 
+    bwrap: str
     words: Sequence[str]
     overlays: Sequence[Overlay] = ()
     gated: bool = False
@@ -98,26 +113,24 @@ class Cage:
         self.refused = self.broken = ""
         self._status_read, status_write = os.pipe()
         fds = [status_write]
-        extra = ["--json-status-fd", "3"]
+        told = [*plan.words, "--json-status-fd", "3", "--new-session"]
         program = seccomp.program()
-        if not launch.attached or program is None:
-            # A terminal could be typed into by whoever shares it; the filter forbids that.
-            extra.append("--new-session")
         if program is not None:
             filter_read, filter_write = os.pipe()
             os.write(filter_write, program)
             os.close(filter_write)
             fds.append(filter_read)
-            extra += ["--seccomp", "4"]
+            told += ["--seccomp", "4"]
         self._gate = -1
         if plan.gated:
             gate_read, self._gate = os.pipe()
-            extra += ["--block-fd", str(3 + len(fds))]
+            told += ["--block-fd", str(3 + len(fds))]
             fds.append(gate_read)
+        # Not on its command line, which the machine's other users may read, and the command too.
+        words = [plan.bwrap, "--args", str(3 + len(fds)), "--", *launch.argv]
+        fds.append(_told(told))
         self.streams = Streams(launch)
-        theirs = (given if given is not None else n for n, given in enumerate(self.streams.theirs))
-        words = [*plan.words, *extra, "--", *launch.argv]
-        self.ended = slot.start(words, [*theirs, *fds], plan.overlays)
+        self.ended = slot.start(words, [*self.streams.theirs, *fds], plan.overlays)
         for fd in fds:
             os.close(fd)
         self.streams.listen()

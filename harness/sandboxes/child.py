@@ -15,8 +15,8 @@ _CHUNK = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How a child is started. File descriptors in `pass_fds` keep their numbers. `attached`: it
-    has this process's own standard streams, so nothing of them arrives here."""
+    """How a child is started. File descriptors in `pass_fds` keep their numbers. With `streams`,
+    those are its input and outputs: nothing of them arrives here, and they stay the giver's."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
@@ -26,7 +26,7 @@ class Launch:
     new_session: bool = False
     limit: int = 1_000_000
     on_output: Callable[[bytes], None] | None = None
-    attached: bool = False
+    streams: tuple[int, int, int] | None = None
 
 
 class Streams:
@@ -45,8 +45,8 @@ class Streams:
         self._ends = _streams(launch)
 
     @property
-    def theirs(self) -> tuple[int | None, int | None, int | None]:
-        """Input and outputs; None is this process's own."""
+    def theirs(self) -> tuple[int, int, int]:
+        """Input and outputs."""
         return self._ends.stdin, self._ends.out[1], self._ends.err[1]
 
     def listen(self) -> None:
@@ -142,23 +142,24 @@ class Child(Streams):
 
 
 class _Ends(NamedTuple):
-    """Descriptors of the standard streams: the child's input, and for each output ours and the
-    child's. None is this process's own stream."""
+    """Descriptors of the standard streams: the child's input, and for each output ours, where
+    there is one, and the child's."""
 
-    stdin: int | None
-    out: tuple[int, int] | tuple[None, None]
-    err: tuple[int, int] | tuple[None, None]
+    stdin: int
+    out: tuple[int | None, int]
+    err: tuple[int | None, int]
 
 
 def _streams(launch: Launch) -> _Ends:
-    if launch.attached:
-        return _Ends(None, (None, None), (None, None))
+    if launch.streams is not None:
+        stdin, out, err = (os.dup(fd) for fd in launch.streams)
+        return _Ends(stdin, (None, out), (None, err))
     return _Ends(_stdin(launch.stdin), os.pipe(), os.pipe())
 
 
 def _close(*fds: int | None) -> None:
     for fd in fds:
-        if fd is not None and fd >= 0:
+        if fd is not None:
             os.close(fd)
 
 

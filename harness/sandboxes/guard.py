@@ -52,7 +52,7 @@ class Guard:
         self._lock = threading.Lock()  # providers may be of several event loops
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
-        self._namespaces: tuple[int, ...] = ()
+        self._users = -1  # its namespace of users
 
     @property
     def alive(self) -> bool:
@@ -81,30 +81,11 @@ class Guard:
                 raise SandboxError(f"the guard of the sandboxes was killed: {error}") from error
         return ours
 
-    async def spawner_here(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
-        """One in this process's own session, for a command at its terminal. It is gone when the
-        process that is returned is."""
-        await self.start()
-        return await asyncio.to_thread(self._start_here)
-
-    def _start_here(self) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
-        ours, theirs = _pair()
-        user, pids, mounts = (f"/proc/{os.getpid()}/fd/{fd}" for fd in self._namespaces)
-        with theirs:
-            # Named through our own descriptor table, so that none is inherited into a sandbox.
-            words = [
-                tool("nsenter"), f"--user={user}", f"--pid={pids}", f"--mount={mounts}",
-                "--preserve-credentials", "--",
-                *_PROGRAM, "here", str(theirs.fileno()),
-            ]  # fmt: skip
-            process = subprocess.Popen(words, env={}, cwd="/", pass_fds=(theirs.fileno(),))
-        return ours, process
-
     def network_entrance(self, init: int) -> tuple[str, ...]:
         """The command prefix that starts a program in the network of the process `init`, which
         is guarded, and in nothing else of its."""
         # By way of the guard's user namespace, in which who started the guard may do anything.
-        user = f"/proc/{os.getpid()}/fd/{self._namespaces[0]}" if self._namespaces else ""
+        user = f"/proc/{os.getpid()}/fd/{self._users}"
         return (
             tool("nsenter"), f"--user={user}", f"--net=/proc/{init}/ns/net",
             "--preserve-credentials", "--",
@@ -121,7 +102,7 @@ class Guard:
         # "slave": mounts made on the host later are seen; nothing mounted within gets out.
         self._process = subprocess.Popen(
             [tool("unshare"), "--user", "--map-current-user", "--pid", "--fork", "--mount-proc",
-             "--propagation", "slave", "--kill-child", "--", *_PROGRAM, "guard", "0"],
+             "--propagation", "slave", "--kill-child", "--", *_PROGRAM, "0"],
             stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             start_new_session=True, env={}, cwd="/",
         )  # fmt: skip
@@ -135,13 +116,12 @@ class Guard:
                     f"cannot make a user namespace: {detail or 'unshare failed'}; {_REMEDY}"
                 )
         init = children_of(self._process.pid)[0]
-        kinds = ("user", "pid", "mnt")
-        self._namespaces = tuple(os.open(f"/proc/{init}/ns/{k}", os.O_RDONLY) for k in kinds)
+        self._users = os.open(f"/proc/{init}/ns/user", os.O_RDONLY)
 
     def _release(self) -> None:
-        for fd in self._namespaces:
-            os.close(fd)
-        self._namespaces = ()
+        if self._users >= 0:
+            os.close(self._users)
+            self._users = -1
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None

@@ -2,13 +2,16 @@
 
 A deny-list: everything a compiler, interpreter or test runner needs stays allowed, and what
 has no business in a workspace (kernel keyrings, io_uring, bpf, mounts, new namespaces) fails
-with EPERM. Numbers are those of the kernel's syscall tables for x86_64 and aarch64.
+with EPERM. Of sockets only the kinds that a network namespace parts are had: others, such as
+AF_VSOCK, would meet those of other sandboxes, of the machine, or of what the machine runs on.
+Numbers are those of the kernel's syscall tables for x86_64 and aarch64.
 """
 
 import errno
 import functools
 import platform
 import struct
+from collections.abc import Mapping
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -52,6 +55,15 @@ _DENIED = {
 }
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
+#: AF_UNIX, INET, INET6 and NETLINK, by which the C library lists network interfaces.
+_FAMILIES = (1, 2, 10, 16)
+#: ptrace and process_vm_writev, and which of their arguments is a process: not PID 1, which tells
+#: how the command ended, and which a tracer could leave stopped for ever.
+_MEDDLING: tuple[tuple[Mapping[str, int], int], ...] = (
+    ({"x86_64": 101, "aarch64": 117}, 1),
+    ({"x86_64": 311, "aarch64": 271}, 0),
+)
 _CLONE3 = 435
 _X32_BIT = 0x40000000
 
@@ -62,7 +74,7 @@ _TERMINAL_INJECTION = (0x5412, 0x541C)
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24  # offsets in struct seccomp_data, low halves
+_NUMBER, _ARCH, _ARGS = 0, 4, (16, 24)  # offsets in struct seccomp_data, low halves
 
 
 def _op(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
@@ -92,16 +104,22 @@ def program(machine: str | None = None) -> bytes | None:
         parts += [_op(_EQUAL, numbers[column], otherwise=1), _fail(errno.EPERM)]
     # clone3 hides its flags behind a pointer; ENOSYS makes the C library fall back to clone.
     parts += [_op(_EQUAL, _CLONE3, otherwise=1), _fail(errno.ENOSYS)]
-    parts += [
-        _op(_EQUAL, _CLONE[machine], otherwise=3),
-        _op(_LOAD, _ARG0),
-        _op(_ANY_BIT, _NEW_NAMESPACES, otherwise=4 + 2),
-        _fail(errno.EPERM),
-        _op(_EQUAL, _IOCTL[machine], otherwise=4),
-        _op(_LOAD, _ARG1),
-        _op(_EQUAL, _TERMINAL_INJECTION[0], then=1),
-        _op(_EQUAL, _TERMINAL_INJECTION[1], otherwise=1),
-        _fail(errno.EPERM),
-        _op(_RETURN, _ALLOW),
-    ]
-    return b"".join(parts)
+    parts += _call(_CLONE[machine], 0, [_op(_ANY_BIT, _NEW_NAMESPACES, otherwise=1),
+                                        _fail(errno.EPERM)])  # fmt: skip
+    parts += _call(_IOCTL[machine], 1, _refusing(_TERMINAL_INJECTION))
+    for calls, argument in _MEDDLING:
+        parts += _call(calls[machine], argument, _refusing((1,)))
+    known = [_op(_EQUAL, family, then=len(_FAMILIES) - n) for n, family in enumerate(_FAMILIES)]
+    parts += _call(_SOCKET[machine], 0, [*known, _fail(errno.EAFNOSUPPORT)])
+    return b"".join([*parts, _op(_RETURN, _ALLOW)])
+
+
+def _call(number: int, argument: int, test: list[bytes]) -> list[bytes]:
+    """For this system call, `test` on an argument, which fails it or goes on behind itself."""
+    load = [_op(_LOAD, _ARGS[argument]), *test, _op(_LOAD, _NUMBER)]
+    return [_op(_EQUAL, number, otherwise=len(load)), *load]
+
+
+def _refusing(values: tuple[int, ...]) -> list[bytes]:
+    """Fail where what is loaded is one of these."""
+    return [op for value in values for op in (_op(_EQUAL, value, otherwise=1), _fail(errno.EPERM))]

@@ -15,7 +15,6 @@ import resource
 import signal
 import socket
 import struct
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,10 +64,9 @@ class Slot:
     gone, and is when `gone` returns.
     """
 
-    def __init__(self, sock: socket.socket, here: "subprocess.Popen[bytes] | None" = None) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._here = here
         self._pidfd = -1
         self._ended: asyncio.Future[None] | None = None
         self._group: Group | None = None
@@ -165,8 +163,6 @@ class Slot:
             self._loop.add_reader(self._pidfd, settle, self._ended)
         await asyncio.shield(self._ended)
         self._loop.remove_reader(self._pidfd)
-        if self._here is not None:
-            await asyncio.to_thread(self._here.wait)
 
     async def close(self) -> None:
         """Kill it, wait until it is gone, and remove its control group."""
@@ -193,22 +189,17 @@ class Slots:
         self._borrowed: set[Slot] = set()
 
     @contextlib.asynccontextmanager
-    async def borrowed(self, limits: SandboxLimits, *, here: bool = False) -> AsyncIterator[Slot]:
-        """A slot that holds `limits`; `here` is in this process's own session.
-
-        Raises `SandboxError` when it cannot be had.
-        """
+    async def borrowed(self, limits: SandboxLimits) -> AsyncIterator[Slot]:
+        """A slot that holds `limits`. Raises `SandboxError` when it cannot be had."""
         held = _held(limits)
-        slot = None if here else self._take(held)
-        if slot is None:
-            slot = await self._open(held, here=here)
+        slot = self._take(held) or await self._open(held)
         self._borrowed.add(slot)
         try:
             yield slot
         finally:
             self._borrowed.discard(slot)
             free = sum(map(len, self._free.values()))
-            if slot.alive and not here and slot.used < _MOST_CAGES and free < _MOST_FREE:
+            if slot.alive and slot.used < _MOST_CAGES and free < _MOST_FREE:
                 self._free.setdefault(held, []).append(slot)
             else:
                 await slot.close()
@@ -221,11 +212,8 @@ class Slots:
                 return slot
         return None
 
-    async def _open(self, held: SandboxLimits, *, here: bool) -> Slot:
-        if here:
-            slot = Slot(*await self._guard.spawner_here())
-        else:
-            slot = Slot(await self._guard.spawner())
+    async def _open(self, held: SandboxLimits) -> Slot:
+        slot = Slot(await self._guard.spawner())
         try:
             await slot.open(held, self._groups)
         except BaseException:

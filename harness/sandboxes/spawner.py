@@ -40,15 +40,10 @@ _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 1
 
 
 def main() -> None:
-    """`guard`, or `here` for a spawner in the caller's session; then the socket's descriptor."""
-    kind, fd = sys.argv[1], int(sys.argv[2])
+    """Its argument: the descriptor of the guard's socket."""
+    fd = int(sys.argv[1])
     os.set_inheritable(fd, False)
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
-    if kind == "guard":
-        guard(sock)
-    else:
-        signal(SIGINT, SIG_IGN)  # Ctrl-C is for the command
-        _become_spawner(sock, stay=True)
+    guard(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd))
 
 
 def guard(sock: _socket.socket) -> None:
@@ -67,15 +62,11 @@ def guard(sock: _socket.socket) -> None:
         _close(fds)
 
 
-def _become_spawner(sock: _socket.socket, *, stay: bool = False) -> None:
-    """Never returns. `stay`: this process ends after the spawner, its child, and not before."""
+def _become_spawner(sock: _socket.socket) -> None:
+    """Never returns: its child is the spawner."""
     try:
         _new_namespaces()
-        child = os.fork()
-        if child and stay:
-            sock.close()
-            os.waitpid(child, 0)
-        elif not child:
+        if os.fork() == 0:
             signal(SIGCHLD, SIG_DFL)
             flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
             _ask_kernel("mount", b"proc", b"/proc", b"proc", flags, None)
@@ -154,7 +145,9 @@ def _spawn(words: list[str], fds: list[int]) -> tuple[int, int]:
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds[1:])]
     defaults = (SIGPIPE, SIGXFSZ)  # which Python ignores
     try:
-        pid = os.posix_spawn(words[0], words, {}, file_actions=actions, setsigdef=defaults)
+        # By its name alone: its path may be in somebody's home, and the command can read it.
+        named = [words[0].rpartition("/")[2], *words[1:]]
+        pid = os.posix_spawn(words[0], named, {}, file_actions=actions, setsigdef=defaults)
     except OSError as error:
         return error.errno or EINVAL, STARTING
     except ValueError:  # a word that cannot be one, with a zero byte in it

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import posixpath
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from harness.sandboxes.cage import Cage, Place, Plan
 from harness.sandboxes.child import Launch, Streams
 from harness.sandboxes.egress import EgressProxy
 from harness.sandboxes.folder_sandbox import FolderSandbox
+from harness.sandboxes.guard import tool
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.shop import Shop
 from harness.sandboxes.slots import Overlay
@@ -56,7 +58,7 @@ class LocalSandbox(FolderSandbox):
 
     @functools.cached_property
     def _args(self) -> list[str]:
-        return [self._shop.bwrap, *cage.arguments(self._place)]
+        return cage.arguments(self._place)
 
     @functools.cached_property
     def _overlays(self) -> tuple[Overlay, ...]:
@@ -83,11 +85,18 @@ class LocalSandbox(FolderSandbox):
         return await self._take_turn(launch, cwd, env, timeout)
 
     async def attach(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 1e9
+        self,
+        argv: Sequence[str],
+        streams: tuple[int, int, int],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 1e9,
     ) -> ExecResult:
-        """Run a command on this process's own standard streams, a terminal for example; its
-        result has no output."""
-        return await self._take_turn(Launch(argv, {}, attached=True), None, env, timeout)
+        """Run a command on these descriptors, which it can do anything with; its result has no
+        output. A terminal among them is its own, of a session of its own."""
+        terminal = ["-c"] if os.isatty(streams[0]) else []
+        words = [tool("setsid"), *terminal, "--", *argv]
+        return await self._take_turn(Launch(words, {}, streams=streams), None, env, timeout)
 
     async def _take_turn(
         self, launch: Launch, cwd: str | None, env: Mapping[str, str] | None, timeout: float
@@ -96,10 +105,12 @@ class LocalSandbox(FolderSandbox):
         args = [*self._args, "--chdir", where]
         for name, value in (self._variables | dict(env or {})).items():
             args += ["--setenv", name, value]
+        if any("\0" in word for word in args):
+            return ExecResult(126, b"", b"cannot start the command: a zero byte in its folder\n")
         async with self._holding.turn:
             self._holding.check()
             await self._furnish()
-            plan = Plan(args, self._overlays, gated=self._proxy is not None)
+            plan = Plan(self._shop.bwrap, args, self._overlays, gated=self._proxy is not None)
             return await self._run(plan, launch, self._holding.within(timeout))
 
     async def _furnish(self) -> None:
@@ -124,7 +135,7 @@ class LocalSandbox(FolderSandbox):
         started = time.monotonic()
         reason, timed_out = "", False
         slots = self._shop.slots
-        async with slots.borrowed(self._limits, here=launch.attached) as slot:
+        async with slots.borrowed(self._limits) as slot:
 
             def over_memory() -> str:
                 return f"over {self._limits.memory_mb} MB of memory" if slot.over_memory() else ""

@@ -17,6 +17,7 @@ import pytest
 
 from harness.ports import Base, ExecResult, Sandbox, SandboxLimits
 from harness.sandboxes.local import LocalSandboxProvider
+from harness.sandboxes.workspace import LocalSandbox
 from tests.harness.sandboxes.test_local import alive, until
 
 pytestmark = pytest.mark.isolation
@@ -223,9 +224,10 @@ async def test_nothing_outlives_its_command(box: Sandbox, script: str) -> None:
 
 
 def _in(box: Sandbox, pid: int) -> bool:
-    """Whether a process of the machine works in that sandbox's folders."""
+    """Whether a process of the machine has that sandbox's folders mounted."""
+    assert isinstance(box, LocalSandbox)
     with contextlib.suppress(OSError):
-        return "/work" in Path(f"/proc/{pid}/mounts").read_text(encoding="utf-8")
+        return str(box.folder) in Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8")
     return False
 
 

@@ -90,6 +90,54 @@ async def test_denied_system_calls(box: Sandbox) -> None:
     assert answers == {name: ["-1", str(errno.EPERM)] for name in CALLS}
 
 
+async def test_no_socket_that_knows_no_namespaces(box: Sandbox) -> None:
+    """AF_VSOCK reaches what this machine runs on, and the sandbox next door."""
+    script = (
+        "import errno, socket\n"
+        "for family in range(60):\n"
+        "    try: socket.socket(family, socket.SOCK_STREAM)\n"
+        "    except OSError as e:\n"
+        "        if e.errno == errno.EAFNOSUPPORT: continue\n"
+        "    print(family)\n"
+    )
+    assert (await box.exec(["python", "-c", script])).text.split() == ["1", "2", "10", "16"]
+
+
+async def test_what_tells_how_a_command_ended_is_not_taken_over(box: Sandbox) -> None:
+    attach, write = ((101, 311), (117, 271))[os.uname().machine == "aarch64"]
+    script = (
+        "import ctypes; c = ctypes.CDLL(None, use_errno=True)\n"
+        f"for call in (({attach}, 16, 1), ({attach}, 0x4206, 1), ({write}, 1, 0, 0, 0, 0, 0)):\n"
+        "    print(c.syscall(*call, 0, 0), ctypes.get_errno())\n"
+    )
+    result = await box.exec(["python", "-c", script], timeout=20)
+    assert result.text == f"-1 {errno.EPERM}\n" * 3
+    assert result.exit == 0
+
+
+async def test_nothing_of_the_hosts_is_on_the_command_line_above(box: Sandbox, cache: Path) -> None:
+    """Nor variables: the machine's other users can read it too."""
+    result = await box.exec("cat /proc/1/cmdline", env={"TOKEN": "s3cret"})
+    assert b"bwrap\0" in result.out
+    assert str(cache).encode() not in result.out
+    assert b"s3cret" not in result.out
+
+
+async def test_a_zero_byte_begins_no_argument_of_the_cages(box: Sandbox) -> None:
+    smuggled = "x\0--bind\0/\0/work"
+    for result in (
+        await box.exec(["true"], cwd=smuggled),
+        await box.exec(["true"], env={"X": smuggled}),
+        await box.exec(["true", smuggled]),
+    ):
+        assert result.exit == 126
+        assert b"cannot start the command" in result.err
+
+
+async def test_keys_of_the_host_are_not_listed(box: Sandbox) -> None:
+    assert (await box.exec("cat /proc/keys")).out == b""
+
+
 async def test_no_new_namespaces(box: Sandbox) -> None:
     for flag in ("--user", "--mount", "--net", "--pid --fork"):
         assert (await box.exec(f"unshare {flag} true")).exit != 0

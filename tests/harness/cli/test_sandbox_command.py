@@ -3,8 +3,11 @@
 import json
 import os
 import pty
+import select
+import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -92,24 +95,79 @@ def test_mistakes_are_said_without_a_traceback(cache: Path, words: list[str], sa
     assert b"Traceback" not in done.stderr
 
 
-def test_on_a_terminal(cache: Path) -> None:
-    ours, theirs = pty.openpty()
-    program = subprocess.Popen(
-        [sys.executable, "-m", "harness.runner", "sandbox", "run"],
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "FIBREFLOW_CACHE": str(cache), "PS1": "$ "},
+def test_streams_of_ours_are_not_the_commands(cache: Path, tmp_path: Path) -> None:
+    """Those it has lead to nothing of this machine; and one that is closed is none."""
+    given, said = tmp_path / "given", tmp_path / "said"
+    given.write_text("given\n")
+    said.write_text("before\n")
+    evil = (
+        "cat; echo evil > /proc/self/fd/0; for n in 1 2; do : > /proc/self/fd/$n; done; "
+        "cat /proc/1/cmdline /proc/self/environ; nonesuch; kill -9 0"
+    )
+    line = f'"$@" < {given} >> {said}; echo "$? went on"; "$@" <&- 2>&-; echo "$?"'
+    run = [sys.executable, "-m", "harness.runner", "sandbox", "run", "--", "sh", "-c", evil]
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *run],
+        capture_output=True, timeout=120, check=False, cwd=tmp_path, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "FIBREFLOW_CACHE": str(cache)},
     )  # fmt: skip
-    os.close(theirs)
-    os.write(ours, b"test -t 0 && test -t 1 && echo on a $((6 * 7)) terminal; exit 5\n")
+    assert given.read_text() == "given\n"
+    assert said.read_text().startswith("before\ngiven\n")
+    assert str(cache) not in said.read_text()
+    assert done.stdout.startswith(b"137 went on\n"), done
+    assert done.stdout.endswith(b"137\n")
+    assert b"nonesuch: not found" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_what_there_is_not_and_who_is_told_to_stop(cache: Path) -> None:
+    done = fibreflow(cache, "run", "--", "nonesuch")
+    assert (done.returncode, done.stdout) == (127, b"")
+    program = started(cache, "run", "--", "sh", "-c", "echo begun; exec sleep 600")
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"begun\n"
+    program.terminate()
+    assert program.wait(timeout=60) == 128 + signal.SIGTERM
+    program.stdout.close()
+    assert json.loads(fibreflow(cache, "list", "--json").stdout) == []
+
+
+def started(cache: Path, *words: str, **streams: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness.runner", "sandbox", *words],
+        **({"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | streams),
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "FIBREFLOW_CACHE": str(cache), "PS1": "$ "},
+    )
+
+
+def test_on_a_terminal(cache: Path) -> None:
+    """Job control, its size, Ctrl-C, and ours as it was afterwards."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (33, 77))
+    before = termios.tcgetattr(theirs)
+    program = started(cache, "run", stdin=theirs, stdout=theirs, stderr=theirs)
     seen = b""
-    while True:
-        try:
-            data = os.read(ours, 4096)
-        except OSError:  # EIO: nobody has the terminal any more
-            break
-        if not data:
-            break
-        seen += data
-    os.close(ours)
+
+    def until(text: bytes) -> None:
+        nonlocal seen
+        while text not in seen:
+            assert select.select([ours], [], [], 60)[0], seen
+            seen += os.read(ours, 4096)
+
+    until(b"$ ")  # its prompt
+    os.write(ours, b"test -t 0 && test -t 1 && echo on a $((6 * 7)) terminal, $(stty size)\n")
+    until(b"on a 42 terminal, 33 77\r\n")
+    os.write(ours, b"sh -c 'echo $((1 + 2)) sleeps; exec sleep 600'\n")
+    until(b"3 sleeps\r\n")
+    os.write(ours, b"\x1a")
+    until(b"Stopped")
+    os.write(ours, b"kill -9 %1; sh -c 'echo $((2 + 2)) sleeps; exec sleep 600'; echo by $?\n")
+    until(b"4 sleeps\r\n")
+    os.write(ours, b"\x03echo by $?; stty raw -echo; exit 5\n")
+    until(b"by 130\r\n")
     assert program.wait(timeout=60) == 5
-    assert b"on a 42 terminal" in seen
+    assert termios.tcgetattr(theirs) == before
+    os.close(theirs)
+    os.close(ours)

@@ -12,6 +12,9 @@ ALLOW, KILL = 0x7FFF0000, 0x80000000
 CLONE = {"x86_64": 56, "aarch64": 220}
 IOCTL = {"x86_64": 16, "aarch64": 29}
 OPENAT = {"x86_64": 257, "aarch64": 56}
+SOCKET = {"x86_64": 41, "aarch64": 198}
+PTRACE = {"x86_64": 101, "aarch64": 117}
+WRITE_MEMORY = {"x86_64": 311, "aarch64": 271}
 KEYCTL = {"x86_64": 250, "aarch64": 219}
 
 
@@ -49,6 +52,24 @@ def test_verdicts(machine: str) -> None:
     assert verdict(machine, IOCTL[machine], 1, 0x5412) == eperm  # TIOCSTI
     assert verdict(machine, IOCTL[machine], 1, 0x541C) == eperm  # TIOCLINUX
     assert verdict(machine, OPENAT[machine], arch=0x40000003) == KILL  # 32-bit entry
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_sockets_are_of_the_network_namespace_only(machine: str) -> None:
+    own = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink"}
+    for family in range(50):  # 40 is AF_VSOCK, which knows no namespaces
+        expected = ALLOW if family in own else 0x00050000 | errno.EAFNOSUPPORT
+        assert verdict(machine, SOCKET[machine], family, 1) == expected
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_who_tells_how_the_command_ended_is_not_meddled_with(machine: str) -> None:
+    eperm = 0x00050000 | errno.EPERM
+    assert verdict(machine, PTRACE[machine], 16, 1) == eperm  # PTRACE_ATTACH
+    assert verdict(machine, PTRACE[machine], 0x4206, 1) == eperm  # PTRACE_SEIZE
+    assert verdict(machine, PTRACE[machine], 16, 2) == ALLOW  # a debugger's
+    assert verdict(machine, WRITE_MEMORY[machine], 1) == eperm
+    assert verdict(machine, WRITE_MEMORY[machine], 2) == ALLOW
 
 
 def test_the_x32_table_is_closed() -> None:
