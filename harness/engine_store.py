@@ -36,7 +36,7 @@ def open_store(store: str | Path) -> "Store":
         return open_sqlite(store)
     import sqlalchemy  # noqa: PLC0415 - late, for it costs start-up
 
-    return sqlalchemy.create_engine(
+    opened = sqlalchemy.create_engine(
         driver_url(store),
         pool_size=5,
         # A frozen process must not keep its locks: nobody could take its work over.
@@ -45,6 +45,15 @@ def open_store(store: str | Path) -> "Store":
             "connect_timeout": 5,
         },
     )
+    sqlalchemy.event.listen(opened, "handle_error", _tell_that_it_is_away)
+    return opened
+
+
+def _tell_that_it_is_away(context: Any) -> None:
+    # The durable engine waits for a database that it takes for away. It goes by the driver's
+    # words, which are others where a local socket refuses at once, and would fail the run.
+    if context.connection is None:
+        context.is_disconnect = True
 
 
 def put_behind(store: "Store", fence: "Callable[[Connection], None]") -> None:
