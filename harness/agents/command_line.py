@@ -65,13 +65,15 @@ class CommandLineAgent:
         talk.begin(self._program.name)
         binary = await self._placed(sandbox)
         async with self._proxy.session(talk.answer) as token:
+            manner, section = rules(task), feature_section(task.feature)
             values = {
                 "binary": binary,
-                "rules": rules(task),
+                "rules": manner,
+                "brief": f"{manner}\n\n{section}",
                 "turns": str(task.limits.turns),
                 "url": f"http://127.0.0.1:{await self._proxy.port()}",
                 "token": token,
-                "prompt": feature_section(task.feature),
+                "prompt": section,
             }
             done = await self._run(talk, sandbox, values)
         talk.raise_for_run()

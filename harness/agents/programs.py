@@ -1,6 +1,7 @@
 """Reads which command-line agents there are: their commands, environments and output formats."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from orchestrator.errors import InputError, MachineError
 from orchestrator.values import Ending
 
 FILE = "agents.yaml"
+_TEXTS = ("prompt", "rules", "brief")
 _SHIPPED = Path(__file__).with_name("programs.yaml")
 
 
@@ -80,12 +82,12 @@ def _program(name: str, facts: Mapping[str, Any]) -> Program:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """`text` with its placeholders, each replaced once; other braces stay."""
-    for name, value in values.items():
-        if text == f"{{{name}}}":
-            return value
-        text = text.replace(f"{{{name}}}", value) if name != "prompt" else text
-    return text
+    """`text` with its placeholders, each replaced once; other braces stay. Texts that others wrote
+    are filled in only as words of their own: within one, a shell could be what reads them."""
+    if (alone := values.get(text[1:-1])) is not None and text == f"{{{text[1:-1]}}}":
+        return alone
+    short = "|".join(re.escape(name) for name in values if name not in _TEXTS)
+    return re.sub(rf"\{{({short})\}}", lambda found: values[found[1]], text)
 
 
 def ending_of(program: Program, status: int, out: str) -> tuple[Ending, str]:

@@ -6,6 +6,7 @@ once. Nothing here may depend on the attempt's number, the time or the machine.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ Block = Mapping[str, Any]
 
 _CACHE = {"type": "ephemeral"}
 _OPENINGS = ("<feature ", "<goal ")
+#: The last that begins a paragraph, at a text's end.
+_ENDING = re.compile(r".*\n\n(<(feature|goal) .*</\2>)\s*", re.DOTALL)
 
 SYSTEM = """\
 You are a software engineer. You implement one feature in an existing git repository and \
@@ -76,12 +79,16 @@ def section_digest(section: str) -> str:
 
 
 def find_section(messages: Sequence[Block]) -> str | None:
-    """The feature, or the goal, of a conversation: a text block of its own in the first message."""
+    """The feature, or the goal, of a conversation: a text block of its own in the first message, or
+    what ends one, as programs have it that are told everything in one text."""
     content = messages[0].get("content") if messages else None
     for block in content if isinstance(content, list | tuple) else ():
         text = block.get("text", "")
         if isinstance(text, str) and text.startswith(_OPENINGS):
             return text
+        ended = _ENDING.fullmatch(text) if isinstance(text, str) else None
+        if ended is not None:
+            return ended[1]
     return None
 
 

@@ -1,6 +1,7 @@
-"""Answers the Messages API for command-line agents: each request goes through the gateway.
+"""Answers command-line agents as a provider would: each request goes through the gateway.
 
-An HTTP server on this machine's loopback. It holds no key of a provider's and hands none out: a
+An HTTP server on this machine's loopback, which speaks the Messages API and, for those that know
+no other, OpenAI's Responses API. It holds no key of a provider's and hands none out: a
 program in a sandbox shows the token of its attempt, and whatever model it names, it is given
 its attempt's. What ends the attempt (a limit, a refusal) is answered with an error that clients
 do not repeat, for the patience with a provider is ours.
@@ -8,14 +9,13 @@ do not repeat, for the patience with a provider is ours.
 
 import asyncio
 import contextlib
-import json
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.models import questions
+from harness.models import answers, questions, responses_api
 from harness.models.questions import Asked
 from harness.ports import ModelReply
 from orchestrator.errors import (
@@ -34,12 +34,32 @@ _MOST_BYTES = 32_000_000
 #: Seconds after which a client is told by a ping that its answer is still waited for.
 _PING_SECONDS = 10.0
 
-
 #: Questions of one attempt that are read at once; more wait unread, in its own memory.
 _AT_ONCE = 8
 
 #: Answers one question of one attempt. Raises `FibreFlowError`.
 Answer = Callable[[Asked], Awaitable[ModelReply]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How questions are read, and replies said: whole or as a stream."""
+
+    read: Callable[[bytes], tuple[Asked, bool]]
+    whole: Callable[[ModelReply], Mapping[str, Any]]
+    events: Callable[[ModelReply], Iterator[bytes]]
+    ping: Callable[[], bytes]
+    failed: Callable[[str], bytes]
+
+
+_MESSAGES = _Dialect(questions.read, answers.whole, answers.events, answers.ping, answers.failed)
+_RESPONSES = _Dialect(
+    responses_api.read,
+    responses_api.whole,
+    responses_api.events,
+    responses_api.ping,
+    responses_api.failed,
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -116,39 +136,31 @@ class ModelProxy:
 
         routes = [
             Route("/v1/messages", self._messages, methods=["POST"]),
+            Route("/v1/responses", self._responses, methods=["POST"]),
             Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off")
         return Server(config)
 
     async def _messages(self, request: "Request") -> "Response":
+        return await self._asked(request, _MESSAGES)
+
+    async def _responses(self, request: "Request") -> "Response":
+        return await self._asked(request, _RESPONSES)
+
+    async def _asked(self, request: "Request", dialect: _Dialect) -> "Response":
         session = self._sessions.get(_token(request.headers))
         if session is None:
             return _refusal(401, "authentication_error", "no attempt at work has this token")
         async with contextlib.AsyncExitStack() as room:
             await room.enter_async_context(session.room)
             try:
-                asked, stream = questions.read(await _body(request))
+                asked, stream = dialect.read(await _body(request))
             except ValueError as error:
                 return _refusal(400, "invalid_request_error", f"cannot be read: {error}")
             task = session.ask(asked)
             room.pop_all()  # its room is free when it is answered
-        return await self._answered(task, stream=stream)
-
-    async def _answered(self, task: "asyncio.Future[ModelReply]", *, stream: bool) -> "Response":
-        from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
-
-        await asyncio.wait({task}, timeout=_PING_SECONDS if stream else None)
-        if not task.done():
-            return StreamingResponse(_stream(task), media_type="text/event-stream")
-        if task.cancelled():
-            return _refused(LimitReachedError("the attempt is over"))
-        error = task.exception()
-        if error is not None:
-            return _refused(error)
-        if not stream:
-            return JSONResponse(_message(task.result()))
-        return StreamingResponse(_stream(task), media_type="text/event-stream")
+        return await _answered(task, dialect, stream=stream)
 
     async def _count(self, request: "Request") -> "Response":
         """About: four characters to a token, as the API itself calls its count an estimate."""
@@ -195,69 +207,31 @@ def _refusal(status: int, kind: str, message: str) -> "Response":
     return JSONResponse(body, status_code=status, headers={"x-should-retry": "false"})
 
 
-def _message(reply: ModelReply) -> dict[str, Any]:
-    used = reply.usage
-    return {
-        "id": f"msg_{secrets.token_hex(12)}",
-        "type": "message",
-        "role": "assistant",
-        "model": reply.model,
-        "content": [dict(block) for block in reply.content],
-        "stop_reason": reply.stop_reason,
-        "stop_sequence": None,
-        "usage": {
-            "input_tokens": used.input if used else 0,
-            "output_tokens": used.output if used else 0,
-            "cache_read_input_tokens": used.cache_read if used else 0,
-            "cache_creation_input_tokens": used.cache_write if used else 0,
-        },
-    }
+async def _answered(
+    task: "asyncio.Future[ModelReply]", dialect: _Dialect, *, stream: bool
+) -> "Response":
+    from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
+
+    await asyncio.wait({task}, timeout=_PING_SECONDS if stream else None)
+    if task.done() and (error := _error(task)) is not None:
+        return _refused(error)
+    if stream:
+        return StreamingResponse(_stream(task, dialect), media_type="text/event-stream")
+    return JSONResponse(dialect.whole(task.result()))
 
 
-async def _stream(task: "asyncio.Future[ModelReply]") -> AsyncIterator[bytes]:
+async def _stream(task: "asyncio.Future[ModelReply]", dialect: _Dialect) -> AsyncIterator[bytes]:
     """The whole reply as a stream, pings while it is waited for."""
     while not task.done():
-        yield _event("ping")
+        yield dialect.ping()
         await asyncio.wait({task}, timeout=_PING_SECONDS)
-    error = None if task.cancelled() else task.exception()
-    if task.cancelled() or error is not None:
-        words = str(error or "the attempt is over")
-        yield _event("error", error={"type": "billing_error", "message": words})
+    error = _error(task)
+    if error is not None:
+        yield dialect.failed(str(error))
         return
-    for event in events_of(_message(task.result())):
+    for event in dialect.events(task.result()):
         yield event
 
 
-def events_of(message: Mapping[str, Any]) -> Iterator[bytes]:
-    """A finished message as the events of the API's stream."""
-    began = {**message, "content": [], "stop_reason": None}
-    yield _event("message_start", message=began)
-    for index, block in enumerate(message["content"]):
-        start, deltas = _parts(block)
-        yield _event("content_block_start", index=index, content_block=start)
-        for delta in deltas:
-            yield _event("content_block_delta", index=index, delta=delta)
-        yield _event("content_block_stop", index=index)
-    ended = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    yield _event("message_delta", delta=ended, usage=message["usage"])
-    yield _event("message_stop")
-
-
-def _parts(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as it begins, and what is added to it."""
-    kind = block["type"]
-    if kind == "text":
-        return {**block, "text": ""}, [{"type": "text_delta", "text": block["text"]}]
-    if kind == "tool_use":
-        given = json.dumps(block["input"])
-        return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": given}]
-    if kind == "thinking":
-        deltas = [{"type": "thinking_delta", "thinking": block.get("thinking", "")}]
-        if block.get("signature"):
-            deltas.append({"type": "signature_delta", "signature": block["signature"]})
-        return {**block, "thinking": "", "signature": ""}, deltas
-    return dict(block), []
-
-
-def _event(kind: str, **data: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **data})}\n\n".encode()
+def _error(task: "asyncio.Future[ModelReply]") -> BaseException | None:
+    return LimitReachedError("the attempt is over") if task.cancelled() else task.exception()

@@ -15,7 +15,7 @@ _RUN_BY_CLIENT = ("bash_", "text_editor_", "computer_", "memory_")
 #: Where the bytes of an image or a document may be: in the question.
 _SOURCES = ("base64", "text", "content")
 #: What the model may be asked for in one reply.
-_MOST_TOKENS = 32_000
+MOST_TOKENS = 32_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def _asked(given: Mapping[str, Any]) -> Asked:
             {"role": str(m["role"]), "content": list(_blocks(m["content"]))}
             for m in given["messages"]
         ),
-        max_tokens=min(max(1, int(given.get("max_tokens", 4096))), _MOST_TOKENS),
+        max_tokens=min(max(1, int(given.get("max_tokens", 4096))), MOST_TOKENS),
     )
 
 

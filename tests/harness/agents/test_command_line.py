@@ -139,7 +139,7 @@ async def test_its_sandbox_may_reach_the_proxy_besides_what_the_run_allows(tmp_p
 
 
 def test_a_workspace_adds_programs_and_replaces_the_shipped(tmp_path):
-    assert list(load(tmp_path)) == ["claude-code"]
+    assert list(load(tmp_path)) == ["claude-code", "codex", "opencode", "aider"]
     (tmp_path / "agents.yaml").write_text("mine: {command: [run, '{prompt}'], env: {A: 1}}\n")
     found = load(tmp_path)
     assert found["mine"] == Program("mine", ("run", "{prompt}"), {"A": "1"})
@@ -163,10 +163,11 @@ def test_a_program_that_is_not_there_says_how_to_get_it():
 
 
 def test_placeholders_are_filled_and_other_braces_stay():
-    values = {"url": "U", "prompt": "{url} {x}"}
-    assert [filled(word, values) for word in ("{prompt}", "at {url}", "{x}")] == [
-        "{url} {x}", "at U", "{x}",
-    ]  # fmt: skip
+    values = {"url": "{token}", "token": "T", "prompt": "{url} {x}", "brief": "{token}"}
+    words = {"{prompt}": "{url} {x}", "at {url}/v1": "at {token}/v1", "{x}": "{x}", "": "",
+             "{brief}": "{token}", "sh -c {prompt}": "sh -c {prompt}",
+             '{"u": "{url}", "k": "{token}"}': '{"u": "{token}", "k": "T"}'}  # fmt: skip
+    assert {word: filled(word, values) for word in words} == words
 
 
 CLAUDE = Program("c", ("c",), output="claude")

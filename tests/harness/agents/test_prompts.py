@@ -30,6 +30,9 @@ def test_what_changes_during_a_run_does_not_change_the_section():
 def test_the_section_is_found_in_the_first_message(tmp_path, lessons):
     first = first_message(task(tmp_path, lessons=lessons))
     assert find_section([first, {"role": "user", "content": "x"}]) == feature_section(FEATURE)
+    section = feature_section(FEATURE)
+    brief = {"type": "text", "text": f'rules\n\n<feature id="other">x</feature>\n\n{section}\n'}
+    assert find_section([{"role": "user", "content": [text("cwd"), brief]}]) == section
     assert find_section([]) is None
     assert find_section([{"role": "user", "content": "hello"}]) is None
 
