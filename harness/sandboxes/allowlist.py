@@ -3,9 +3,9 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,11 +21,14 @@ _INTERNAL = tuple(
     for text in (
         "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
         "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
-        "::/127", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        "::/127", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )  # fmt: skip
 #: IPv6 addresses that carry an IPv4 address in their last bits: mapped, NAT64; 6to4 in front.
 _CARRIERS = ("::ffff:0:0/96", "64:ff9b::/96", "::/96")
+
+
+_REJECT = 0x200  # a route's flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +109,32 @@ def _is_own(address: IPv4Address | IPv6Address) -> bool:
 
 def _is_on_link(address: IPv4Address | IPv6Address) -> bool:
     """Reached without a gateway: a neighbour in this machine's own network."""
-    if address.version == 6:
-        return False  # neighbours have link-local and unique local addresses too
+    name = "route" if address.version == 4 else "ipv6_route"
     try:
-        lines = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
+        table = Path("/proc/net", name).read_text(encoding="ascii")
     except OSError:
         return False
-    for line in lines:
-        _, target, gateway, _, _, _, _, mask, *_ = line.split()
-        bits = int.from_bytes(bytes.fromhex(mask)[::-1])
-        if bits and int(gateway, 16) == 0:
-            network = int.from_bytes(bytes.fromhex(target)[::-1])
-            if int(address) & bits == network:
-                return True
-    return False
+    return any(address in network for network in links(table, address.version))
+
+
+def links(table: str, version: int) -> Iterator[IPv4Network | IPv6Network]:
+    """The networks that a machine is in, of its routes as /proc/net/route and ipv6_route say."""
+    for line in table.splitlines()[1:] if version == 4 else table.splitlines():
+        network, gateway, rejecting = (_route if version == 4 else _route6)(line.split())
+        if network.prefixlen and not gateway and not rejecting:
+            yield network
+
+
+def _route(words: list[str]) -> tuple[IPv4Network, bool, bool]:
+    """Of a line: the network, whether by way of a gateway, and whether it leads nowhere."""
+    target, mask = (int.from_bytes(bytes.fromhex(words[n])[::-1]) for n in (1, 7))
+    network = IPv4Network((target & mask, mask.bit_count()), strict=False)
+    return network, bool(int(words[2], 16)), bool(int(words[3], 16) & _REJECT)
+
+
+def _route6(words: list[str]) -> tuple[IPv6Network, bool, bool]:
+    network = IPv6Network((int(words[0], 16), int(words[1], 16)), strict=False)
+    return network, bool(int(words[4], 16)), bool(int(words[8], 16) & _REJECT)
 
 
 def named_services(texts: Iterable[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ has looked at. What it is asked for by is hostile: every read is bounded in size
 import asyncio
 import base64
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ _HEAD_SECONDS = 30.0
 _CONNECT_SECONDS = 30.0
 _IDLE_SECONDS = 600.0
 _CHUNK = 64 * 1024
-_MOST_CONNECTIONS = 256
+_MOST_CONNECTIONS = 64  # of one sandbox at once; each takes two of this process's files
+_OUT_OF_FILES_SECONDS = 1.0
+#: What a name or an address is written with; all else could be meant for the terminal on which
+#: somebody reads of it.
+_HOST = re.compile(r"[a-z0-9_.:%-]+", re.ASCII)
 _MOST_TOLD = 10_000  # of one sandbox: a record of them must not become a way to fill the disk
 #: Of one connection between client and proxy, not for the server.
 _HOP_BY_HOP = {"connection", "proxy-connection", "proxy-authorization", "keep-alive", "host"}
@@ -76,34 +81,50 @@ class EgressProxy:
     async def serving(self, listener: socket.socket) -> AsyncIterator[None]:
         """Accept on `listener`, a socket within the sandbox's network, for as long as the block
         runs; every connection ends with it."""
-        server = await asyncio.start_server(self._accept, sock=listener, limit=_HEAD_BYTES)
+        listener.setblocking(False)
+        accepting = asyncio.ensure_future(self._accept(listener))
         try:
             yield
         finally:
-            server.close()
-            serving = tuple(self._serving)
-            for task in serving:
+            ending = (accepting, *self._serving)
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*serving, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
+            listener.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+    async def _accept(self, listener: socket.socket) -> None:
+        """No more than there is room for: the others wait within the sandbox's own network."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._room.acquire()
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError:
+                self._room.release()
+                await asyncio.sleep(_OUT_OF_FILES_SECONDS)
+                continue
+            task = asyncio.ensure_future(self._serve(client))
+            self._serving.add(task)
+            task.add_done_callback(self._served)
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        self._serving.discard(task)
+        self._room.release()
+
+    async def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
-            async with self._room:
-                try:
-                    await self._answer(reader, writer)
-                except _RefusedError as refused:
-                    text = f"{refused}\n"
-                    writer.write(
-                        f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain\r\n"
-                        f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
-                    )
-                    await writer.drain()
-                finally:
-                    writer.close()
+            reader, writer = await asyncio.open_connection(sock=client, limit=_HEAD_BYTES)
+            try:
+                await self._answer(reader, writer)
+            except _RefusedError as refused:
+                text = f"{refused}\n"
+                writer.write(
+                    f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain\r\n"
+                    f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode()
+                )
+                await writer.drain()
+            finally:
+                writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_HEAD_SECONDS):
@@ -193,7 +214,7 @@ async def _read_request(reader: asyncio.StreamReader) -> _Request:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise _RefusedError("400 Bad Request", "the address cannot be read") from None
-    if not host or (method != "CONNECT" and parts.scheme != "http"):
+    if not host or not _HOST.fullmatch(host) or (method != "CONNECT" and parts.scheme != "http"):
         raise _RefusedError("400 Bad Request", "ask for http://host/path, or CONNECT host:port")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     port = port or (443 if method == "CONNECT" else 80)
@@ -217,10 +238,13 @@ async def _addresses(host: str, port: int) -> list[str]:
 
 
 def _is_internal_literal(host: str) -> bool:
+    name = host.rstrip(".")
+    with contextlib.suppress(OSError):  # 127.1, 2130706433 and 0x7f000001 are addresses too
+        name = socket.inet_ntoa(socket.inet_aton(name))
     try:
-        return is_internal(host)
+        return is_internal(name)
     except ValueError:  # a name
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
+        return name == "localhost" or name.endswith((".localhost", ".local", ".internal"))
 
 
 async def _through(proxy: SplitResult, request: _Request) -> _Streams:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sandboxes.allowlist import is_internal, named_services, permitting, rules
+from harness.sandboxes.allowlist import is_internal, links, named_services, permitting, rules
 from orchestrator.errors import InputError
 
 
@@ -52,6 +52,7 @@ def test_what_is_no_host_is_refused(text: str) -> None:
         "::1", "::", "fe80::1", "fe80::1%eth0", "fd00:ec2::254", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "::127.0.0.1",
         "2002:7f00:1::",
+        "64:ff9b:1::7f00:1",
     ],
 )  # fmt: skip
 def test_internal_addresses(address: str) -> None:
@@ -61,6 +62,23 @@ def test_internal_addresses(address: str) -> None:
 @pytest.mark.parametrize("address", ["1.1.1.1", "172.32.0.1", "2606:4700::1111", "100.128.0.1"])
 def test_addresses_of_the_internet(address: str) -> None:
     assert not is_internal(address)
+
+
+def test_networks_that_the_machine_is_in() -> None:
+    """A neighbour's address may be of the internet by its number."""
+    none = "0" * 32
+    table = (
+        f"2001067c000000000000000000000000 40 {none} 00 {none} 00000100 1 0 00000001 eth0\n"
+        f"{none} 00 {none} 00 fe800000000000000000000000000001 00000400 2 0 00000003 eth0\n"
+        f"20010000000000000000000000000000 20 {none} 00 {none} ffffffff 1 0 00200200 lo\n"
+    )
+    assert [str(network) for network in links(table, 6)] == ["2001:67c::/64"]
+    table = (
+        "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+        "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\n"
+        "eth0 00710005 00000000 0001 0 0 0 00FFFFFF 0 0 0\n"
+    )
+    assert [str(network) for network in links(table, 4)] == ["5.0.113.0/24"]
 
 
 @given(st.ip_addresses(network="10.0.0.0/8"))

@@ -1,6 +1,7 @@
 """The proxy by itself, between real sockets: what passes, what is refused, what it says of it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -99,6 +100,9 @@ async def test_a_tunnel_to_an_allowed_service(net: Net) -> None:
         (b"nonsense", b"400"),
         (b"GET http://allowed.example/\nX: y HTTP/1.1", b"400"),
         (b"GET http://allowed.example/ HTTP/1.1\r\nX: y\n\nGET http://evil/", b"400"),
+        # Somebody reads of it on a terminal, which these would command.
+        (b"CONNECT \x1bc.example:443 HTTP/1.1", b"400"),
+        (b"GET http://\x9b2J.example/ HTTP/1.1", b"400"),
         (b"CONNECT nonexistent.invalid:443 HTTP/1.1", b"403"),
     ],
 )
@@ -171,8 +175,25 @@ async def test_by_way_of_the_machines_own_proxy(net: Net) -> None:
     assert b"200" in await net.ask(b"CONNECT h:443 HTTP/1.1\r\n\r\n")
     assert asked[-1].startswith(b"CONNECT h:443 HTTP/1.1\r\n")
     assert b"407 Who are you" in await net.ask(b"CONNECT refused:443 HTTP/1.1\r\n\r\n")
-    assert (await net.ask(b"CONNECT 10.0.0.1:443 HTTP/1.1\r\n\r\n")).split()[1] == b"403"
+    for inside in (b"10.0.0.1", b"2130706433", b"127.1", b"localhost.", b"[::1]", b"0x7f.1"):
+        said = await net.ask(b"CONNECT " + inside + b":443 HTTP/1.1\r\n\r\n")
+        assert said.split()[1] == b"403"
     assert len(asked) == 3
+
+
+async def test_more_connections_than_there_is_room_for_wait_outside(net: Net) -> None:
+    """Each would take files of the runner, which has others to serve."""
+    port = await net.server(answer)
+    await net.proxy(f"127.0.0.1:{port}")
+    before = len(os.listdir("/proc/self/fd"))
+    held = [await asyncio.open_connection("127.0.0.1", net.port) for _ in range(120)]
+    for _ in range(300):  # it could take them all meanwhile
+        await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) < before + 120 + 80
+    for _, writer in held:
+        writer.close()
+    said = await net.ask(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 200")
 
 
 @asynccontextmanager
