@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from harness.ports import SandboxLimits
+from harness.ports import Clock, SandboxLimits
+from harness.record.clock import SystemClock
 from harness.sandboxes.e2b.errors import is_busy, translated
 from harness.sandboxes.e2b.settings import E2BSettings
 from orchestrator.errors import FibreFlowError, LimitReachedError, SandboxError
@@ -47,14 +48,28 @@ def network(limits: SandboxLimits) -> dict[str, Any]:
     return {"network": {"allow_out": [*limits.allow], "deny_out": ["0.0.0.0/0"]}}
 
 
+class Pace:
+    """Lets its callers go on one after the other, at most `per_second` of them."""
+
+    def __init__(self, per_second: float, clock: Clock) -> None:
+        self._between = 1 / per_second
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        async with self._lock:
+            await self._clock.sleep(self._next - self._clock.monotonic())
+            self._next = self._clock.monotonic() + self._between
+
+
 class Cloud:
     """One account, used by one provider."""
 
     def __init__(self, settings: E2BSettings) -> None:
         self.settings = settings
         self._slots = asyncio.Semaphore(settings.concurrent)
-        self._pace = asyncio.Lock()
-        self._next = 0.0
+        self._pace = Pace(settings.creates_per_second, SystemClock())
         self._strays: set[asyncio.Future[Any]] = set()
 
     @property
@@ -74,7 +89,7 @@ class Cloud:
         key = str(uuid.uuid4())  # of this call: asking again makes no second one
 
         async def ask() -> Any:
-            await self._in_turn()
+            await self._pace.turn()
             with translated("create a sandbox"):
                 return await AsyncSandbox.create(
                     template=template,
@@ -221,11 +236,6 @@ class Cloud:
                 f"all {self.settings.concurrent} sandboxes of the plan were in use for "
                 f"{_SLOT_SECONDS:.0f} s; lower --workers or set FIBREFLOW_E2B_CONCURRENT"
             ) from error
-
-    async def _in_turn(self) -> None:
-        async with self._pace:
-            await asyncio.sleep(self._next - time.monotonic())
-            self._next = time.monotonic() + 1 / self.settings.creates_per_second
 
     def _keep(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -5,6 +5,7 @@ dependencies are installed once for all commits that share them. The snapshot ad
 """
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.resources
 import json
@@ -12,7 +13,7 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,13 @@ async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str
         handle = folder.parent / "handle.json"
         known = await asyncio.to_thread(_load, handle, found)
         if known is None:
-            await _template(cloud, source)
-            known = await _commit(cloud, source, labels)
+            if found is None:
+                await _template(cloud, source)
+                known = await _commit(cloud, source, labels)
+            else:  # made by another machine
+                known = await _told(cloud, source, labels, found)
             await asyncio.to_thread(files.replace_json, handle, asdict(known))
-            return replace(base, handle=known, fresh=True)
-    return replace(base, handle=known)
+    return replace(base, handle=known, fresh=found is None)
 
 
 def _source(cloud: Cloud, spec: BaseSpec, git_dir: Path, commit: str, folder: Path) -> _Source:
@@ -169,7 +172,7 @@ def _source(cloud: Cloud, spec: BaseSpec, git_dir: Path, commit: str, folder: Pa
 
 
 def _load(path: Path, snapshot: str | None) -> Prepared | None:
-    """What is known here of a base whose snapshot exists; anything else is made again."""
+    """What is known here of a base whose snapshot exists."""
     if snapshot is None:
         return None
     try:
@@ -267,14 +270,40 @@ def _failure(spec: BaseSpec, said: list[str], error: SandboxError) -> SandboxErr
 
 
 async def _commit(cloud: Cloud, source: _Source, labels: Mapping[str, str]) -> Prepared:
-    seconds = cloud.settings.lifetime_seconds
-    made_for = {**labels, "fibreflow_base": source.base}
-    sdk = await cloud.create(source.template, made_for, SandboxLimits(), seconds)
-    try:
-        runner = Runner(f"for base {source.base}", sdk, cloud.settings)
+    async with _machine(cloud, source.template, source, labels) as runner:
         prepared = await _fill(runner, source)
-        snapshot = await cloud.snapshot(sdk.sandbox_id, source.base)
+        snapshot = await cloud.snapshot(runner.sdk.sandbox_id, source.base)
         return replace(prepared, snapshot=snapshot)
+
+
+async def _told(
+    cloud: Cloud, source: _Source, labels: Mapping[str, str], snapshot: str
+) -> Prepared:
+    """What a base's snapshot says of itself."""
+    async with _machine(cloud, snapshot, source, labels) as runner:
+        facts = await told(runner)
+    return replace(parsed({k: v for k, v in facts.items() if k not in {"id", "commit"}}),
+                   snapshot=snapshot)  # fmt: skip
+
+
+async def told(runner: Runner) -> dict[str, Any]:
+    """What a sandbox says that it was made from: the fields of `Prepared`, `id` and `commit`."""
+    said: list[str] = []
+    await runner.root(f"cat {_FACTS}", said.append)
+    facts: dict[str, Any] = json.loads("".join(said))
+    return facts
+
+
+@contextlib.asynccontextmanager
+async def _machine(
+    cloud: Cloud, template: str, source: _Source, labels: Mapping[str, str]
+) -> AsyncIterator[Runner]:
+    """A sandbox for a base alone, ended with the block."""
+    made_for = {**labels, "fibreflow_base": source.base}
+    seconds = cloud.settings.lifetime_seconds
+    sdk = await cloud.create(template, made_for, SandboxLimits(), seconds)
+    try:
+        yield Runner(f"for base {source.base}", sdk, cloud.settings)
     finally:
         await asyncio.shield(_discard(cloud, sdk.sandbox_id))
 

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,14 @@ from harness.ports import (
     SandboxLimits,
     SandboxUse,
 )
-from harness.record import files
 from harness.sandboxes import asking, folders
-from harness.sandboxes.e2b import preparing
+from harness.sandboxes.e2b import deployment, preparing
 from harness.sandboxes.e2b.cloud import Cloud, Seen
-from harness.sandboxes.e2b.jobs import PLACE, Runner
-from harness.sandboxes.e2b.preparing import digest
+from harness.sandboxes.e2b.deployment import OURS, Deployment
+from harness.sandboxes.e2b.jobs import Runner
 from harness.sandboxes.e2b.sandbox import E2BSandbox
 from harness.sandboxes.e2b.settings import E2BSettings, read_settings
+from harness.sandboxes.undisturbed import undisturbed
 from orchestrator.errors import FibreFlowError, SandboxError, SandboxGoneError
 
 _CAPABILITIES = Capabilities(
@@ -45,8 +44,7 @@ _CAPABILITIES = Capabilities(
 _BEATS = 3
 #: Seconds that a machine lives on after its own limit.
 _GRACE = 30.0
-_OURS = "fibreflow"  # the labels of this program begin with it
-_LABEL = f"{_OURS}_label_"
+_LABEL = f"{OURS}_label_"
 
 
 class E2BSandboxProvider:
@@ -69,8 +67,8 @@ class E2BSandboxProvider:
         self._namespace = folders.file_name(namespace)
         self._wanted = (state, cache)
         self._opening = asyncio.Lock()
-        self._opened: _Opened | None = None
-        self._waiting: dict[str, Seen] = {}
+        self._opened: Deployment | None = None
+        self._ended: set[str] = set()
         self._sandboxes: dict[str, E2BSandbox] = {}
         self._since: dict[str, float] = {}
         self._heart: asyncio.Task[None] | None = None
@@ -88,11 +86,11 @@ class E2BSandboxProvider:
         opened = await self._open()
         async with sandbox.turn:
             sandbox.check()
-            name = f"{opened.snapshots}{digest(self._namespace)[:8]}-{secrets.token_hex(6)}"
+            name = opened.snapshot_name(self._namespace)
             sandbox.frozen = True
             id_ = await self._cloud.snapshot(sandbox.cloud_id, name)
             sandbox.snapshots.append(id_)
-            await self._stop(sandbox, self._cloud.kill)
+            await self._end(sandbox)
         base = sandbox.base
         facts = opened.bases / name / "facts"
         facts.mkdir(parents=True, exist_ok=True)
@@ -110,31 +108,34 @@ class E2BSandboxProvider:
         limits: SandboxLimits | None = None,
     ) -> E2BSandbox:
         asked = asking.checked(self.name, self.capabilities, limits)
-        opened = await self._open()
         if key in self._sandboxes:
             raise SandboxError(f"sandbox {key} is in use; destroy it first, or take another key")
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            return await self._reopen(key, waiting, base)
-        # The key is taken before anything is awaited.
-        made = self._new(key, base, None, asked, reopened=False)
+        made = self._new(key, base, asked)  # the key is taken before anything is awaited
+        async with self._kept_only_if_started(made):
+            seen = await self._find(key)
+            if seen is None:
+                await self._make(made, labels or {})
+            elif seen.labels.get(f"{OURS}_base") == base.id:
+                await self._reopen(made, seen)
+            else:
+                raise SandboxError(
+                    f"sandbox {key} exists from another base; destroy it first, or take another key"
+                )
+        return made
+
+    async def _make(self, made: E2BSandbox, labels: Mapping[str, str]) -> None:
+        opened = await self._open()
         written = {
             **opened.labels,
-            f"{_OURS}_namespace": self._namespace,
-            f"{_OURS}_key": key,
-            f"{_OURS}_base": base.id,
-            f"{_OURS}_limits": json.dumps(asdict(asked)),
-            **{_LABEL + name: value for name, value in (labels or {}).items()},
+            f"{OURS}_namespace": self._namespace,
+            f"{OURS}_key": made.id,
+            f"{OURS}_base": made.base.id,
+            f"{OURS}_limits": json.dumps(asdict(made.limits)),
+            **{_LABEL + name: value for name, value in labels.items()},
         }
-        try:
-            sdk = await self._cloud.create(
-                base.handle.snapshot, written, asked, self._seconds(made)
-            )
-        except BaseException:
-            self._sandboxes.pop(key, None)
-            raise
+        snapshot = made.base.handle.snapshot
+        sdk = await self._cloud.create(snapshot, written, made.limits, self._seconds(made))
         self._started(made, sdk)
-        return made
 
     async def fork(
         self,
@@ -147,55 +148,57 @@ class E2BSandboxProvider:
         return await asking.fork(self, base, keys, labels, limits)
 
     async def connect(self, id: str) -> Sandbox:  # noqa: A002 - the port's word for it
-        await self._open()
+        seen = await self._find(id) if id not in self._sandboxes else None
         if id in self._sandboxes:
             return self._sandboxes[id]
-        waiting = self._waiting.get(id)
-        if waiting is None:
+        if seen is None:
             raise SandboxGoneError(f"no sandbox {id} in the namespace {self._namespace}")
-        return await self._reopen(id, waiting, None)
-
-    async def _reopen(self, key: str, seen: Seen, wanted: Base | None) -> E2BSandbox:
-        """A sandbox of a process that is dead, or that let go of it, as it was."""
-        if wanted is not None and seen.labels.get(f"{_OURS}_base") != wanted.id:
-            raise SandboxError(
-                f"sandbox {key} exists from another base; destroy it first, or take another key"
-            )
         opened = await self._open()
-        del self._waiting[key]
-        limits = json.loads(seen.labels.get(f"{_OURS}_limits", "{}"))
-        asked = SandboxLimits(**{**limits, "allow": tuple(limits.get("allow", ()))})
-        base = wanted or Base(seen.labels[f"{_OURS}_base"], "", opened.bases)
-        made = self._new(key, base, None, asked, reopened=True)
-        try:
-            self._started(made, await self._cloud.connect(seen.id, self._seconds(made)))
-            await made.runner.sweep()
-            if wanted is None:
-                made.base = await self._base_of(made)
-        except BaseException:
-            self._sandboxes.pop(key, None)
-            self._waiting[key] = seen
-            raise
+        unknown = Base(seen.labels[f"{OURS}_base"], "", opened.bases)
+        made = self._new(id, unknown, SandboxLimits())
+        async with self._kept_only_if_started(made):
+            await self._reopen(made, seen)
+            made.base = await self._base_of(made)
         return made
+
+    async def _find(self, key: str) -> Seen | None:
+        """The sandbox that another process has made with `key`, or this one let go of. The
+        cloud is asked each time: of many workers of a run, one goes on where another died."""
+        opened = await self._open()
+        own = {f"{OURS}_namespace": self._namespace, f"{OURS}_key": key}
+        found = await self._cloud.list({**opened.labels, **own})
+        there = [seen for seen in found if seen.id not in self._ended]
+        return max(there, key=lambda seen: (seen.running, seen.started), default=None)
+
+    async def _reopen(self, made: E2BSandbox, seen: Seen) -> None:
+        """Go on in a machine as it was left: with its own limits, and nothing that runs."""
+        limits = json.loads(seen.labels.get(f"{OURS}_limits", "{}"))
+        made.limits = SandboxLimits(**{**limits, "allow": tuple(limits.get("allow", ()))})
+        made.reopened = True
+        self._started(made, await self._cloud.connect(seen.id, self._seconds(made)))
+        await made.runner.sweep()
+
+    @contextlib.asynccontextmanager
+    async def _kept_only_if_started(self, made: E2BSandbox) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._sandboxes.pop(made.id, None)
+            await undisturbed(self._leave(made, self._cloud.pause))
+            raise
 
     async def _base_of(self, sandbox: E2BSandbox) -> Base:
         """What a sandbox says it was made from."""
         opened = await self._open()
-        said: list[str] = []
-        await sandbox.runner.root(f"cat {PLACE}/base.json", said.append)
-        facts = json.loads("".join(said))
+        facts = await preparing.told(sandbox.runner)
         commit, base = facts.pop("commit"), facts.pop("id")
         folder = opened.bases / base / "facts"
         folder.mkdir(parents=True, exist_ok=True)
         return Base(sandbox.base.id, commit, folder, preparing.parsed(facts))
 
-    def _new(
-        self, key: str, base: Base, sdk: Any, limits: SandboxLimits, *, reopened: bool
-    ) -> E2BSandbox:
-        made = E2BSandbox(
-            key, base, Runner(key, sdk, self.settings), limits,
-            reopened=reopened, end=self._destroy, renew=self._renew,
-        )  # fmt: skip
+    def _new(self, key: str, base: Base, limits: SandboxLimits) -> E2BSandbox:
+        runner = Runner(key, None, self.settings)
+        made = E2BSandbox(key, base, runner, limits, end=self._destroy, renew=self._renew)
         self._sandboxes[key] = made
         return made
 
@@ -207,9 +210,14 @@ class E2BSandboxProvider:
 
     async def _destroy(self, sandbox: E2BSandbox) -> None:
         self._sandboxes.pop(sandbox.id, None)
-        await self._stop(sandbox, self._cloud.kill)
+        await self._end(sandbox)
         for id_ in sandbox.snapshots:
             await self._cloud.delete_snapshot(id_)
+
+    async def _end(self, sandbox: E2BSandbox) -> None:
+        if sandbox.runner.sdk is not None:  # a list of the cloud's may show it for a while yet
+            self._ended.add(sandbox.cloud_id)
+        await self._stop(sandbox, self._cloud.kill)
 
     async def _stop(self, sandbox: E2BSandbox, how: Callable[[str], Any]) -> None:
         """End or pause its machine, and account for the time it ran."""
@@ -238,14 +246,17 @@ class E2BSandboxProvider:
     async def _beat(self) -> None:
         while self._since:
             await asyncio.sleep(self.settings.lifetime_seconds / _BEATS)
-            for key in list(self._since):
-                sandbox = self._sandboxes.get(key)
-                if sandbox is None or (sandbox.left() or 1.0) <= 0:
-                    continue
-                # A beat that is lost is made up for by the next; a sandbox that is gone says so
-                # to whoever uses it.
-                with contextlib.suppress(FibreFlowError):
-                    await self._renew(sandbox)
+            # All at once: behind a hundred slow answers, the last would come too late.
+            await asyncio.gather(*(self._sign_of_life(key) for key in list(self._since)))
+
+    async def _sign_of_life(self, key: str) -> None:
+        sandbox = self._sandboxes.get(key)
+        left = None if sandbox is None else sandbox.left()
+        if sandbox is not None and (left is None or left > 0):
+            # One that is lost is made up for by the next; a sandbox that is gone says so to
+            # whoever uses it.
+            with contextlib.suppress(FibreFlowError):
+                await self._renew(sandbox)
 
     # ------------------------------------------------------------- book-keeping
 
@@ -255,44 +266,55 @@ class E2BSandboxProvider:
         opened = await self._open()
         wanted = {**opened.labels, **{_LABEL + k: v for k, v in (labels or {}).items()}}
         if namespace is not None:
-            wanted[f"{_OURS}_namespace"] = folders.file_name(namespace)
-        seen = [s for s in await self._cloud.list(wanted) if f"{_OURS}_key" in s.labels]
+            wanted[f"{OURS}_namespace"] = folders.file_name(namespace)
+        seen = [s for s in await self._cloud.list(wanted) if f"{OURS}_key" in s.labels]
         return tuple(self._info(s) for s in sorted(seen, key=lambda s: s.started))
 
     def _info(self, seen: Seen) -> SandboxInfo:
         own = {k.removeprefix(_LABEL): v for k, v in seen.labels.items() if k.startswith(_LABEL)}
-        namespace, key = seen.labels[f"{_OURS}_namespace"], seen.labels[f"{_OURS}_key"]
+        namespace, key = seen.labels[f"{OURS}_namespace"], seen.labels[f"{OURS}_key"]
         # A machine that runs has shown a sign of life, or will be paused when none comes.
         return SandboxInfo(key, namespace, own, seen.running, seen.started)
 
     async def reap(self, namespace: str | None = None) -> int:
         opened = await self._open()
         wanted = None if namespace is None else folders.file_name(namespace)
-        gone = 0
+        gone, at_work = 0, set()
         for seen in await self._cloud.list(opened.labels):
             if self._may_go(seen, wanted):
                 await self._cloud.kill(seen.id)
-                self._waiting.pop(seen.labels.get(f"{_OURS}_key", ""), None)
-                gone += f"{_OURS}_key" in seen.labels
-        await self._drop_snapshots(opened, wanted)
+                gone += f"{OURS}_key" in seen.labels
+            elif seen.running:
+                at_work.add(deployment.short(seen.labels.get(f"{OURS}_namespace", "")))
+        if wanted == self._namespace:
+            at_work.discard(deployment.short(wanted))
+        await self._drop_snapshots(opened, wanted, at_work)
         return gone
 
     def _may_go(self, seen: Seen, wanted: str | None) -> bool:
-        namespace = seen.labels.get(f"{_OURS}_namespace")
+        namespace = seen.labels.get(f"{OURS}_namespace")
         if namespace == self._namespace:
             open_here = {s.cloud_id for s in self._sandboxes.values() if s.runner.sdk}
             return wanted == namespace and seen.id not in open_here
         if seen.running:
             return False
-        old = time.time() - seen.started > folders.KEPT_SECONDS
-        return namespace == wanted if wanted is not None else old
+        return namespace == wanted if wanted is not None else deployment.is_old(seen.started)
 
-    async def _drop_snapshots(self, opened: "_Opened", wanted: str | None) -> None:
-        """Those a crash left: of the namespace that goes, or of this one from before."""
-        prefix = f"{opened.snapshots}{digest(wanted or self._namespace)[:8]}-"
+    async def _drop_snapshots(
+        self, opened: Deployment, wanted: str | None, at_work: Set[str]
+    ) -> None:
+        """Those a crash left: all of the namespace that goes, the old ones of every other.
+
+        Nothing tells whether a process lives that needs one: other workers of a run make theirs
+        in the same namespace.
+        """
         in_use = {id_ for s in self._sandboxes.values() for id_ in s.snapshots}
+        goes = None if wanted is None else deployment.short(wanted)
         for name, id_ in (await self._cloud.snapshots()).items():
-            if name.startswith(prefix) and id_ not in in_use:
+            left = opened.snapshot(name)
+            if left is None or id_ in in_use or left.whose in at_work:
+                continue
+            if left.whose == goes or deployment.is_old(left.made_at):
                 await self._cloud.delete_snapshot(id_)
 
     async def close(self, *, remove: bool = False) -> None:
@@ -307,7 +329,6 @@ class E2BSandboxProvider:
             await self.reap(self._namespace)
         await self._cloud.close()
         self._opened = None
-        self._waiting = {}
 
     async def _leave(self, sandbox: E2BSandbox, how: Callable[[str], Any]) -> None:
         sandbox.gone = True
@@ -316,44 +337,10 @@ class E2BSandboxProvider:
             for id_ in sandbox.snapshots:
                 await self._cloud.delete_snapshot(id_)
 
-    async def _open(self) -> "_Opened":
+    async def _open(self) -> Deployment:
         async with self._opening:
             if self._opened is None:
-                opened = await asyncio.to_thread(_open_now, self._wanted)
-                own = {**opened.labels, f"{_OURS}_namespace": self._namespace}
-                found = await self._cloud.list(own)
-                self._waiting = {
-                    s.labels[f"{_OURS}_key"]: s for s in found if f"{_OURS}_key" in s.labels
-                }
-                self._opened = opened
+                self._opened = await asyncio.to_thread(
+                    deployment.find, self._wanted, self.settings.deployment
+                )
             return self._opened
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """`deployment` is this state folder's own name in the account: others' sandboxes, though of
-    the same account, are never touched."""
-
-    bases: Path
-    deployment: str
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return {f"{_OURS}_deployment": self.deployment}
-
-    @property
-    def snapshots(self) -> str:
-        """How the names of this deployment's passing snapshots begin."""
-        return f"fibreflow-{self.deployment}-"
-
-
-def _open_now(wanted: tuple[Path | None, Path | None]) -> _Opened:
-    state, wanted_cache = wanted
-    cache = folders.cache_folder(wanted_cache)
-    root = next(p for p in folders.state_candidates(state, cache) if folders.usable(p)) / "e2b"
-    root.mkdir(parents=True, exist_ok=True)
-    name = root / "deployment"
-    with folders.locked(root / ".deployment.lock"):
-        if not name.exists():
-            files.replace(name, secrets.token_hex(5))
-    return _Opened(cache / "e2b", name.read_text(encoding="utf-8"))

@@ -66,7 +66,6 @@ class E2BSandbox:
         runner: Runner,
         limits: SandboxLimits,
         *,
-        reopened: bool,
         end: Callable[["E2BSandbox"], Awaitable[None]],
         renew: Callable[["E2BSandbox"], Awaitable[None]],
     ) -> None:
@@ -74,8 +73,7 @@ class E2BSandbox:
         self.base = base
         self.runner = runner
         self.limits = limits
-        self.reopened = reopened
-        self.gone = self.frozen = False
+        self.reopened = self.gone = self.frozen = False
         self.turn = asyncio.Lock()
         self.snapshots: list[str] = []
         self.ends: float | None = None

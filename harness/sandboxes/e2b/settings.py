@@ -2,6 +2,7 @@
 
 import importlib.resources
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,8 @@ class E2BSettings:
 
     `concurrent` and `creates_per_second` are the plan's limits, kept to on this side;
     `patience_seconds` is how long a refusal for want of room (429, 503) is waited out. `account`
-    is passed to every call of the SDK.
+    is passed to every call of the SDK. `deployment` labels what is made; empty for a name drawn
+    once per state folder.
     """
 
     account: Mapping[str, str]
@@ -44,6 +46,7 @@ class E2BSettings:
     patience_seconds: float = 300.0
     request_seconds: float = 60.0
     reconnects: int = 5
+    deployment: str = ""
     reconnect_seconds: float = 0.5  # before the first one; each wait is twice as long
 
     def cost_usd(self, seconds: float) -> float:
@@ -109,4 +112,14 @@ def read_settings(environment: Mapping[str, str]) -> E2BSettings:
         prices=Prices(**{**defaults["prices"], "as_of": str(defaults["prices"]["as_of"])}),
         patience_seconds=read.number("patience_seconds"),
         request_seconds=read.number("request_seconds"),
+        deployment=_deployment(environment.get(f"{_PREFIX}DEPLOYMENT", "")),
     )
+
+
+def _deployment(given: str) -> str:
+    """A part of names in the cloud, in which a dash ends it."""
+    if re.fullmatch(r"[a-z0-9]{0,20}", given) is None:
+        raise InputError(
+            f"{_PREFIX}DEPLOYMENT={given}: give at most twenty small letters and digits"
+        )
+    return given

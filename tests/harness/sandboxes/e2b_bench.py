@@ -62,12 +62,17 @@ class Bench:
         self.providers: list[E2BSandboxProvider] = []
 
     def provider(
-        self, namespace: str = "run-1", deployment: str = "ours", **settings: Any
+        self,
+        namespace: str = "run-1",
+        state: str = "ours",
+        cache: Path | None = None,
+        **settings: Any,
     ) -> E2BSandboxProvider:
+        """`state`: each folder is a deployment, unless the settings name one."""
         made = E2BSandboxProvider(
             namespace,
-            self.folder / deployment,
-            self.cache,
+            self.folder / state,
+            cache or self.cache,
             settings=replace(self.settings, **settings),
         )
         made.on_use = self.uses.append
@@ -80,6 +85,7 @@ class Bench:
     def boxes(self, key: str | None = None) -> list[Box]:
         """What is there of the test's sandboxes, running or paused."""
         deployments = {p.read_text() for p in self.folder.glob("*/e2b/deployment")}
+        deployments |= {p.settings.deployment for p in self.providers}
         found = []
         for box in self.account.boxes.values():
             labels = box.body.get("metadata") or {}
