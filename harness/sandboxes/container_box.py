@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import posixpath
 import secrets
 import time
@@ -26,7 +27,9 @@ LABEL = "fibreflow.workspace"
 _CHUNK = 256 * 1024
 #: What the engine says when it, not the command, failed.
 _ENGINE_FAILED = 125
+_CANNOT_START = 126
 _LOOK_SECONDS = 1.0
+_KILL_AGAIN_SECONDS = 0.2
 
 
 class ContainerSandbox(FolderSandbox):
@@ -60,7 +63,9 @@ class ContainerSandbox(FolderSandbox):
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [*command]
+        # A program that is not there ends in 127 by a shell; engines' own inits differ.
+        text = ["-c", command] if isinstance(command, str) else ["-c", 'exec "$@"', "sh", *command]
+        argv = ["/bin/sh", *text]
         name = f"fibreflow-{secrets.token_hex(8)}"
         variables = {**environment(self.layers), **(env or {})}
         where = posixpath.join(self.workdir, cwd or ".")
@@ -106,8 +111,10 @@ class ContainerSandbox(FolderSandbox):
 
     async def _end(self, ended: "asyncio.Future[int]", name: str) -> None:
         # The client's end is not the container's: without this, one would run on for ever.
-        if not ended.done():
+        # Again, because one that is just being made cannot be found yet.
+        while not ended.done():
             await asyncio.to_thread(containers.kill, self._engine, name)
+            await asyncio.wait([ended], timeout=_KILL_AGAIN_SECONDS)
         await ended
 
     async def _watch(self, name: str) -> str:
@@ -141,6 +148,9 @@ class _Run:
                 *self.words, stdin=pipe, stdout=pipe, stderr=pipe
             )
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.E2BIG:
+                self.err.feed(f"cannot start the command: {error.strerror}\n".encode())
+                return _CANNOT_START
             raise SandboxError(f"{self.words[0]} cannot be started: {error}") from error
         assert client.stdin is not None
         assert client.stdout is not None

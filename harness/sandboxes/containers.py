@@ -1,11 +1,12 @@
 """The command line of docker or podman: which engine, which image, which arguments."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.ports import SandboxLimits
@@ -21,6 +22,8 @@ _IMAGE = f"docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}"
 _SECONDS = 20.0
 _PULL_SECONDS = 900.0
 _SHM = "256m"
+#: What podman bounds itself to when it starts.
+_PODMAN_PROCESSES = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def arguments(
     ]  # fmt: skip
     if engine.name == "podman" and os.getuid() != 0:
         args.append("--userns=keep-id")  # or the files would belong to another user
-    args += _limits(box.limits)
+    args += _limits(box.limits, own=engine.name == "podman")
     for name, value in box.labels.items():
         args += ["--label", f"{name}={value}"]
     for source, target, writable in box.mounts:
@@ -69,16 +72,25 @@ def arguments(
     return [*args, "--entrypoint", argv[0], engine.image, *argv[1:]]
 
 
-def _limits(limits: SandboxLimits) -> list[str]:
-    args = ["--ulimit", "core=0"]
+def _limits(limits: SandboxLimits, *, own: bool) -> list[str]:
+    """`own`: the engine runs as this user, and can give no more than that has been given."""
+    ulimits: dict[str, int | None] = {"core": 0, "nofile": limits.open_files}
+    ulimits["fsize"] = None if limits.file_mb is None else limits.file_mb << 20
+    if own:  # podman itself would ask for all there is, which root without a capability cannot
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        ulimits["nofile"] = min(limits.open_files or most, most)
+        most = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        ulimits["nproc"] = min(most, _PODMAN_PROCESSES) if most >= 0 else _PODMAN_PROCESSES
+    args = [
+        word
+        for name, value in ulimits.items()
+        if value is not None
+        for word in ("--ulimit", f"{name}={value}")
+    ]
     if limits.memory_mb is not None:
         args += [f"--memory={limits.memory_mb}m", f"--memory-swap={limits.memory_mb}m"]
     if limits.processes is not None:
         args.append(f"--pids-limit={limits.processes + 1}")  # and the engine's PID 1
-    if limits.open_files is not None:
-        args += ["--ulimit", f"nofile={limits.open_files}"]
-    if limits.file_mb is not None:
-        args += ["--ulimit", f"fsize={limits.file_mb << 20}"]
     if limits.cpus is not None:
         args.append(f"--cpus={limits.cpus:g}")
     return args
@@ -89,9 +101,16 @@ def find(wanted: str, path: str | None = None) -> Engine:
     here. Blocks.
 
     $FIBREFLOW_IMAGE names another image than Python's official one. Raises
-    `SandboxUnavailableError` where there is no such program, it has no service to talk to, or
-    the image cannot be had.
+    `SandboxUnavailableError` as `answering` does, or where the image cannot be had.
     """
+    engine = answering(wanted, path)
+    named = os.environ.get("FIBREFLOW_IMAGE") or _IMAGE
+    return replace(engine, image=_digest(engine, named))
+
+
+def answering(wanted: str, path: str | None = None) -> Engine:
+    """The engine called `wanted`. Blocks. Raises `SandboxUnavailableError` where there is no such
+    program, or it has no service to talk to."""
     program = shutil.which(wanted, path=path)
     if program is None:
         raise SandboxUnavailableError(
@@ -103,9 +122,7 @@ def find(wanted: str, path: str | None = None) -> Engine:
             f"{program} does not answer: {_said(done)}; start its service, or let this user talk "
             "to it"
         )
-    engine = Engine(program, wanted)
-    named = os.environ.get("FIBREFLOW_IMAGE") or _IMAGE
-    return Engine(program, wanted, _digest(engine, named))
+    return Engine(program, wanted)
 
 
 def _digest(engine: Engine, image: str) -> str:
@@ -125,7 +142,9 @@ def _digest(engine: Engine, image: str) -> str:
 
 def kill(engine: Engine, name: str) -> None:
     """End a container and wait until it is gone. Blocks. Raises `SandboxError`."""
-    done = _ask([engine.program, "rm", "--force", name])
+    # podman asks first, and waits ten seconds for an answer
+    at_once = ["--time=0"] if engine.name == "podman" else []
+    done = _ask([engine.program, "rm", "--force", *at_once, name])
     if done.returncode != 0 and b"o such container" not in done.stderr:
         raise SandboxError(f"{engine.name} cannot remove the container {name}: {_said(done)}")
 

@@ -3,7 +3,7 @@
 import functools
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import pytest
 
 from harness.ports import Base, BaseSpec, Sandbox, SandboxProvider
 from harness.sandboxes import provider as by_name
-from harness.sandboxes.containers import ENGINES, find
+from harness.sandboxes.containers import ENGINES, answering
 from orchestrator.errors import (
     SandboxUnavailableError,
 )
+from tests.engine_image import image
 from tests.fakes.sandbox import FakeSandboxProvider
 
 FILES = {
@@ -57,30 +58,52 @@ async def open_provider(
     name = request.param
     if name == "e2b":
         request.getfixturevalue("e2b_cloud")
-    if name in ENGINES and (why := why_no_engine(name)):
-        pytest.skip(why)
+    if name in ENGINES:
+        request.getfixturevalue("engine_images")(name)
     if name == "fake":
         return FakeSandboxProvider(tmp_path / "fake", FILES)
     made = by_name(name, "conformance", state=tmp_path / "state", cache=cache)
     try:
         await made.prepare(BaseSpec(repo, "HEAD"))
     except SandboxUnavailableError as error:
+        if name in ENGINES:  # it answered
+            raise
         pytest.skip(str(error))
     return made
 
 
-@functools.cache
-def why_no_engine(name: str) -> str:
-    """Why containers cannot be had of this machine; empty where they can."""
-    try:
-        find(name)
-    except SandboxUnavailableError as error:
-        return str(error)
-    return ""
+@pytest.fixture(scope="session")
+def engine_images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """Gives an engine an image made of this machine's programs, so that no registry is needed;
+    $FIBREFLOW_IMAGE names another. Skips where the engine does not answer."""
+    given = os.environ.get("FIBREFLOW_IMAGE")
+
+    @functools.cache
+    def why_not(name: str) -> str:
+        try:
+            engine = answering(name)
+        except SandboxUnavailableError as error:
+            return str(error)
+        if given is None:
+            folder = tmp_path_factory.mktemp("image")
+            os.environ["FIBREFLOW_IMAGE"] = image(engine.program, folder)
+        return ""
+
+    def supply(name: str) -> None:
+        if why := why_not(name):
+            pytest.skip(why)
+
+    yield supply
+    if given is None:
+        os.environ.pop("FIBREFLOW_IMAGE", None)
 
 
-ISOLATED = [pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b", *ENGINES)]
-SHELLS = [*ISOLATED, "process"]
+SHELLS = [
+    *(pytest.param(name, marks=pytest.mark.isolation) for name in ("local", "e2b")),
+    # Each command is a container, so all of it takes minutes.
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES),
+    "process",
+]
 
 
 @pytest.fixture(params=SHELLS)

@@ -17,11 +17,12 @@ def wheelhouse(folder: Path, names: list[str]) -> Path:
 
 
 def _pack(dist: importlib.metadata.Distribution, folder: Path) -> None:
-    tag = next(
+    tags = [
         line.partition(": ")[2]
         for line in (dist.read_text("WHEEL") or "Tag: py3-none-any").splitlines()
         if line.startswith("Tag: ")
-    )
+    ]
+    tag = tags[-1]  # where Python 2's is among them, it is the first
     stem = f"{dist.metadata['Name'].replace('-', '_')}-{dist.version}"
     target = folder / f"{stem}-{tag}.whl"
     if target.exists():

@@ -1,6 +1,8 @@
 """What is asked of docker and podman, without either; with one, the port's own suite runs on it."""
 
+import asyncio
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from harness.ports import BaseSpec, SandboxLimits
 from harness.sandboxes import containers, default
 from harness.sandboxes import provider as by_name
 from harness.sandboxes.bases import Layers
-from harness.sandboxes.container_box import environment
+from harness.sandboxes.container_box import ContainerSandbox, environment
 from harness.sandboxes.containers import Container, Engine, arguments
 from harness.sandboxes.docker import ContainerSandboxProvider
 from orchestrator.errors import SandboxError, SandboxUnavailableError
@@ -66,6 +68,16 @@ def test_limits_are_the_engines_own() -> None:
     ulimits = [said[n + 1] for n, w in enumerate(said) if w == "--ulimit"]
     assert ulimits == ["core=0", "nofile=99", "fsize=2097152"]
     assert not [w for w in words() if w.startswith(("--memory", "--pids", "--cpus"))]
+
+
+def test_podman_asks_for_no_more_than_this_process_has() -> None:
+    said = words(PODMAN, SandboxLimits(open_files=1 << 30))
+    ulimits = dict(said[n + 1].split("=") for n, w in enumerate(said) if w == "--ulimit")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert int(ulimits["nofile"]) == min(most, 1 << 30)
+    # It bounds itself to that many processes at its start, and could give no more.
+    assert 0 < int(ulimits["nproc"]) <= 32768
+    assert "nofile=1073741824" in words(limits=SandboxLimits(open_files=1 << 30))
 
 
 def test_setup_alone_has_a_network() -> None:
@@ -141,6 +153,36 @@ def test_a_container_that_cannot_be_removed_is_an_error(tmp_path: Path) -> None:
         containers.kill(Engine(str(program), "docker"), "c1")
     script(tmp_path, "docker", "echo 'Error: No such container: c1' >&2; exit 1")
     containers.kill(Engine(str(program), "docker"), "c1")
+
+
+def sandbox(folder: Path, text: str) -> ContainerSandbox:
+    engine = Engine(f"{script(folder, 'podman', text)}/podman", "podman", IMAGE)
+    return ContainerSandbox("a", engine, folder, Layers((), folder, folder), NOTHING)
+
+
+#: Its container is there only once it was asked for in vain.
+LATE = """case "$1" in
+run) touch "$0.running"; until test -e "$0.removed"; do sleep 0.01; done; exit 137 ;;
+rm) test -e "$0.asked" && exec touch "$0.removed"
+    touch "$0.asked"; echo no such container >&2; exit 1 ;;
+esac"""
+
+
+async def test_a_container_that_is_just_being_made_is_ended_too(tmp_path: Path) -> None:
+    command = asyncio.ensure_future(sandbox(tmp_path, LATE).exec("sleep 600"))
+    while not (tmp_path / "podman.running").exists():
+        await asyncio.sleep(0.01)
+    command.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await command
+    assert (tmp_path / "podman.removed").exists()
+
+
+async def test_arguments_longer_than_the_kernel_takes_are_the_commands_failure(
+    tmp_path: Path,
+) -> None:
+    result = await sandbox(tmp_path, "exit 0").exec(["true", "x" * 3_000_000])
+    assert (result.exit, result.err) == (126, b"cannot start the command: Argument list too long\n")
 
 
 def test_what_is_left_is_found_by_its_label(tmp_path: Path) -> None:
