@@ -6,8 +6,8 @@ hostile code: it makes lying hard and visible, not impossible.
 """
 
 # It must run where only an old Python is, so modern idiom is not asked of it.
-# ruff: noqa: ARG001, ARG002, B004, BLE001, PLC0415, PTH100, PTH109, PTH110, PTH118, PTH119, PTH120
-# ruff: noqa: S110, S112, SIM101, SIM105, SIM905, UP031
+# ruff: noqa: ARG001, ARG002, B004, BLE001, PLC0415, PTH100, PTH102, PTH109, PTH110, PTH112, PTH118
+# ruff: noqa: PTH119, PTH120, PTH123, PTH208, S110, S112, SIM101, SIM105, SIM905, UP031
 # mypy: ignore-errors
 
 import builtins
@@ -32,6 +32,9 @@ INSTALLED = tuple(
     if p and (os.path.basename(p) in ("site-packages", "dist-packages") or p in os.__file__)
 )
 chance = random.SystemRandom()
+#: Where programs that tests start keep which lines they ran, and how many are heard.
+PROGRAMS = os.path.join(OWN, "lines")
+MOST_PROGRAMS = 500
 
 #: Who decides whether a test passed. Nothing of theirs may change while a project's code runs.
 JUDGES = (
@@ -295,8 +298,30 @@ class Lines:
                 include=[os.path.abspath(p) for p in CONFIG["measure"]],
             )
             self._tracer.start()
+            if CONFIG.get("programs") and heard:
+                self._follow_programs()
         except Exception:  # a project's own coverage may be too old, or the files unreadable
             self._tracer = None
+
+    def _follow_programs(self):
+        """Every Python that is started from here on finds this first, unless told otherwise."""
+        os.mkdir(PROGRAMS)
+        with open(os.path.join(OWN, "measured.json"), "w") as file:
+            json.dump([os.path.abspath(p) for p in CONFIG["measure"]], file)
+        with open(os.path.join(OWN, "sitecustomize.py"), "w") as file:
+            file.write(CONFIG["programs"])
+
+    def _add_programs(self):
+        import coverage
+
+        data = self._tracer.get_data()
+        for name in sorted(os.listdir(PROGRAMS))[:MOST_PROGRAMS]:
+            try:
+                one = coverage.CoverageData(os.path.join(PROGRAMS, name))
+                one.read()
+                data.update(one)
+            except Exception:  # killed while it wrote, or not written by it at all
+                continue
 
     def found(self):
         """path -> statements and missing."""
@@ -307,6 +332,8 @@ class Lines:
             self._tracer.stop()
         except Exception:  # a warning turned into an error; what was traced is there all the same
             pass
+        if os.path.isdir(PROGRAMS):
+            self._add_programs()
         for path in CONFIG["measure"]:
             try:
                 _, statements, _, missing, _ = self._tracer.analysis2(os.path.abspath(path))

@@ -17,6 +17,7 @@ from harness.verify.bench import Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
 from harness.verify.coverage_reports import Lines, of_repository, united
+from harness.verify.covered import Wanted, lines_of_programs, product, share
 from harness.verify.facts import (
     Baseline,
     adopt,
@@ -28,7 +29,7 @@ from harness.verify.facts import (
 )
 from harness.verify.judging import judge
 from harness.verify.measuring import Measuring
-from harness.verify.patch import PatchText, nearer, stand_ins
+from harness.verify.patch import nearer, stand_ins
 from harness.verify.regression import Regression, regress, restore_files
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.evidence import BY_EXIT
@@ -202,7 +203,7 @@ async def _widen(
     bench: Bench, job: VerifyJob, tree: Tree, found: Verification, done: list[Checked]
 ) -> Verification:
     """Regressions, confirmation, coverage and quality of a patch whose acceptance passed."""
-    measured = _product(tree.text)
+    measured = product(tree.text)
     before = await _baseline(bench, job.base, job.project)
     left_out = before.exams_of(job.pending) if before is not None else frozenset[str]()
     regression = await _regression(bench, job, tree, before, measured)
@@ -225,13 +226,29 @@ async def _widen(
     for hits in (regression.run.hits if regression.run else {}, *(one.hits for one in done)):
         wanted = [path for path in tree.text.added if not is_test_file(path)]
         lines = united(lines, of_repository(hits, wanted))
-    found = replace(found, coverage=_coverage(tree.text, lines))
-    if why := await _closed(bench, job, tree, found.coverage):
+    coverage = await _covered(bench, job, tree, done, lines)
+    found = replace(found, coverage=coverage)
+    if why := await _closed(bench, job, tree, coverage):
         return replace(found, usable=False, problems=(why,))
     if job.measuring is None:
         return found
     measured_quality = await quality.measure(bench, job.measuring, job.base, tree, measured)
     return replace(found, quality=measured_quality)
+
+
+async def _covered(
+    bench: Bench, job: VerifyJob, tree: Tree, done: Sequence[Checked], lines: Lines
+) -> float | None:
+    """Share of the added lines that ran: in programs too, where the tests alone are too few."""
+    coverage, least = share(tree.text, lines), job.project.min_coverage
+    if least is None or coverage is None or coverage >= least:
+        return coverage
+    before = await _baseline(bench, job.base, job.project)
+    exams = [run for one in done for run, _ in one.open]
+    left_out = before.exams_of(job.pending) if before is not None else ()
+    wanted = Wanted(tuple(product(tree.text)), frozenset(left_out))
+    more = await lines_of_programs(bench, tree.base, before, exams, wanted)
+    return share(tree.text, united(lines, more))
 
 
 async def _closed(bench: Bench, job: VerifyJob, tree: Tree, coverage: float | None) -> str:
@@ -343,24 +360,6 @@ async def _kept(bench: Bench, job: TreeJob, before: Baseline | None) -> tuple[Ch
             for one in done
         ]
     )
-
-
-# ------------------------------------------------------------------ measures
-
-
-def _product(text: PatchText) -> list[str]:
-    """Changed Python files that are not tests."""
-    return [p for p in text.added if p.endswith(".py") and p.isprintable() and not is_test_file(p)]
-
-
-def _coverage(text: PatchText, lines: Lines) -> float | None:
-    """Share of the added executable lines that ran; None without any."""
-    executable = covered = 0
-    for path, (statements, missing) in lines.items():
-        added = text.added.get(path, frozenset()) & statements
-        executable += len(added)
-        covered += len(added - missing)
-    return covered / executable if executable else None
 
 
 # --------------------------------------------------------------------- words

@@ -63,6 +63,51 @@ async def test_coverage_can_be_required(field: Field, least: float, usable: bool
     assert usable or found.problems[0].endswith("67% of the lines it adds, 70% are required")
 
 
+STARTED = """\
+import os
+import subprocess
+import sys
+
+PROGRAM = [sys.executable, "-m", "shop.price", "119"]
+
+
+def test_it_prints():
+    assert subprocess.check_output(PROGRAM) == b"100\\n"
+
+
+def test_it_serves_until_it_is_told_to_stop():
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*PROGRAM, "wait"], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout.readline() == b"ready\\n"
+        process.terminate()
+
+
+def test_the_machine_has_its_say():
+    path = os.environ["PYTHONPATH"] + os.pathsep + os.path.abspath("machine")
+    program = [sys.executable, "-c", "import sys; print(sys.greeted)"]
+    assert subprocess.check_output(program, env={**os.environ, "PYTHONPATH": path}) == b"yes\\n"
+"""
+
+
+@pytest.mark.long
+async def test_lines_that_run_in_programs_count_towards_what_is_required(field: Field) -> None:
+    """A machine's own `sitecustomize` is heard still, though ours stands before it."""
+    field.start({**FILES, "machine/sitecustomize.py": "import sys\n\nsys.greeted = 'yes'\n"})
+    field.project = Project(min_coverage=1.0)
+    program = (
+        "import sys\n\n\ndef net(gross):\n    return gross * 100 // 119\n\n\n"
+        "def main(words):\n    if words[1:]:\n"
+        "        print('ready', flush=True) or sys.stdin.read()\n"
+        "    print(net(int(words[0])))\n\n\n"
+        "if __name__ == '__main__':\n    main(sys.argv[1:])\n"
+    )
+    patch: Edits = {"shop/total.py": RIGHT, "shop/price.py": program}
+    assert (await field.judge({**patch})).coverage == pytest.approx(8 / 12)
+    found = await field.judge({**patch, "tests/test_program.py": STARTED})
+    assert found.coverage == 1.0
+    assert found.usable
+
+
 async def test_a_patch_that_breaks_what_passed_is_not_usable(field: Field) -> None:
     found = await field.judge(
         {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return gross\n"}
