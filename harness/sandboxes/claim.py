@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import functools
 import json
 import os
 import subprocess
@@ -41,7 +40,7 @@ def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
     if lock_fd is None:
         raise SandboxError(f"sandbox {wanted.key} is in use; destroy it first, or take another key")
     known = None if fresh else record(folder)
-    if known is None or known.boot != _boot():
+    if known is None or known.boot != folders.boot():
         # Half a record is nobody's. And an overlay's commands never wait for the disk, so a file
         # here and there may have gone with the machine: whoever was at work begins anew.
         if not fresh:
@@ -96,15 +95,6 @@ def _empty(folder: Path) -> None:
             left.unlink()
 
 
-@functools.cache  # a process does not outlive it
-def _boot() -> str:
-    """Empty where the machine does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
 def record(folder: Path) -> Record | None:
     """What `claim` noted of the workspace in `folder`; None where there is none."""
     try:
@@ -133,7 +123,7 @@ def _to_json(known: Record) -> dict[str, Any]:
         "limits": asdict(known.limits),
         "labels": dict(known.labels),
         "made_at": time.time(),
-        "boot": _boot(),
+        "boot": folders.boot(),
     }
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -68,6 +69,15 @@ def usable(folder: Path) -> bool:
     if folder.parent.name.startswith("fibreflow-"):
         ours = ours and parent.st_uid == os.getuid()
     return ours and os.access(folder, os.W_OK | os.X_OK)
+
+
+@functools.cache  # a process does not outlive it
+def boot() -> str:
+    """The machine's name for this time that it is up; empty where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def file_name(key: str) -> str:

@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from harness.sandboxes.folders import complete_or_nothing, locked
+from harness.sandboxes.kept import kept
 
 #: Changes whenever the layout below does.
 _FORMAT = 3
@@ -48,13 +48,7 @@ def interpreter_folders() -> tuple[Path, ...]:
 
 def skeleton(cache: Path) -> Path:
     """The folder, made once per state of the host's /etc. Blocks."""
-    final = cache / "root" / _key()
-    if not final.is_dir():
-        with locked(cache / "locks" / "root"):
-            if not final.is_dir():
-                with complete_or_nothing(final) as making:
-                    _fill(making)
-    return final
+    return kept(cache / "root" / _key(), cache / "locks" / "root", _fill)
 
 
 @functools.cache

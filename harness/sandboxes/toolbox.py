@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.sandboxes.folders import complete_or_nothing, locked, remove_tree
+from harness.sandboxes.folders import remove_tree
+from harness.sandboxes.kept import kept
 from orchestrator.errors import SandboxError
 
 #: Where it is mounted. The shebangs of its scripts say so.
@@ -34,13 +35,11 @@ def toolbox(cache: Path, prefix: str | None = INSIDE) -> Path:
     facts += [f"{name}=={dist.version}" for name, dist in sorted(found.items())]
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:20]
     final = cache / "toolbox" / key
-    if final.is_dir():
-        return final
-    with locked(cache / "locks" / f"toolbox-{key}"):
-        if not final.is_dir():
-            with complete_or_nothing(final) as making:
-                _build(making, prefix or str(final), found.values())
-    return final
+
+    def build(making: Path) -> None:
+        _build(making, prefix or str(final), found.values())
+
+    return kept(final, cache / "locks" / f"toolbox-{key}", build)
 
 
 def versions() -> dict[str, str]:
