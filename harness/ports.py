@@ -277,11 +277,15 @@ class Metered(Protocol):
 # ------------------------------------------------------------------- models
 
 
+#: The turn of a question about an attempt, which is none of its own: those count from 1.
+ASIDE = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
     """One question. `messages`, `tools` and `system` have the shapes of Anthropic's Messages API.
 
-    `key` and `turn` say who asks (turn from 1); no adapter but the recorded one may look.
+    `key` and `turn` say who asks (from 1, or `ASIDE`); no adapter but the recorded one may look.
     `input_bound`: it has at most this many tokens, where that is known from earlier answers.
     `begun`: an adapter that streams calls it as soon as the reply has begun.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.models.gateway import Caps, Gateway
-from harness.ports import Clock, ModelReply, ModelRequest
+from harness.ports import ASIDE, Clock, ModelReply, ModelRequest
 from harness.record.journal import Journal
 from orchestrator import events
 from orchestrator.errors import LimitReachedError, ModelError
@@ -41,10 +41,6 @@ everybody knows, and never advise to change, skip or special-case the checks.
 """
 
 
-#: The question about an attempt is none of its own turns, which count from 1.
-_TURN = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Reflector:
     """Turns a pattern made by rules into one that a model wrote, where a model is there."""
@@ -56,9 +52,10 @@ class Reflector:
     async def reflect(
         self, pattern: Pattern, key: AttemptKey, feature: Feature, evidence: str, calls: int
     ) -> Pattern:
-        """`pattern` in the model's words, or as it was when there is no live model, no money, no
-        answer in time or none that can be read. `calls` were made in this run before."""
-        if self.gateway.source != "live" or calls >= MAX_CALLS:
+        """`pattern` in the model's words, or as it was when there is no real model (a recording of
+        one answers as it did), no money, no answer in time or none that can be read. `calls` were
+        made in this run before."""
+        if self.gateway.source == "scripted" or calls >= MAX_CALLS:
             return pattern
         asked = events.ReflectionFinished(
             feature=key.feature,
@@ -79,12 +76,12 @@ class Reflector:
         quoted = evidence[-MAX_EVIDENCE:].replace("<", "&lt;")
         text = (
             f"The task: {clean(feature.description, 600)}\n"
-            f"The failure in short: {pattern.title}; {pattern.what}\n\n"
+            f"The failure in short ({pattern.id}): {pattern.title}; {pattern.what}\n\n"
             f"<evidence>\n{quoted}\n</evidence>"
         )
         return ModelRequest(
             key=key,
-            turn=_TURN,
+            turn=ASIDE,
             model=self.gateway.model_id("haiku"),
             system=({"type": "text", "text": SYSTEM},),
             tools=(),
@@ -116,13 +113,14 @@ class Reflector:
     ) -> None:
         """Of a lost reply nobody knows what it cost."""
         if reply is not None:
-            event = replace(event, model=reply.model, usage=reply.usage, cost_usd=reply.cost_usd)
+            known = {"usage": reply.usage, "cost_usd": reply.cost_usd, "said": _text(reply)}
+            event = replace(event, model=reply.model, **known)
         self.journal.write(replace(event, seconds=round(seconds, 3)))
 
 
 def read(reply: ModelReply, pattern: Pattern) -> Pattern:
     """`pattern` with the words of an answer, or as it was when the answer is not what was asked."""
-    text = "".join(str(b.get("text", "")) for b in reply.content if b.get("type") == "text")
+    text = _text(reply)
     try:
         data = json.loads(text[text.index("{") : text.rindex("}") + 1])
     except (ValueError, RecursionError):
@@ -138,6 +136,10 @@ def read(reply: ModelReply, pattern: Pattern) -> Pattern:
         fix=clean(fix, TEXT_CHARS),
         by="model",
     )
+
+
+def _text(reply: ModelReply) -> str:
+    return "".join(str(b.get("text", "")) for b in reply.content if b.get("type") == "text")
 
 
 def _said(data: Mapping[str, Any], name: str) -> str:

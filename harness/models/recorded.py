@@ -27,6 +27,9 @@ place serves every attempt that has no file of its own.
       - expect: "[0-9]+ passed"
         content:
           - {tool: submit, summary: "Added app/disk.py with tests."}
+    asides:                     # optional; answers to questions about the attempt, in real
+      - about: "a9f3..."        # recordings: what its failure teaches, by the pattern's id
+        content: [{text: '{"title": "..."}'}]
 
 A content entry is one of
 - `{text: "..."}`: what the model says;
@@ -54,7 +57,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.agents.prompts import find_section, section_digest
-from harness.ports import ModelReply, ModelRequest
+from harness.ports import ASIDE, ModelReply, ModelRequest
 from orchestrator.errors import RecordingMismatchError
 from orchestrator.values import AttemptKey, Tier, Usage
 
@@ -92,6 +95,11 @@ class Recording:
     repeat: bool = False
     when: re.Pattern[str] | None = None
     otherwise: tuple[Turn, ...] = ()
+    asides: Mapping[str, Turn] = field(default_factory=dict)
+
+    def aside(self, question: str) -> Turn | None:
+        """The answer to a question about the attempt; None where nobody was asked it."""
+        return next((turn for about, turn in self.asides.items() if about in question), None)
 
     def turn(self, number: int, first: str = "") -> Turn | None:
         """The answer to question `number` (from 1) of a conversation that began with the text
@@ -129,6 +137,8 @@ class RecordedModel:
         """Raises `RecordingMismatchError` when it is asked what it was not made for."""
         recording = self._recording(request.key)
         where = f"recording {recording.path}"
+        if request.turn == ASIDE:
+            return _aside(recording, request)
         _guard_task(recording, request)
         turn = recording.turn(request.turn, "\n".join(_texts(request.messages[0]["content"])))
         if turn is None:
@@ -142,14 +152,7 @@ class RecordedModel:
                 f"{where}, turn {request.turn}: expected to be asked something that matches "
                 f"{turn.expect.pattern!r}, but was asked: {latest[-600:]!r}"
             )
-        return ModelReply(
-            content=_with_ids(turn.content, request.turn),
-            stop_reason=turn.stop_reason,
-            model=turn.model or recording.model,
-            usage=turn.usage,
-            cost_usd=turn.cost_usd,
-            source=recording.source,
-        )
+        return _reply(recording, turn, request)
 
     def _recording(self, key: AttemptKey) -> Recording:
         own = self._folder / key.feature / f"{key.name}.yaml"
@@ -161,6 +164,24 @@ class RecordedModel:
         if path not in self._known:
             self._known[path] = load(path)
         return self._known[path]
+
+
+def _aside(recording: Recording, request: ModelRequest) -> ModelReply:
+    turn = recording.aside(_latest_text(request))
+    if turn is None:
+        raise RecordingMismatchError(f"recording {recording.path} has no answer to that question")
+    return _reply(recording, turn, request)
+
+
+def _reply(recording: Recording, turn: Turn, request: ModelRequest) -> ModelReply:
+    return ModelReply(
+        content=_with_ids(turn.content, request.turn),
+        stop_reason=turn.stop_reason,
+        model=turn.model or recording.model,
+        usage=turn.usage,
+        cost_usd=turn.cost_usd,
+        source=recording.source,
+    )
 
 
 def load(path: Path) -> Recording:
@@ -189,6 +210,10 @@ def load(path: Path) -> Recording:
             repeat=bool(data.get("repeat", False)),
             when=re.compile(str(when), re.MULTILINE) if when is not None else None,
             otherwise=tuple(_turn(turn, real=source == "recorded") for turn in otherwise),
+            asides={
+                str(turn["about"]): _turn(turn, real=source == "recorded")
+                for turn in data.get("asides", [])
+            },
         )
     except (
         yaml.YAMLError,

@@ -1,14 +1,17 @@
 """Writes what models said in a run's transcripts as recordings, which replay that run offline."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness.agents.prompts import find_section, section_digest
 from harness.agents.transcript import NAME, Transcript
 from harness.record import files
+from harness.record.journal import read_events
 from orchestrator.errors import InputError
+from orchestrator.events import ReflectionFinished
 
 
 def make_folder(target: Path) -> None:
@@ -31,12 +34,15 @@ def write(run_folder: Path, target: Path, only: Collection[str] | None = None) -
     Raises `MachineError` when they cannot be written.
     """
     written = 0
+    asides = _asides(run_folder / "events.jsonl")
     for path in sorted(run_folder.glob(f"*/*/{NAME}")):
         attempt = path.parent
         if only is not None and f"{attempt.parent.name}/{attempt.name}" not in only:
             continue
         found = recording(Transcript(path), run_folder.name)
         if found is not None:
+            beside = asides.get((attempt.parent.name, attempt.name), [])
+            found |= {"asides": beside} if beside else {}
             files.replace(target / attempt.parent.name / f"{attempt.name}.yaml", _text(found))
             written += 1
     return written
@@ -58,6 +64,21 @@ def recording(transcript: Transcript, run: str) -> dict[str, Any] | None:
         "task": section_digest(section) if section is not None else "",
         "turns": [_turn(reply, usual, lost=reply["turn"] in lost) for reply in replies],
     }
+
+
+def _asides(path: Path) -> Mapping[tuple[str, str], list[dict[str, Any]]]:
+    """By feature and attempt, what was answered to questions about it. What was lost is left out:
+    nobody knows what it said."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for event in read_events(path) if path.is_file() else ():
+        if isinstance(event, ReflectionFinished) and event.said:
+            said = {"content": [{"type": "text", "text": event.said}], "stop_reason": "end_turn"}
+            usage = asdict(event.usage) if event.usage is not None else None
+            facts = {"model": event.model, "usage": usage, "cost_usd": event.cost_usd}
+            told = {name: value for name, value in facts.items() if value is not None}
+            by_attempt = found.setdefault((event.feature or "", event.attempt or ""), [])
+            by_attempt.append({"about": event.pattern, **said, **told})
+    return found
 
 
 def _turn(reply: dict[str, Any], usual: str, *, lost: bool) -> dict[str, Any]:

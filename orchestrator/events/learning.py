@@ -78,13 +78,15 @@ class RepairStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ReflectionFinished(Event):
-    """A model was asked what a failure teaches. Unknown usage or cost is None, never zero."""
+    """A model was asked what a failure teaches. Unknown usage or cost is None, never zero.
+    `said` is its answer as it came, for a recording."""
 
     pattern: str
     model: str
     usage: Usage | None
     cost_usd: float | None
     seconds: float = 0.0
+    said: str = ""
 
     @property
     def part(self) -> str:

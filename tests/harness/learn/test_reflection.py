@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from harness.agents.prompts import feature_section
+from harness.agents.transcript import NAME, Transcript, reply_facts
 from harness.learn.reflection import MAX_CALLS, Reflector, read
 from harness.models.anthropic_api import AnthropicModel
 from harness.models.gateway import Gateway
 from harness.models.recorded import RecordedModel
-from harness.ports import ModelReply
+from harness.models.recording import write
+from harness.ports import ModelReply, ModelRequest
 from harness.record.budget import BudgetBook, RunPurse
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal, read_events
@@ -78,6 +81,30 @@ async def test_a_new_failure_is_put_into_the_models_words(tmp_path):
         # The one book and the events say the same.
         assert made.book.spent(made.purse.scope) == pytest.approx(event.cost_usd)
         assert event.cost_usd > 0
+
+
+async def test_what_it_said_is_recorded_and_played_back_with_its_cost(tmp_path):
+    attempt = tmp_path / "run" / KEY.feature / KEY.name
+    async with bench(tmp_path / "run", answers(json.dumps(SAID))) as (made, _):
+        said = await made.reflector.reflect(pattern(), KEY, FEATURE, EVIDENCE, 0)
+        (event,) = made.events
+    first = {"role": "user", "content": [{"type": "text", "text": feature_section(FEATURE)}]}
+    transcript = Transcript(attempt / NAME)
+    transcript.write("start", time=0.0, elapsed=0.0, first=first)
+    facts = reply_facts(reply("so"), ModelRequest(KEY, 1, "m", (), (), ()), 0.0)
+    transcript.write("reply", time=0.0, elapsed=0.0, **facts)
+    assert write(tmp_path / "run", tmp_path / "recordings") == 1
+
+    journal = Journal(tmp_path / "again.jsonl", "again", SystemClock())
+    gateway = Gateway(RecordedModel(tmp_path / "recordings"), SystemClock())
+    played = Reflector(gateway, SystemClock(), journal)
+    assert await played.reflect(pattern(), KEY, FEATURE, "another place", 0) == said
+    other = replace(pattern(), id="unheard")
+    assert await played.reflect(other, KEY, FEATURE, "e", 0) == other
+    journal.close()
+    (again,) = read_events(journal.path)
+    assert (again.model, again.usage, again.cost_usd) == (event.model, event.usage, event.cost_usd)
+    assert again.cost_usd > 0
 
 
 async def test_a_question_that_was_answered_before_a_crash_is_not_paid_for_again(tmp_path):
