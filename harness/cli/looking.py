@@ -19,7 +19,7 @@ from harness.record.workspace import RunInfo, Workspace
 from harness.rounds import key_of
 from harness.verify import record as verification_record
 from orchestrator.errors import InputError
-from orchestrator.reporting.wording import one_line
+from orchestrator.reporting.wording import one_line, visible
 from orchestrator.runs import state
 from orchestrator.runs.state import Fold
 
@@ -107,7 +107,7 @@ def _told(folder: Path) -> Iterator[str]:
     patch = folder / PATCH
     if patch.exists():
         yield "--- patch"
-        yield patch.read_text("utf-8", "replace")
+        yield visible(patch.read_text("utf-8", "replace"))
 
 
 def _conversation(path: Path) -> Iterator[str]:
@@ -140,7 +140,7 @@ def diff(command: Command, _workspace: Workspace, info: RunInfo) -> int:
         known = ", ".join(sorted(now.features)[:20])
         raise InputError(f"run {info.id} has no feature {command.feature}; it has: {known}")
     if feature.commit is not None:
-        print(asyncio.run(_shown(Path(now.repo), feature.commit)))
+        print(_readable(asyncio.run(_shown(Path(now.repo), feature.commit))))
         return 0
     names = [feature.winner] if feature.winner else sorted(feature.attempts)
     patches = [info.folder / feature.id / name / PATCH for name in names]
@@ -148,8 +148,13 @@ def diff(command: Command, _workspace: Workspace, info: RunInfo) -> int:
     if found is None:
         raise InputError(f"{feature.id} is {feature.state}, and no attempt has left a patch yet")
     print(f"# {feature.id}/{found.parent.name}, not merged: {feature.state}")
-    print(found.read_text("utf-8", "replace"))
+    print(_readable(found.read_text("utf-8", "replace")))
     return 0
+
+
+def _readable(patch: str) -> str:
+    """For a person, nothing in it hides; for a program that applies it, it is as it was made."""
+    return visible(patch) if sys.stdout.isatty() else patch
 
 
 async def _shown(repo: Path, commit: str) -> str:

@@ -38,6 +38,14 @@ def one_line(text: str, limit: int = LINE) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+def visible(text: str) -> str:
+    """`text` in its lines, with what a terminal would act on, or show nothing of, written as
+    in a Python string: \\x1b, \\u202e."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(c if c in "\n\t" or _shown(c) else ascii(c)[1:-1] for c in text)
+
+
 def markdown(text: str, limit: int = LINE) -> str:
     """`text` as one line of Markdown that reads as it is written: no markup, table or HTML.
 

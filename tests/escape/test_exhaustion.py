@@ -132,6 +132,13 @@ async def test_disk(small: Sandbox, script: str) -> None:
     assert f"killed: over {LIMITS.disk_mb} MB of files".encode() in result.err
 
 
+async def test_no_space_is_taken_without_writing_it(small: Sandbox) -> None:
+    """A loop of it would fill the machine's disk within the time between two looks."""
+    result = await small.exec("fallocate -l 60M big; stat -c %b big")
+    assert "not supported" in result.err.decode()
+    assert result.text == "0\n"
+
+
 async def test_a_file_cannot_be_larger_than_its_limit(small: Sandbox) -> None:
     result = await attack(small, f"open('big', 'wb').truncate({(64 << 20) + 1})")
     assert result.exit != 0

@@ -132,7 +132,7 @@ async def test_a_command_is_not_blamed_for_the_one_before(
     provider: LocalSandboxProvider, base: Base
 ) -> None:
     limits = SandboxLimits(memory_mb=100, cpu_seconds=600)
-    fat = "python3 -c \"x = b'x' * (300 << 20)\""
+    fat = "python3 -c \"x = b'x' * (300 << 20); import time; time.sleep(600)\""
     result = await (await provider.create(base, "fat", limits=limits)).exec(fat, timeout=60)
     assert b"over 100 MB of memory" in result.err
     # The same slot, where the group of processes outlived it.

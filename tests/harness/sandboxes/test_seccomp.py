@@ -63,6 +63,14 @@ def test_sockets_are_of_the_network_namespace_only(machine: str) -> None:
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_space_is_given_back_but_not_taken_at_once(machine: str) -> None:
+    fallocate = {"x86_64": 285, "aarch64": 47}[machine]
+    for mode in (0, 1, 0x10, 0x20):  # all there is that takes space
+        assert verdict(machine, fallocate, 3, mode) == 0x00050000 | errno.EOPNOTSUPP
+    assert verdict(machine, fallocate, 3, 2 | 1) == ALLOW  # punches a hole
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_who_tells_how_the_command_ended_is_not_meddled_with(machine: str) -> None:
     eperm = 0x00050000 | errno.EPERM
     assert verdict(machine, PTRACE[machine], 16, 1) == eperm  # PTRACE_ATTACH

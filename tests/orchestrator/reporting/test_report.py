@@ -14,6 +14,7 @@ from orchestrator.reporting.wording import (
     money,
     one_line,
     unisolated,
+    visible,
 )
 from orchestrator.runs.state import RunState, fold
 from tests.orchestrator.run_script import EVIL, attempt, run_started, started, timed, whole_run
@@ -217,6 +218,13 @@ def test_an_empty_state_has_a_report():
     final = report.build(RunState())
     assert report.summary(final)[0].startswith("no features")
     assert report.to_markdown(final).startswith("# Run")
+
+
+def test_nothing_of_a_patch_is_hidden_from_who_reads_it():
+    """A line that moves the cursor could show another over itself."""
+    assert visible("+a\n+\x1b[1A\x1b[2K\tb\r\n") == "+a\n+\\x1b[1A\\x1b[2K\tb\\r\n"
+    assert visible("if a\u202e b:  # \x9b2J") == "if a\\u202e b:  # \\x9b2J"
+    assert visible("+é\u00a0→\n") == "+é\u00a0→\n"
 
 
 def test_one_line_drops_whole_terminal_sequences():
