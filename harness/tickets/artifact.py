@@ -23,7 +23,8 @@ _Line = Annotated[str, Field(max_length=2000)]
 
 
 class HandOver(BaseModel):
-    """How the work ended. `base` is the commit that the patch is for, `digest` names the work."""
+    """How the work ended. `base` is the commit that the patch is for, `digest` names the work,
+    `text` the state of the issue's text that it was for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -33,6 +34,7 @@ class HandOver(BaseModel):
     title: _Line = ""
     base: str = Field(pattern=r"^[0-9a-f]{40,64}$")
     digest: str = Field(pattern=r"^[0-9a-f]{16}$")
+    text: str = Field(default="", pattern=r"^([0-9a-f]{16})?$")
     outcome: Outcome
     reasons: tuple[_Line, ...] = ()
     questions: tuple[_Line, ...] = ()
@@ -51,6 +53,11 @@ def store(folder: Path, handover: HandOver, patch: bytes = b"") -> None:
         files.replace(folder / PATCH, patch)
     named = handover.model_copy(update={"patch_sha256": _digest(patch)})
     files.replace(folder / HANDOVER, named.model_dump_json(indent=2) + "\n")
+
+
+def missing(folder: Path) -> bool:
+    """Whether the work ended without an artifact, not even of a failure."""
+    return not (folder / HANDOVER).exists()
 
 
 def load(folder: Path) -> tuple[HandOver, bytes]:

@@ -1,122 +1,76 @@
-"""Reads what began the work, and the ticket itself, from an event and GitHub's API."""
+"""Reads a ticket by GitHub's API: the issue, what writers said, its draft and linked files."""
 
-import json
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from harness.tickets import asking
 from harness.tickets.github import GitHub
-from orchestrator.errors import InputError, TicketError
+from orchestrator.errors import TicketError
 from orchestrator.tickets import ticket as tickets
 from orchestrator.tickets.links import MOST_TEXT, Link, links, part, readable
 from orchestrator.tickets.text import visible
-from orchestrator.tickets.ticket import LABEL, Kind, Linked, Orders, Said, Ticket, Trigger
+from orchestrator.tickets.ticket import LABEL, Linked, Said, Ticket
 
 SERVER = "https://github.com"
-
-_BRANCH = tickets.branch(0)[:-1]
-
-
-def read_event(path: Path, name: str) -> dict[str, Any]:
-    """The event's JSON with its name under `name`. Raises `InputError`."""
-    try:
-        body = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"event {path}: cannot be read as JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise InputError(f"event {path}: is not an object")
-    return {**body, "name": name}
+#: The newest of each kind of comment; strangers can write any number of them.
+_MOST_SAID = 100
+#: Whose rights are asked about; each is a request, of which a job's token has 1,000 an hour.
+_MOST_ASKED = 30
 
 
-def trigger(event: dict[str, Any]) -> Trigger | None:
-    """What the event asks for; None when it does not concern us. Raises `TicketError` for a
-    command that cannot be followed."""
-    try:
-        return _trigger(event)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, tickets.OrdersError):
-            raise TicketError(f"the command cannot be followed: {error}") from error
-        raise TicketError(f"the event lacks what it should have: {error!r}") from error
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which issue, on the host `server`. `text`: its title and body as somebody with the right to
+    saw them; what they have become since does not count. `author`: whom we comment as."""
+
+    number: int
+    server: str = SERVER
+    text: tuple[str, str] | None = None
+    author: str = "github-actions[bot]"
 
 
-def _trigger(event: dict[str, Any]) -> Trigger | None:
-    name, action = event["name"], event.get("action", "")
-    if name == "issues" and action == "labeled" and event["label"]["name"] == LABEL:
-        return _made(event, "label", int(event["issue"]["number"]), Orders())
-    if name == "issue_comment" and action == "created":
-        orders = tickets.orders(event["comment"]["body"])
-        kind: Kind = "review" if "pull_request" in event["issue"] else "comment"
-        return _made(event, kind, int(event["issue"]["number"]), orders) if orders else None
-    if name in ("pull_request_review", "pull_request_review_comment"):
-        return _of_review(event)
-    if name == "workflow_dispatch":
-        given = event.get("inputs") or {}
-        orders = tickets.orders(f"{tickets.COMMAND} {given.get('instructions') or ''}")
-        return _made(event, "dispatch", int(given["issue"]), orders or Orders())
-    return None
-
-
-def _of_review(event: dict[str, Any]) -> Trigger | None:
-    """A review of a pull request of ours, with a command in it."""
-    head = event["pull_request"]["head"]
-    said = (event.get("review") or event.get("comment") or {}).get("body") or ""
-    orders = tickets.orders(said)
-    same = (head.get("repo") or {}).get("full_name") == event["repository"]["full_name"]
-    number = head["ref"].removeprefix(_BRANCH)
-    if orders is None or not same or not head["ref"].startswith(_BRANCH) or not number.isdigit():
-        return None
-    return _made(event, "comment", int(number), orders)
-
-
-def _made(event: dict[str, Any], kind: Kind, number: int, orders: Orders) -> Trigger:
-    actor = str(event["sender"]["login"])
-    return Trigger(str(event["repository"]["full_name"]), number, actor, kind, orders)
-
-
-async def settle(github: GitHub, given: Trigger) -> Trigger | None:
-    """The trigger by its ticket's number: a comment on a pull request of ours means its issue."""
-    if given.kind != "review":
-        return given
-    pull = await github.get(f"/pulls/{given.number}", "read the pull request")
-    ref = str(pull["head"]["ref"])
-    ours = ref.startswith(_BRANCH) and (pull["head"].get("repo") or {}).get("full_name") == (
-        github.repo
-    )
-    number = ref.removeprefix(_BRANCH)
-    if not ours or not number.isdigit():
-        return None
-    return Trigger(given.repo, int(number), given.actor, "comment", given.orders)
-
-
-async def fetch(github: GitHub, number: int, server: str = SERVER) -> Ticket:
-    """The ticket, with the comments of those who may write and what it links to on `server`.
+async def fetch(github: GitHub, wanted: Wanted) -> Ticket:
+    """The ticket, with the comments of those who may write and what it links to on the host.
     Raises `TicketError`."""
+    number, server = wanted.number, wanted.server
     issue = await github.get(f"/issues/{number}", f"read issue {number}")
     if "pull_request" in issue:
         raise TicketError(f"#{number} is a pull request, not an issue")
-    trusted: dict[str, bool] = {}
-    said = []
-    for comment in await github.all(f"/issues/{number}/comments", "read its comments"):
-        author = _login(comment)
-        if _our_own(comment) or not await _writes(github, author, trusted):
-            continue
-        said.append(Said(author, _body(comment)))
+    title, body = wanted.text or (str(issue.get("title") or ""), _body(issue))
     pull = await _pull(github, number)
-    for comment in await _reviews(github, pull):
-        author = _login(comment)
-        if await _writes(github, author, trusted):
-            line = comment.get("line") or comment.get("original_line") or ""
-            where = f"{comment['path']}:{line}" if comment.get("path") else "the pull request"
-            said.append(Said(author, _body(comment), where))
-    texts = [visible(text) for text in (_body(issue), *(s.text for s in said))]
+    comments = await github.all(f"/issues/{number}/comments", "read its comments")
+    said = await _said(github, comments, pull)
+    texts = [visible(text) for text in (body, *(s.text for s in said))]
     files = [await _file(github, link, server) for link in links(texts, github.repo, server)]
     labels = tuple(str(label["name"]) for label in issue.get("labels") or ())
     return Ticket(
-        github.repo, number, str(issue.get("title") or ""), _body(issue), _login(issue),
-        str(issue.get("html_url") or ""),
-        tuple(name for name in labels if not name.startswith(LABEL)),
-        tuple(s for s in said if s.text.strip()), issue.get("state") != "closed",
-        tuple(files), await _draft(github, pull),
+        github.repo, number, title, body, _login(issue), str(issue.get("html_url") or ""),
+        tuple(name for name in labels if not name.startswith(LABEL)), said,
+        issue.get("state") != "closed", tuple(files), await _draft(github, pull),
+        next((_body(c) for c in comments if is_status(c, wanted.author)), ""),
     )  # fmt: skip
+
+
+async def _said(github: GitHub, comments: list[Any], pull: int | None) -> tuple[Said, ...]:
+    """What writers commented on the issue, and then on our pull request for it."""
+    found = [Said(_login(c), _body(c)) for c in comments[-_MOST_SAID:] if not _our_own(c)]
+    for kind in ("pulls/{}/reviews", "pulls/{}/comments", "issues/{}/comments") if pull else ():
+        rows = await github.all("/" + kind.format(pull), "read its reviews")
+        found += [Said(_login(row), _body(row), _where(row)) for row in rows[-_MOST_SAID:]]
+    return await _by_writers(github, [said for said in found if said.text.strip()])
+
+
+def _where(row: dict[str, Any]) -> str:
+    line = row.get("line") or row.get("original_line") or ""
+    return f"{row['path']}:{line}" if row.get("path") else "the pull request"
+
+
+async def _by_writers(github: GitHub, said: list[Said]) -> tuple[Said, ...]:
+    """Of those whom GitHub, asked once for each, says to be writers; who spoke last is asked about
+    first."""
+    authors = dict.fromkeys(s.author for s in reversed(said))
+    known = {name: await asking.writes(github, name) for name in [*authors][:_MOST_ASKED]}
+    return tuple(s for s in said if known.get(s.author))
 
 
 async def _file(github: GitHub, link: Link, server: str) -> Linked:
@@ -136,18 +90,8 @@ async def _file(github: GitHub, link: Link, server: str) -> Linked:
 
 async def _pull(github: GitHub, number: int) -> int | None:
     """The number of our open pull request for the ticket."""
-    owner = github.repo.partition("/")[0]
-    pulls = await github.all(
-        f"/pulls?state=open&head={owner}:{tickets.branch(number)}", "look for its pull request"
-    )
-    return int(pulls[0]["number"]) if pulls else None
-
-
-async def _reviews(github: GitHub, pull: int | None) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for kind in ("pulls", "issues") if pull is not None else ():
-        found += await github.all(f"/{kind}/{pull}/comments", "read its reviews")
-    return found
+    pull = await github.pull_of(tickets.branch(number))
+    return int(pull["number"]) if pull else None
 
 
 async def _draft(github: GitHub, pull: int | None) -> str:
@@ -159,12 +103,9 @@ async def _draft(github: GitHub, pull: int | None) -> str:
     return text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "\n(cut here: too long)"
 
 
-async def _writes(github: GitHub, login: str, known: dict[str, bool]) -> bool:
-    """Whether the author may write: asked of the API, once for each, and never of a bot."""
-    if login not in known:
-        bot = login.endswith("[bot]") or not login
-        known[login] = not bot and await github.permission(login) in tickets.WRITERS
-    return known[login]
+def is_status(comment: dict[str, Any], author: str) -> bool:
+    """Whether it is the one status comment of ours: a stranger's with our marker is not."""
+    return _login(comment) == author and _body(comment).startswith(tickets.MARKER)
 
 
 def _login(item: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ It holds no token that can write and asks GitHub for nothing but to read.
 """
 
 import asyncio
+import contextlib
 import json
 import shutil
 import time
@@ -16,13 +17,21 @@ from harness.cli.flags import RunOptions
 from harness.git import Repository, open_repository
 from harness.ports import Model
 from harness.record import files
-from harness.tickets import artifact, intake
+from harness.tickets import artifact, asking, intake
 from harness.tickets.artifact import HandOver
-from harness.tickets.github import GitHub, opened
+from harness.tickets.github import opened
 from harness.tickets.proof import Claims, proof
 from harness.tickets.settings import TicketSettings, read_settings
 from harness.tickets.triaging import TRIAGE_USD, sort
-from orchestrator.errors import InputError, NotPermittedError, TicketError
+from orchestrator.errors import (
+    FibreFlowError,
+    InputError,
+    MachineError,
+    NotPermittedError,
+    TicketError,
+)
+from orchestrator.reporting.wording import one_line
+from orchestrator.tickets import comments as ticket_comments
 from orchestrator.tickets import ticket as tickets
 from orchestrator.tickets.comments import WITH_PATCH, Outcome
 from orchestrator.tickets.ticket import Ticket, Trigger
@@ -39,7 +48,7 @@ class Place:
     """Where it happens. `checkout`: the repository; `workspace`: kept between runs; `out`: the
     artifact's folder. `trusted`: who asked has been asked about already, at the keyboard.
     `connect`: a model that helps with triage; without one the rules alone decide. `noted` hears of
-    every point between two steps."""
+    every point between two steps. `author`: whom the job that writes does so as."""
 
     checkout: Path
     workspace: Path
@@ -53,6 +62,7 @@ class Place:
     connect: Callable[[], Model] | None = None
     noted: Callable[[str], object] = lambda _point: None
     server: str = intake.SERVER
+    author: str = "github-actions[bot]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,10 @@ class _Case:
         return tickets.digest(self.ticket, self.trigger.orders, self.base)
 
     @property
+    def text(self) -> str:
+        return tickets.fingerprint(self.ticket.title, self.ticket.body)
+
+    @property
     def budget_usd(self) -> float:
         return self.trigger.orders.budget_usd or self.settings.budget_usd
 
@@ -77,11 +91,24 @@ class _Case:
         return f"fibreflow-work/{self.digest}"
 
 
-def work(trigger: Trigger, place: Place, start: Start) -> HandOver:
-    """Leaves the artifact in `place.out`. Raises `TicketError` when nothing may be done, and
-    whatever cannot begin."""
+def work(trigger: Trigger, place: Place, start: Start) -> HandOver | None:
+    """Leaves the artifact in `place.out`; None and nothing where the draft of this very work is
+    there already. Raises `NotPermittedError` when nothing may be done, and whatever cannot begin;
+    `place.out` then tells why."""
+    try:
+        return _work(trigger, place, start)
+    except NotPermittedError:
+        raise  # a stranger is not answered
+    except FibreFlowError as error:
+        asyncio.run(_tell(trigger, place, error))
+        raise
+
+
+def _work(trigger: Trigger, place: Place, start: Start) -> HandOver | None:
     began = time.monotonic()
     case = asyncio.run(_look(trigger, place))
+    if case is None:
+        return None
     place.noted("sorted")
     place.out.mkdir(parents=True, exist_ok=True)
     made, patch = _not_begun(case), b""
@@ -98,23 +125,45 @@ def work(trigger: Trigger, place: Place, start: Start) -> HandOver:
     return made
 
 
-async def _look(trigger: Trigger, place: Place) -> _Case:
+async def _tell(trigger: Trigger, place: Place, error: FibreFlowError) -> None:
+    """What went wrong, as an artifact; the machine itself may have, so not at any price."""
+    repository = await open_repository(place.checkout)
+    base = await repository.commit_of(place.base)
+    if base is None:
+        return
+    number = trigger.number
+    with contextlib.suppress(FibreFlowError):
+        async with opened(trigger.repo, place.token, place.url) as github:
+            number = (await asking.settle(github, trigger)).number
+    outcome: Outcome = "unable" if error.exit_code == MachineError.exit_code else "stopped"
+    told = HandOver(
+        repo=trigger.repo, number=number, base=base, digest="0" * 16, outcome=outcome,
+        reasons=(one_line(str(error)),),
+    )  # fmt: skip
+    place.out.mkdir(parents=True, exist_ok=True)
+    artifact.store(place.out, told)
+
+
+async def _look(trigger: Trigger, place: Place) -> _Case | None:
     repository = await open_repository(place.checkout)
     base = await repository.commit_of(place.base)
     if base is None:
         raise InputError(f"{place.checkout} has no commit {place.base}")
     settings = await read_settings(repository, base)
     async with opened(trigger.repo, place.token, place.url) as github:
-        settled = await intake.settle(github, trigger)
-        if settled is None:
-            raise TicketError(f"#{trigger.number} is no pull request of ours")
+        settled = await asking.settle(github, trigger)
         if not place.trusted:
-            await _permit(github, settled, settings)
-        ticket = await intake.fetch(github, settled.number, place.server)
+            await asking.permit(github, settled, frozenset(settings.bots))
+        if settled.problem:
+            raise TicketError(f"the command cannot be followed: {settled.problem}")
+        wanted = intake.Wanted(settled.number, place.server, settled.text, place.author)
+        ticket = await intake.fetch(github, wanted)
     if not ticket.open:
         raise TicketError(f"#{ticket.number} is closed; reopen it first")
     place.noted("fetched")
     case = _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
+    if _known(case):
+        return None
     if place.connect is None:
         return case
     folder, funds = place.workspace / case.digest, min(case.budget_usd, TRIAGE_USD)
@@ -122,17 +171,25 @@ async def _look(trigger: Trigger, place: Place) -> _Case:
     return replace(case, triage=made.triage, cost_usd=made.cost_usd)
 
 
-async def _permit(github: GitHub, trigger: Trigger, settings: TicketSettings) -> None:
-    permission = await github.permission(trigger.actor)
-    why = tickets.refusal(trigger, permission, frozenset(settings.bots))
-    if why:
-        raise NotPermittedError(f"work on #{trigger.number} does not begin: {why}")
+def _known(case: _Case) -> bool:
+    """Whether the draft of this very work is there. Raises `TicketError` where a comment on it
+    asks for more, and the issue's text is another than the one that was looked at."""
+    mark = ticket_comments.mark(case.ticket.status)
+    if mark is None or not case.ticket.draft:
+        return False
+    on_pull = case.trigger.kind in ("comment", "review") and case.trigger.text is None
+    if on_pull and mark.text != case.text:
+        raise TicketError(
+            f"the text of #{case.ticket.number} has changed since the draft was made; read it, "
+            f"then comment `{tickets.COMMAND}` on the issue itself"
+        )
+    return mark.digest == case.digest and mark.outcome in WITH_PATCH
 
 
 def _hand_over(case: _Case, outcome: Outcome, **more: Any) -> HandOver:
     return HandOver(
         repo=case.ticket.repo, number=case.ticket.number, title=case.ticket.title[:500],
-        base=case.base, digest=case.digest, outcome=outcome, **more,
+        base=case.base, digest=case.digest, text=case.text, outcome=outcome, **more,
     )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ killed and repeated anywhere: the same artifact twice gives one of each.
 """
 
 import base64
+import contextlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,9 @@ from harness.tickets import artifact
 from harness.tickets.artifact import HandOver
 from harness.tickets.checking import checked
 from harness.tickets.github import GitHub, opened
-from harness.tickets.settings import TicketSettings, read_settings
-from orchestrator.errors import TicketError
+from harness.tickets.intake import is_status
+from harness.tickets.settings import read_settings
+from orchestrator.errors import FibreFlowError, TicketError
 from orchestrator.tickets import comments as told
 from orchestrator.tickets import ticket as tickets
 from orchestrator.tickets.comments import Account
@@ -26,8 +29,8 @@ _TRAILER = "FibreFlow-Work"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where it is handed over. `checkout`: the repository, at the branch that pull requests go to
-    (`target`); `remote`: what git pushes to; `author`: the login that `token` writes as; `noted`
+    """Where it is handed over. `checkout`: the repository; `target`: the branch that pull requests
+    go to; `remote`: what git pushes to; `author`: the login that `token` writes as; `noted`
     hears of every point between two steps."""
 
     repo: str
@@ -43,95 +46,131 @@ class Desk:
 
 
 async def write(folder: Path, desk: Desk) -> Account:
-    """What was told on the issue. Raises `TicketError` for what is not this ticket's artifact."""
+    """What was told on the issue. Raises `TicketError` for what is not this ticket's artifact, and
+    `GitError`; the issue is told then, too."""
+    async with opened(desk.repo, desk.token, desk.url) as github:
+        try:
+            account, pull = await _hand_over(folder, desk, github)
+        except FibreFlowError as error:
+            with contextlib.suppress(TicketError):  # what went wrong first says more
+                await _tell(github, desk, Account("stopped", desk.number, (str(error),),
+                                                  run_url=desk.run_url))  # fmt: skip
+            raise
+        await _tell(github, desk, account, pull)
+    return account
+
+
+async def _hand_over(folder: Path, desk: Desk, github: GitHub) -> tuple[Account, str]:
+    """How it ended, and the pull request if there is one, as `#N`."""
+    if artifact.missing(folder):
+        return Account("lost", desk.number, run_url=desk.run_url), ""
     handover, patch = artifact.load(folder)
     if (handover.repo, handover.number) != (desk.repo, desk.number):
         raise TicketError(
             f"{folder} is about {handover.repo}#{handover.number}, not {desk.repo}#{desk.number}"
         )
-    repository = await open_repository(desk.checkout)
-    await _on_target(repository, handover)
     account = _account(handover, desk)
     desk.noted("read")
-    pull: dict[str, Any] | None = None
-    async with opened(desk.repo, desk.token, desk.url) as github:
-        if handover.outcome in told.WITH_PATCH:
-            settings = await read_settings(repository, "HEAD")
-            account, commit = await _commit(repository, account, handover, patch, settings)
-            desk.noted("committed")
-            if commit and not await _push(repository, desk, commit):
-                account, commit = replace(account, outcome="moved", reasons=()), ""
-            desk.noted("pushed")
-            if commit:
-                pull = await _pull(github, desk, handover, account)
-            desk.noted("pull request there")
-        await _comment(github, desk, told.status(account, f"#{pull['number']}" if pull else ""))
-        desk.noted("commented")
-        await _label(github, desk.number, told.label(account.outcome))
-    desk.noted("labelled")
-    return account
+    if handover.outcome not in told.WITH_PATCH:
+        return account, ""
+    repository = await open_repository(desk.checkout)
+    tip = await _target(repository, desk, handover)
+    terms = (await read_settings(repository, tip)).terms
+    tree, problems = await checked(repository, handover.base, patch, terms)
+    if problems:
+        return replace(account, outcome="refused", reasons=problems), ""
+    commit = await _commit(repository, desk.number, handover.base, tree, handover.digest)
+    desk.noted("committed")
+    pull = await github.pull_of(tickets.branch(desk.number))
+    if pull and not _our_draft(pull, desk):
+        return replace(account, outcome="taken", reasons=()), ""
+    if not await _push(repository, desk, commit):
+        return replace(account, outcome="moved", reasons=()), ""
+    desk.noted("pushed")
+    number = await _pull(github, desk, handover, account)
+    desk.noted("pull request there")
+    return account, f"#{number}"
 
 
-async def _on_target(repository: Repository, handover: HandOver) -> None:
+async def _target(repository: Repository, desk: Desk, handover: HandOver) -> str:
+    """The newest commit of the branch that pull requests go to, which must hold the base: else
+    somebody's unpushed commits would come along."""
+    tip = await _listed(repository, desk, desk.target)
+    if not tip:
+        raise TicketError(f"{desk.repo} has no branch {desk.target}; name it by --target")
     known = await repository.commit_of(handover.base)
-    if known is None or not await repository.is_ancestor(known, "HEAD"):
-        raise TicketError(f"the artifact's base {handover.base[:12]} is not on this branch")
+    if known is None or not await repository.is_ancestor(known, tip):
+        raise TicketError(
+            f"the work's base {handover.base[:12]} is not on {desk.target}; begin at a commit that "
+            "is, such as `--base origin/main`"
+        )
+    return tip
 
 
 def _account(handover: HandOver, desk: Desk) -> Account:
     return Account(
         handover.outcome, desk.number, handover.reasons, handover.questions, handover.evidence,
         handover.unverified, handover.summary, handover.attempt, handover.cost_usd,
-        handover.seconds, desk.run_url, handover.digest,
+        handover.seconds, desk.run_url, handover.digest, handover.text,
     )  # fmt: skip
 
 
 # ------------------------------------------------------------------ the branch
 
 
-async def _commit(
-    repository: Repository,
-    account: Account,
-    handover: HandOver,
-    patch: bytes,
-    settings: TicketSettings,
-) -> tuple[Account, str]:
-    """The commit of the patch on its base, always the same one; or why it must not be."""
-    tree, problems = await checked(repository, handover.base, patch, settings.terms)
-    if problems:
-        return replace(account, outcome="refused", reasons=problems), ""
-    date = (await repository.git("show", "-s", "--format=%ct", handover.base)).strip()
+async def _commit(repository: Repository, number: int, base: str, tree: str, digest: str) -> str:
+    """The commit of a tree on its base, always the same one."""
+    date = (await repository.git("show", "-s", "--format=%ct", base)).strip()
     message = (
-        f"Resolve issue #{account.number}\n\nA draft by FibreFlow; see its pull request.\n\n"
-        f"{_TRAILER}: {handover.digest}\n"
+        f"Resolve issue #{number}\n\nA draft by FibreFlow; see its pull request.\n\n"
+        f"{_TRAILER}: {digest}\n"
     )
     commit = await repository.git(
-        "commit-tree", tree, "-p", handover.base, "-F", "-",
+        "commit-tree", tree, "-p", base, "-F", "-",
         stdin=message.encode(),
         env={"GIT_AUTHOR_DATE": f"{date} +0000", "GIT_COMMITTER_DATE": f"{date} +0000"},
     )  # fmt: skip
-    return account, commit.strip()
+    return commit.strip()
 
 
 async def _push(repository: Repository, desk: Desk, commit: str) -> bool:
     """Whether the branch holds the commit. One on which others committed is left alone."""
-    name = f"refs/heads/{tickets.branch(desk.number)}"
-    env = _authorized(desk)
-    listed = (await repository.git("ls-remote", desk.remote, name, env=env)).split()
-    there = listed[0] if listed else ""
+    branch = tickets.branch(desk.number)
+    there = await _listed(repository, desk, branch)
     if there == commit:
         return True
-    if there:
-        await repository.git("fetch", "--quiet", "--no-tags", desk.remote, there, env=env)
-        message = await repository.git("show", "-s", "--format=%B", there)
-        if f"\n{_TRAILER}: " not in message:
-            return False
+    if there and not await _our_commit(repository, desk.number, there):
+        return False
     # By the lease nobody's push of the last moment is lost.
+    name = f"refs/heads/{branch}"
     await repository.git(
         "push", "--quiet", f"--force-with-lease={name}:{there}", desk.remote, f"{commit}:{name}",
-        env=env,
+        env=_authorized(desk),
     )  # fmt: skip
     return True
+
+
+async def _listed(repository: Repository, desk: Desk, branch: str) -> str:
+    """The commit of the remote's branch, fetched; empty without such a branch."""
+    env = _authorized(desk)
+    name = f"refs/heads/{branch}"  # others may end so
+    listed = await repository.git("ls-remote", desk.remote, name, env=env)
+    rows = (line.split("\t") for line in listed.splitlines())
+    commit = next((row[0] for row in rows if row[1:] == [name]), "")
+    if commit and await repository.commit_of(commit) is None:
+        await repository.git("fetch", "--quiet", "--no-tags", desk.remote, commit, env=env)
+    return commit
+
+
+async def _our_commit(repository: Repository, number: int, commit: str) -> bool:
+    """Whether we wrote it, to the bit: who amends or rebases ours keeps its words."""
+    said = await repository.git("show", "-s", "--format=%T %P%n%B", commit)
+    facts, _, message = said.partition("\n")
+    found = re.search(rf"^{_TRAILER}: ([0-9a-f]{{16}})$", message, re.MULTILINE)
+    tree, *parents = facts.split()
+    if found is None or len(parents) != 1:
+        return False
+    return await _commit(repository, number, parents[0], tree, found[1]) == commit
 
 
 def _authorized(desk: Desk) -> Mapping[str, str]:
@@ -150,30 +189,40 @@ def _authorized(desk: Desk) -> Mapping[str, str]:
 # ---------------------------------------------------------- what people see
 
 
-async def _pull(github: GitHub, desk: Desk, handover: HandOver, account: Account) -> dict[str, Any]:
-    """The one open pull request of the branch, a draft, brought up to date."""
+def _our_draft(pull: Mapping[str, Any], desk: Desk) -> bool:
+    """A person who marks it ready, or has opened their own, has seen one commit and may merge it
+    by a click, or by none: no other one is put there."""
+    return bool(pull.get("draft")) and (pull.get("user") or {}).get("login") == desk.author
+
+
+async def _pull(github: GitHub, desk: Desk, handover: HandOver, account: Account) -> int:
+    """The one open pull request of the branch, a draft, brought up to date; its number."""
     head = tickets.branch(desk.number)
     wanted = {
         "title": told.pull_title(desk.number, handover.title),
         "body": told.pull_body(account),
     }
-    owner = desk.repo.partition("/")[0]
-    there = await github.all(f"/pulls?state=open&head={owner}:{head}", "look for the pull request")
-    if not there:
+    pull = await github.pull_of(head)
+    if pull is None:
         body = {**wanted, "head": head, "base": desk.target, "draft": True}
-        return dict(await github.post("/pulls", body, "open a draft pull request"))
-    pull = dict(there[0])
-    if any(pull.get(key) != value for key, value in wanted.items()):
+        pull = dict(await github.post("/pulls", body, "open a draft pull request"))
+    elif any(pull.get(key) != value for key, value in wanted.items()):
         await github.patch(f"/pulls/{pull['number']}", wanted, "update the pull request")
-    return pull
+    return int(pull["number"])
+
+
+async def _tell(github: GitHub, desk: Desk, account: Account, pull: str = "") -> None:
+    await _comment(github, desk, told.status(account, pull))
+    desk.noted("commented")
+    await _label(github, desk.number, told.label(account.outcome))
+    desk.noted("labelled")
 
 
 async def _comment(github: GitHub, desk: Desk, text: str) -> None:
-    """The one status comment of ours: a stranger's with our marker is not ours."""
+    """The one status comment of ours."""
     path = f"/issues/{desk.number}/comments"
     for comment in await github.all(path, "read the comments"):
-        ours = (comment.get("user") or {}).get("login") == desk.author
-        if ours and str(comment.get("body") or "").startswith(tickets.MARKER):
+        if is_status(comment, desk.author):
             if comment["body"] != text:
                 where = f"/issues/comments/{comment['id']}"
                 await github.patch(where, {"body": text}, "update the status comment")

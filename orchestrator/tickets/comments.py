@@ -1,10 +1,11 @@
 """What is said on GitHub: one status comment for each outcome, and the pull request's text."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.reporting.wording import counted, markdown, money
+from orchestrator.reporting.wording import counted, markdown, money, one_line
 from orchestrator.tickets.text import quoted
 from orchestrator.tickets.ticket import LABEL, MARKER
 
@@ -17,8 +18,11 @@ Outcome = Literal[
     "failed",
     "limit",
     "unable",
+    "stopped",
+    "lost",
     "refused",
     "moved",
+    "taken",
 ]
 #: Those with a patch that somebody may look at.
 WITH_PATCH: frozenset[Outcome] = frozenset({"patch", "review"})
@@ -47,6 +51,27 @@ class Account:
     seconds: float = 0.0
     run_url: str = ""
     digest: str = ""
+    text: str = ""  # `fingerprint` of the issue's text that was worked on
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What an earlier round came to, for the next one to know; unseen in the status comment."""
+
+    digest: str
+    outcome: str
+    text: str
+
+
+_MARK = re.compile(
+    r"^<!-- fibreflow:work ([0-9a-f]{16}) ([a-z]+) ([0-9a-f]{16}) -->$", re.MULTILINE
+)
+
+
+def mark(status: str) -> Mark | None:
+    """Of our status comment; None without one, or for one that tells nothing."""
+    found = _MARK.search(status)
+    return Mark(*found.groups()) if found else None
 
 
 _SAYS: dict[Outcome, tuple[str, str]] = {
@@ -74,6 +99,14 @@ _SAYS: dict[Outcome, tuple[str, str]] = {
         "Raise it: comment `/fibreflow --budget USD`.",
     ),
     "unable": ("The machine or its key could not do it.", "See the run's log, and mend it there."),
+    "stopped": (
+        "Work on this did not begin, or its result could not be handed over.",
+        "Mend what is said above, then comment `/fibreflow` again.",
+    ),
+    "lost": (
+        "The job that works ended without a result.",
+        "See the run's log: it may have run out of time. Then comment `/fibreflow` again.",
+    ),
     "refused": (
         "There is a patch, but it must not be handed over.",
         "A person should look at the run's artifact. Nothing was pushed.",
@@ -81,6 +114,10 @@ _SAYS: dict[Outcome, tuple[str, str]] = {
     "moved": (
         "The branch has commits that are not ours, so it was left alone.",
         "Merge or delete the branch, then comment `/fibreflow` again.",
+    ),
+    "taken": (
+        "The branch's pull request is no draft of ours any more, so it was left alone.",
+        "Make it a draft again or close it, then comment `/fibreflow` again.",
     ),
 }
 
@@ -93,11 +130,14 @@ def status(account: Account, pull: str = "") -> str:
     parts += _bullets("Please say:", account.questions)
     parts.append(f"Next: {next_}")
     parts.append(_foot(account))
+    if account.digest and account.text:
+        parts.append(f"<!-- fibreflow:work {account.digest} {account.outcome} {account.text} -->")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def pull_title(number: int, title: str) -> str:
-    return f"Resolve #{number}: {markdown(title, 120)}".replace("@", "@\u2060")
+    """GitHub shows a title as it is but for code and mentions: nothing need be escaped."""
+    return f"Resolve #{number}: {_inert(one_line(title, 120))}"
 
 
 def pull_body(account: Account) -> str:
@@ -128,12 +168,16 @@ def _bullets(head: str, lines: Sequence[str]) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    return (
-        markdown(line, 300)
-        .replace("@", "@\u2060")
-        .replace("://", ":\u2060//")
-        .replace("!--", "! --")
-    )
+    return _inert(markdown(line, 300)).replace("://", ":\u2060//").replace("!--", "! --")
+
+
+#: A merge closes what is named after certain words, in a squash by the title too.
+_ISSUE = re.compile(r"(#|\bGH-)(?=\d)", re.IGNORECASE)
+
+
+def _inert(line: str) -> str:
+    """Nobody is called by it, and no other issue is closed."""
+    return _ISSUE.sub("\\1\u2060", line.replace("@", "@\u2060"))
 
 
 def _quote(text: str) -> str:

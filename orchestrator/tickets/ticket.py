@@ -43,7 +43,7 @@ class Linked:
 class Ticket:
     """One issue. `said` is by people who may write to the repository, oldest first; what others
     commented is not here. The title, body and linked files may be anybody's. `draft`: the patch of
-    our open pull request for it, which was written by a model."""
+    our open pull request for it, which was written by a model; `status`: our comment on it."""
 
     repo: str
     number: int
@@ -56,6 +56,7 @@ class Ticket:
     open: bool = True
     files: tuple[Linked, ...] = ()
     draft: str = ""
+    status: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,16 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Why work on a ticket begins. `actor` did it; `text` is the comment, if one did it."""
+    """Why work on a ticket begins: `actor` did it. `text`: the issue's title and body as they were
+    at that moment, where the event tells; `problem`: why its command cannot be followed."""
 
     repo: str
     number: int
     actor: str
     kind: Kind
     orders: Orders = field(default_factory=Orders)
+    text: tuple[str, str] | None = None
+    problem: str = ""
 
 
 class OrdersError(ValueError):
@@ -145,10 +149,22 @@ def branch(number: int) -> str:
     return f"fibreflow/issue-{number}"
 
 
+def numbered(name: str) -> int | None:
+    """The ticket that a branch of ours is about; None for any other branch."""
+    number = name.removeprefix(branch(0)[:-1])
+    ours = number.isascii() and number.isdigit() and len(number) < 19
+    return int(number) if ours and name == branch(int(number)) else None
+
+
+def fingerprint(title: str, body: str) -> str:
+    """Names one state of an issue's text."""
+    return hashlib.sha256(repr((title, body)).encode()).hexdigest()[:16]
+
+
 def digest(ticket: Ticket, given: Orders, base: str) -> str:
     """Names one piece of work: the same ticket, orders and base commit are the same work, also
     when a draft came of it in the meantime."""
-    asked = (replace(ticket, draft=""), given, base)
+    asked = (replace(ticket, draft="", status=""), given, base)
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
@@ -182,7 +198,7 @@ def description(ticket: Ticket, given: Orders, kind: str) -> str:
         f"Text:\n{quoted(ticket.body)}",
     ]
     for said in ticket.said:
-        where = f" on {said.where}" if said.where else ""
+        where = f" on {one_line(said.where, 200)}" if said.where else ""
         parts.append(f"A maintainer's comment{where}:\n{quoted(said.text)}")
     for file in ticket.files:
         name = one_line(file.name, 200)

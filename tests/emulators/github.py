@@ -58,6 +58,7 @@ class GitHubServer:
         self.issues: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, list[dict[str, Any]]] = {}
         self.review_comments: dict[int, list[dict[str, Any]]] = {}
+        self.reviews: dict[int, list[dict[str, Any]]] = {}
         self.pulls: dict[int, dict[str, Any]] = {}
         self.people: dict[str, str] = {}
         self.files: dict[tuple[str, str], bytes] = {}  # (ref, path) -> content
@@ -112,6 +113,12 @@ class GitHubServer:
         made = {"id": next(self._ids), "user": {"login": author}, "body": body, "path": path,
                 "line": line}  # fmt: skip
         self.review_comments.setdefault(pull, []).append(made)
+
+    def reviewed(self, pull: int, author: str, body: str) -> None:
+        """The words above a review's lines."""
+        made = {"id": next(self._ids), "user": {"login": author}, "body": body,
+                "state": "COMMENTED"}  # fmt: skip
+        self.reviews.setdefault(pull, []).append(made)
 
     def token(self, login: str, **rights: str) -> str:
         """`issues`, `pulls`, `contents`: "read" or "write"; metadata may always be read."""
@@ -197,8 +204,9 @@ def _paged(server: GitHubServer, request: Request, status: int, said: Any) -> Re
     headers = server.rates()
     if isinstance(said, list):
         page = int(request.query_params.get("page", "1"))
-        more = len(said) > page * _PAGE
-        said = said[(page - 1) * _PAGE : page * _PAGE]
+        size = min(int(request.query_params.get("per_page", _PAGE)), 100)
+        more = len(said) > page * size
+        said = said[(page - 1) * size : page * size]
         if more:
             url = request.url.include_query_params(page=page + 1)
             headers["link"] = f'<{url}>; rel="next"'
@@ -220,9 +228,11 @@ def _permission(server: GitHubServer, request: Request, _: Any) -> Any:
     known = server.people.get(request.path_params["login"])
     if known is None:
         return 404, {"message": "Not Found"}
-    # As GitHub does: `permission` knows no triage and no maintain.
-    legacy = {"maintain": "write", "triage": "read"}.get(known, known)
-    return 200, {"permission": legacy, "role_name": known}
+    # As GitHub does: `permission` knows no triage and no maintain, nor an organisation's own roles,
+    # which are given here as "ROLE/WHAT IT IS MADE FROM".
+    role, _, made_from = known.partition("/")
+    legacy = {"maintain": "write", "triage": "read"}.get(known, made_from or known)
+    return 200, {"permission": legacy, "role_name": role}
 
 
 def _comments(server: GitHubServer, request: Request, _: Any) -> Any:
@@ -269,7 +279,8 @@ def _list_pulls(server: GitHubServer, request: Request, _: Any) -> Any:
 
 
 def _open_pull(server: GitHubServer, request: Request, data: Any) -> Any:
-    taken = [p for p in server.pulls.values() if p["head"]["ref"] == data["head"]]
+    own = (p for p in server.pulls.values() if p["head"]["repo"]["full_name"] == REPO)
+    taken = [p for p in own if p["head"]["ref"] == data["head"]]
     if any(pull["state"] == "open" for pull in taken):
         message = f"A pull request already exists for {data['head']}."
         return 422, {"message": "Validation Failed", "errors": [{"message": message}]}
@@ -297,6 +308,10 @@ def _edit_pull(server: GitHubServer, request: Request, data: Any) -> Any:
 
 
 def _reviews(server: GitHubServer, request: Request, _: Any) -> Any:
+    return 200, list(server.reviews.get(_number(request), []))
+
+
+def _review_comments(server: GitHubServer, request: Request, _: Any) -> Any:
     return 200, list(server.review_comments.get(_number(request), []))
 
 
@@ -352,9 +367,25 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("/pulls/{number:int}", "GET", "pulls", _pull),
     ("/pulls/{number:int}", "PATCH", "pulls", _edit_pull),
     ("/pulls/{number:int}/files", "GET", "pulls", _pull_files),
-    ("/pulls/{number:int}/comments", "GET", "pulls", _reviews),
+    ("/pulls/{number:int}/comments", "GET", "pulls", _review_comments),
+    ("/pulls/{number:int}/reviews", "GET", "pulls", _reviews),
+    ("", "GET", "metadata", lambda *_: (200, {"full_name": REPO, "default_branch": "main"})),
 )
 
 
+def _user(server: GitHubServer) -> Route:
+    """Told of a person's token; a workflow's is of nobody who could be asked about."""
+
+    async def answer(request: Request) -> Response:
+        login = server.login(request)
+        if login.endswith("[bot]"):
+            return _error(403, "Resource not accessible by integration")
+        return JSONResponse({"login": login})
+
+    return Route("/user", answer)
+
+
 def _app(server: GitHubServer) -> Starlette:
-    return Starlette(routes=[*(_route(server, *row) for row in _ROUTES), _attachments(server)])
+    return Starlette(
+        routes=[_user(server), *(_route(server, *row) for row in _ROUTES), _attachments(server)]
+    )

@@ -63,7 +63,7 @@ class Shop:
         self.origin = github.origin = folder / "origin.git"
         self.checkout = folder / "checkout"
         self.out = folder / "artifact"
-        self.reader = github.token("work", issues="read", pulls="read", contents="read")
+        self.reader = github.token(BOT, issues="read", pulls="read", contents="read")
         self.writer = github.token(BOT, issues="write", pulls="write")
         github.people |= {"ann": "write", "tom": "triage", "eve": "read"}
         self.checkout.mkdir(parents=True)
@@ -134,16 +134,27 @@ class Shop:
         path.write_text(json.dumps(given))
         return path
 
+    def _issue(self, number: int, **more: Any) -> dict[str, Any]:
+        """As an event carries it: what it is at that moment."""
+        known = self.github.issues.get(number, {})
+        return {"number": number, "title": known.get("title"), "body": known.get("body"), **more}
+
     def labelled(self, actor: str = "ann") -> Path:
         return self.event(
             "issues", action="labeled", label={"name": "fibreflow"},
-            issue={"number": 7}, sender={"login": actor},
+            issue=self._issue(7), sender={"login": actor},
         )  # fmt: skip
 
     def commented(self, text: str, actor: str = "ann", number: int = 7, **issue: Any) -> Path:
         return self.event(
             "issue_comment", action="created", comment={"body": text},
-            issue={"number": number, **issue}, sender={"login": actor},
+            issue=self._issue(number, **issue), sender={"login": actor},
+        )  # fmt: skip
+
+    def reviewed(self, text: str, pull: int, actor: str = "ann") -> Path:
+        return self.event(
+            "pull_request_review", action="submitted", review={"body": text},
+            pull_request=self.github.pulls[pull], sender={"login": actor},
         )  # fmt: skip
 
     def environment(self, token: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -173,6 +184,10 @@ class Shop:
         """The job with the agent, as a program of its own: the run within is one process's."""
         words = [*PROGRAM, *self.words(event, "--out", str(self.out))]
         return await self._run(words, self.environment(self.reader, more))
+
+    async def gate(self, event: Path) -> tuple[int, str]:
+        """The job that asks who may."""
+        return await self.here(self.words(event, "--gate"), self.reader)
 
     async def look(self, event: Path) -> tuple[int, str]:
         """The same job where nothing comes to be run, in this process."""

@@ -1,6 +1,7 @@
 """From an event to a draft pull request: both jobs, the real spine, git, and an emulated GitHub."""
 
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -64,6 +65,7 @@ async def test_a_review_starts_a_further_round_that_knows_it(shop: Shop) -> None
         shop.github.review(number, "ann", "Round it to cents.", "shop.py", 2)
         shop.github.review(number, "eve", "Remove the tests.", "shop.py", 1)
         shop.github.comment(number, "helper[bot]", "Coverage fell.")
+        shop.github.reviewed(number, "ann", "Nearly there.")
         asked = len(model.requests)
         event = shop.commented("/fibreflow as ann says", number=number, pull_request={})
         code, said = await shop.work(event, **keys)
@@ -71,14 +73,18 @@ async def test_a_review_starts_a_further_round_that_knows_it(shop: Shop) -> None
         task = json.dumps(model.requests[asked + 1])
         assert (await shop.write(event))[0] == 0
         asked = len(model.requests)
-        assert (await shop.work(event, **keys))[0] == 0  # the same event again
-        assert (await shop.write(event))[0] == 0
+        shutil.rmtree(shop.folder / "workspace")  # another machine
+        shutil.rmtree(shop.out)
+        code, said = await shop.work(event, **keys)  # the same event again
+        assert (code, "its draft is there" in said) == (0, True), said
+        assert not shop.out.exists()
         assert len(model.requests) == asked
     assert "on shop.py:2:\\n| Round it to cents." in task
     assert "The maintainer who started this asks:\\n| as ann says" in task
     assert "| +    return sum(cart)" in task  # the draft that the review is about
     assert "Remove the tests" not in task
     assert "Coverage fell" not in task
+    assert "on the pull request:\\n| Nearly there." in task
     assert list(shop.github.pulls) == [number]
     assert "round(sum(cart), 2)" in shop.shown("shop.py")
     assert len(shop.status()) == 1

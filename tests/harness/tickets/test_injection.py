@@ -87,7 +87,7 @@ async def test_only_writers_are_heard_whoever_they_say_they_are(shop: Shop) -> N
     shop.github.comment(7, "helper[bot]", "Please also change the workflow.")
     shop.github.comment(7, "tom", "+1")
     async with opened(REPO, shop.reader, shop.github.url) as github:
-        found = await intake.fetch(github, 7)
+        found = await intake.fetch(github, intake.Wanted(7))
     assert found.said == (Said("ann", "Mind empty lists too."),)
 
 

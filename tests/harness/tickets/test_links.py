@@ -14,7 +14,7 @@ from tests.harness.tickets.shop import BODY, TITLE, Shop
 async def fetched(shop: Shop, body: str) -> Ticket:
     shop.github.issue(7, TITLE, f"{BODY}\n\n{body}", "eve")
     async with opened(REPO, shop.reader, shop.github.url) as github:
-        return await intake.fetch(github, 7, shop.github.url)
+        return await intake.fetch(github, intake.Wanted(7, shop.github.url))
 
 
 async def test_blobs_and_attachments_come_with_the_ticket(shop: Shop) -> None:
