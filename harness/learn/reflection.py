@@ -113,8 +113,8 @@ class Reflector:
     ) -> None:
         """Of a lost reply nobody knows what it cost."""
         if reply is not None:
-            known = {"usage": reply.usage, "cost_usd": reply.cost_usd, "said": _text(reply)}
-            event = replace(event, model=reply.model, **known)
+            event = replace(event, model=reply.model, usage=reply.usage, cost_usd=reply.cost_usd)
+            event = replace(event, said=_text(reply))
         self.journal.write(replace(event, seconds=round(seconds, 3)))
 
 
