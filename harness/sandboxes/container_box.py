@@ -28,6 +28,18 @@ _CHUNK = 256 * 1024
 #: What the engine says when it, not the command, failed.
 _ENGINE_FAILED = 125
 _CANNOT_START = 126
+#: Around a command, because an engine makes the folder that is not there, its init may end in 1
+#: where there is no program, and neither says that memory was over: the control group does. What
+#: the shell itself says of a killed command is left out.
+_RUN = """
+cd -- "$0" || exit 1
+{{ (exec "$@" 2>&3 3>&-); status=$?; }} 3>&2 2>/dev/null
+groups="/sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control"
+if [ $status = 137 ] && grep -qs "^oom_kill [1-9]" $groups; then
+  echo "killed: over {memory_mb} MB of memory" >&2
+fi
+exit $status
+"""
 _LOOK_SECONDS = 1.0
 _KILL_AGAIN_SECONDS = 0.2
 
@@ -63,13 +75,14 @@ class ContainerSandbox(FolderSandbox):
         limit: int = 1_000_000,
         on_output: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
-        # A program that is not there ends in 127 by a shell; engines' own inits differ.
-        text = ["-c", command] if isinstance(command, str) else ["-c", 'exec "$@"', "sh", *command]
-        argv = ["/bin/sh", *text]
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [*command]
+        where = posixpath.join(self.workdir, cwd or ".")
+        argv = ["/bin/sh", "-c", _RUN.format(memory_mb=self._limits.memory_mb), where, *argv]
         name = f"fibreflow-{secrets.token_hex(8)}"
         variables = {**environment(self.layers), **(env or {})}
-        where = posixpath.join(self.workdir, cwd or ".")
-        words = containers.arguments(self._engine, self._container(name), argv, variables, where)
+        words = containers.arguments(
+            self._engine, self._container(name), argv, variables, self.workdir
+        )
         async with self._holding.turn:
             self._holding.check()
             run = _Run(words, Capture(limit), Capture(limit), on_output)

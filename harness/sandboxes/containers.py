@@ -1,5 +1,6 @@
 """The command line of docker or podman: which engine, which image, which arguments."""
 
+import json
 import os
 import resource
 import shutil
@@ -19,6 +20,13 @@ HOME = "/home/agent"
 ENV = "/opt/env"
 #: It has git, which the slim ones lack.
 _IMAGE = f"docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}"
+#: Limit -> what docker calls it, and podman.
+_HELD_BY = {
+    "memory_mb": ("MemoryLimit", "memory"),
+    "processes": ("PidsLimit", "pids"),
+    "cpus": ("CpuCfsQuota", "cpu"),
+}
+_NEEDED = frozenset({"memory_mb", "processes"})
 _SECONDS = 20.0
 _PULL_SECONDS = 900.0
 _SHM = "256m"
@@ -28,11 +36,13 @@ _PODMAN_PROCESSES = 32768
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A program that answers. `image` is a content digest: a tag may mean another one tomorrow."""
+    """A program that answers. `image` is a content digest: a tag may mean another one tomorrow.
+    `holds`: the limits that control groups hold for it."""
 
     program: str
     name: str
     image: str = ""
+    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +111,16 @@ def find(wanted: str, path: str | None = None) -> Engine:
     here. Blocks.
 
     $FIBREFLOW_IMAGE names another image than Python's official one. Raises
-    `SandboxUnavailableError` as `answering` does, or where the image cannot be had.
+    `SandboxUnavailableError` as `answering` does, or where the image cannot be had, or neither
+    memory nor processes would be limited.
     """
     engine = answering(wanted, path)
+    if missing := _NEEDED - engine.holds:
+        raise SandboxUnavailableError(
+            f"{wanted} cannot limit {', '.join(sorted(missing))} for this user here: it has no "
+            "control group for them (version 1, or not delegated); run it as root, delegate "
+            "control groups to this user, or take another --sandbox"
+        )
     named = os.environ.get("FIBREFLOW_IMAGE") or _IMAGE
     return replace(engine, image=_digest(engine, named))
 
@@ -122,7 +139,25 @@ def answering(wanted: str, path: str | None = None) -> Engine:
             f"{program} does not answer: {_said(done)}; start its service, or let this user talk "
             "to it"
         )
-    return Engine(program, wanted)
+    said = _ask([program, "info", "--format", "{{json .}}"])
+    # What is installed as docker may be podman under that name.
+    name = "podman" if b'"cgroupControllers"' in said.stdout else wanted
+    return Engine(program, name, holds=held(said.stdout))
+
+
+def held(information: bytes) -> frozenset[str]:
+    """The limits that an engine's control groups hold, by what its `info` says as JSON: docker
+    of each limit, podman of each controller."""
+    try:
+        said = json.loads(information)
+    except ValueError:
+        return frozenset()
+    controllers = said.get("host", {}).get("cgroupControllers") or ()
+    return frozenset(
+        limit
+        for limit, (docker, podman) in _HELD_BY.items()
+        if said.get(docker) or podman in controllers
+    )
 
 
 def _digest(engine: Engine, image: str) -> str:

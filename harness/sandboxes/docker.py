@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ports import BaseSpec, Capabilities, ExecResult, SandboxLimits
@@ -77,6 +77,10 @@ class ContainerSandboxProvider(FolderProvider[ContainerSandbox, _Opened]):
         tools = await toolbox(engine, cache)
         namespace = root / self._namespace
         lock_fd = await asyncio.to_thread(claim_namespace, namespace)
+        if "cpus" not in engine.holds:
+            self.capabilities = replace(
+                _CAPABILITIES, limits={**_CAPABILITIES.limits, "cpus": "none"}
+            )
         return _Opened(engine, cache, namespace, tools, lock_fd)
 
     def _workshop(self, opened: _Opened) -> "_Workshop":

@@ -32,6 +32,8 @@ from tests.emulators.e2b_envd import Envd
 
 __all__ = ["E2BServer", "Fault"]
 
+_KEY = "e2b_emulated"
+
 
 class _Application:
     """Routes, the account's faults in front of them, and its clock."""
@@ -59,9 +61,9 @@ class _Application:
             await JSONResponse(said, fault.status, headers)(scope, receive, send)
             return
         control = "/process.Process" not in key and " /files" not in key and " /health" not in key
-        names = {name for name, _ in scope["headers"]}
-        if control and "/uploads/" not in key and b"x-api-key" not in names:
-            await refusal(401, "no API key")(scope, receive, send)
+        given = dict(scope["headers"]).get(b"x-api-key", b"").decode()
+        if control and "/uploads/" not in key and given != _KEY:
+            await refusal(401, "Invalid API key")(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -103,7 +105,7 @@ class E2BServer:
         return {
             "E2B_API_URL": self.cloud.url,
             "E2B_SANDBOX_URL": self.cloud.url,
-            "E2B_API_KEY": "e2b_emulated",
+            "E2B_API_KEY": _KEY,
             "FIBREFLOW_E2B_CREATES_PER_SECOND": "1000",
             "FIBREFLOW_E2B_CONCURRENT": "100",
         }

@@ -68,6 +68,7 @@ class Account:
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.most: int | None = None
+        self.rows = 100  # of a list, in one answer
         self._making = 0
         self.url = ""
         for name in ("boxes", "disks", "files"):
@@ -160,8 +161,8 @@ def refusal(status: int, message: str) -> Response:
     return JSONResponse({"code": status, "message": message}, status)
 
 
-def page(request: Request, rows: list[dict[str, Any]]) -> Response:
-    size = int(request.query_params.get("limit") or 100)
+def page(request: Request, rows: list[dict[str, Any]], most: int) -> Response:
+    size = min(int(request.query_params.get("limit") or most), most)
     start = int(request.query_params.get("nextToken") or 0)
     more = {"x-next-token": str(start + size)} if len(rows) > start + size else {}
     return JSONResponse(rows[start : start + size], headers=more)

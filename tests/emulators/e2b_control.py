@@ -66,7 +66,7 @@ class ControlPlane:
             for b in self.account.boxes.values()
             if b.state in states and wanted.items() <= (b.body.get("metadata") or {}).items()
         ]
-        return page(request, rows)
+        return page(request, rows, self.account.rows)
 
     async def info(self, request: Request) -> Response:
         box = self.found(request)
@@ -128,7 +128,7 @@ class ControlPlane:
             for name in names
             if wanted is None or wanted == name
         ]
-        return page(request, rows)
+        return page(request, rows, self.account.rows)
 
     async def fork(self, request: Request) -> Response:
         box = self.found(request)

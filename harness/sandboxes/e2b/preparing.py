@@ -13,7 +13,8 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,16 @@ def tools() -> list[str]:
     return [f"{name}=={found[name]}" for name in ("pytest", "coverage", "ruff") if name in found]
 
 
-async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str, str]) -> Base:
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where bases are made, and whose they are; `used` hears of the seconds that each took."""
+
+    cloud: Cloud
+    labels: Mapping[str, str]
+    used: Callable[[str, float], None]
+
+
+async def prepare(place: Workplace, spec: BaseSpec, facts: Path) -> Base:
     """The base of `spec`, made when the account has none. `facts`: where its folder goes.
 
     Raises `GitError` for an unknown commit, `SandboxError` when setup fails.
@@ -140,6 +150,7 @@ async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str
             "the sandbox provider `e2b` cannot limit what setup reaches while a template is "
             "built; leave project.setup the whole network, or use --sandbox local"
         )
+    cloud = place.cloud
     git_dir, commit = await asyncio.to_thread(checkout.resolve, spec.repo, spec.commit)
     with tempfile.TemporaryDirectory(prefix="fibreflow-e2b-") as name:
         source = await asyncio.to_thread(_source, cloud, spec, git_dir, commit, Path(name))
@@ -152,9 +163,9 @@ async def prepare(cloud: Cloud, spec: BaseSpec, facts: Path, labels: Mapping[str
         if known is None:
             if found is None:
                 await _template(cloud, source)
-                known = await _commit(cloud, source, labels)
+                known = await _commit(place, source)
             else:  # made by another machine
-                known = await _told(cloud, source, labels, found)
+                known = await _told(place, source, found)
             await asyncio.to_thread(files.replace_json, handle, asdict(known))
     return replace(base, handle=known, fresh=found is None)
 
@@ -269,21 +280,19 @@ def _failure(spec: BaseSpec, said: list[str], error: SandboxError) -> SandboxErr
 # ----------------------------------------------------------------- the commit
 
 
-async def _commit(cloud: Cloud, source: _Source, labels: Mapping[str, str]) -> Prepared:
-    async with _machine(cloud, source.template, source, labels) as runner:
+async def _commit(place: Workplace, source: _Source) -> Prepared:
+    async with _machine(place, source.template, source) as runner:
         prepared = await _fill(runner, source)
-        snapshot = await cloud.snapshot(runner.sdk.sandbox_id, source.base)
+        snapshot = await place.cloud.snapshot(runner.sdk.sandbox_id, source.base)
         return replace(prepared, snapshot=snapshot)
 
 
-async def _told(
-    cloud: Cloud, source: _Source, labels: Mapping[str, str], snapshot: str
-) -> Prepared:
+async def _told(place: Workplace, source: _Source, snapshot: str) -> Prepared:
     """What a base's snapshot says of itself."""
-    async with _machine(cloud, snapshot, source, labels) as runner:
+    async with _machine(place, snapshot, source) as runner:
         facts = await told(runner)
-    return replace(parsed({k: v for k, v in facts.items() if k not in {"id", "commit"}}),
-                   snapshot=snapshot)  # fmt: skip
+    known = {k: v for k, v in facts.items() if k not in {"id", "commit"}}
+    return replace(parsed(known), snapshot=snapshot)
 
 
 async def told(runner: Runner) -> dict[str, Any]:
@@ -295,17 +304,17 @@ async def told(runner: Runner) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def _machine(
-    cloud: Cloud, template: str, source: _Source, labels: Mapping[str, str]
-) -> AsyncIterator[Runner]:
+async def _machine(place: Workplace, template: str, source: _Source) -> AsyncIterator[Runner]:
     """A sandbox for a base alone, ended with the block."""
-    made_for = {**labels, "fibreflow_base": source.base}
+    cloud, made_for = place.cloud, {**place.labels, "fibreflow_base": source.base}
     seconds = cloud.settings.lifetime_seconds
     sdk = await cloud.create(template, made_for, SandboxLimits(), seconds)
+    since = time.monotonic()
     try:
         yield Runner(f"for base {source.base}", sdk, cloud.settings)
     finally:
         await asyncio.shield(_discard(cloud, sdk.sandbox_id))
+        place.used(source.base, time.monotonic() - since)
 
 
 async def _discard(cloud: Cloud, id_: str) -> None:

@@ -77,7 +77,8 @@ class E2BSandboxProvider:
 
     async def prepare(self, spec: BaseSpec) -> Base:
         opened = await self._open()
-        return await preparing.prepare(self._cloud, spec, opened.bases, opened.labels)
+        place = preparing.Workplace(self._cloud, opened.labels, self._used)
+        return await preparing.prepare(place, spec, opened.bases)
 
     async def snapshot(self, sandbox: Sandbox) -> Base:
         """The machine is ended with it: its state is in the snapshot, and it must not run on."""
@@ -228,8 +229,10 @@ class E2BSandboxProvider:
             await how(sandbox.cloud_id)
         finally:
             self._cloud.release()
-            seconds = time.monotonic() - since
-            self.on_use(SandboxUse(sandbox.id, seconds, self.settings.cost_usd(seconds)))
+            self._used(sandbox.id, time.monotonic() - since)
+
+    def _used(self, name: str, seconds: float) -> None:
+        self.on_use(SandboxUse(name, seconds, self.settings.cost_usd(seconds)))
 
     # ---------------------------------------------------------------- heartbeat
 

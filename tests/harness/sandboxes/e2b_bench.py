@@ -39,7 +39,7 @@ def cloud(e2b_cloud: E2BServer) -> Iterator[Account]:
     account.log.clear()
     yield account
     account.faults.clear()
-    account.most = None
+    account.most, account.rows = None, 100
 
 
 class Bench:

@@ -119,6 +119,7 @@ def test_an_engine_without_a_service_is_refused_with_what_it_said(tmp_path: Path
 
 ANSWERS = """case "$1 $2" in
 "version --format") echo 1.0 ;;
+"info --format") echo '{{"MemoryLimit": true, "PidsLimit": true}}' ;;
 "image inspect") test -e "$0.pulled" && echo {digest} || {{ echo none >&2; exit 1; }} ;;
 "pull --quiet") {pull} ;;
 esac"""
@@ -128,6 +129,32 @@ def test_the_image_is_fetched_once_and_used_by_its_digest(tmp_path: Path) -> Non
     answers = ANSWERS.format(digest="b" * 64, pull='touch "$0.pulled"')
     path = script(tmp_path, "podman", answers)
     assert containers.find("podman", path=path).image == "sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        (b'{"MemoryLimit": true, "PidsLimit": true, "CpuCfsQuota": false}', "memory_mb processes"),
+        (b'{"host": {"cgroupControllers": ["cpu", "memory", "pids"]}}', "cpus memory_mb processes"),
+        (b'{"host": {"cgroupControllers": null}}', ""),
+        (b"Cannot connect", ""),
+    ],
+)
+def test_what_an_engine_holds_is_asked(said: bytes, held: str) -> None:
+    assert " ".join(sorted(containers.held(said))) == held
+
+
+def test_an_engine_that_cannot_limit_memory_is_refused(tmp_path: Path) -> None:
+    # Podman without root on control groups of version 1 ignores what it cannot hold.
+    path = script(
+        tmp_path,
+        "docker",
+        """test $1 = info && echo '{"host": {"cgroupControllers": []}}'
+        test $1 = version""",
+    )
+    assert containers.answering("docker", path=path).name == "podman"  # under that name
+    with pytest.raises(SandboxUnavailableError, match="cannot limit memory_mb, processes for this"):
+        containers.find("docker", path=path)
 
 
 def test_an_image_that_cannot_be_fetched_is_refused(tmp_path: Path) -> None:

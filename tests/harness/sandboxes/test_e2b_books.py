@@ -150,6 +150,19 @@ async def test_snapshots_of_a_crash_are_reaped(bench: Bench) -> None:
     assert not snapshot.exists()
 
 
+async def test_lists_of_many_pages_are_read_to_their_end(bench: Bench) -> None:
+    provider = bench.provider()
+    base = await bench.base(provider)
+    await provider.fork(base, ["a", "b", "c"])
+    patched = await provider.snapshot(await provider.create(base, "d"))
+    bench.account.rows = 1
+    assert {s.id for s in await provider.list()} == {"a", "b", "c"}
+    assert (await bench.base(bench.provider("run-2"))).handle == base.handle
+    await provider.close(remove=True)
+    assert bench.boxes() == []
+    assert not bench.account.disk(patched.handle.snapshot).exists()
+
+
 async def test_every_stretch_is_accounted_for(bench: Bench) -> None:
     provider = bench.provider()
     base = await bench.base(provider)
@@ -159,7 +172,9 @@ async def test_every_stretch_is_accounted_for(bench: Bench) -> None:
     await provider.close()  # pauses the other
     again = await bench.provider().create(base, "two")
     await again.destroy()
-    assert [use.sandbox for use in bench.uses] == ["one", "two", "two"]
+    bases = [use for use in bench.uses if use.sandbox == base.id]
+    assert len(bases) == base.fresh  # what making it took, where this test was the first
+    assert [u.sandbox for u in bench.uses if u not in bases] == ["one", "two", "two"]
     for use in bench.uses:
         assert use.seconds > 0
         assert use.cost_usd == pytest.approx(bench.settings.cost_usd(use.seconds))

@@ -49,7 +49,12 @@ async def box(provider: E2BSandboxProvider, base: Base) -> AsyncIterator[E2BSand
 async def test_a_key_that_is_not_accepted(
     bench: Bench, provider: E2BSandboxProvider, base: Base
 ) -> None:
-    bench.account.faults.append(Fault(CREATE, status=401))
+    account = {**bench.settings.account, "api_key": "e2b_0000000000000000"}
+    wrong = bench.provider("run-2", account=account)
+    with pytest.raises(SandboxUnavailableError, match="E2B_API_KEY"):
+        await wrong.create(base, "a")
+    await wrong.close()
+    bench.account.faults.append(Fault(CREATE, status=401))  # withdrawn in the middle
     with pytest.raises(SandboxUnavailableError, match="E2B_API_KEY"):
         await provider.create(base, "a")
     assert bench.boxes() == []

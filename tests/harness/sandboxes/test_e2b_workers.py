@@ -31,7 +31,7 @@ async def test_a_worker_on_another_machine_goes_on_where_one_died(bench: Bench) 
     assert again.cloud_id == box.cloud_id
     assert (await again.exec("cat done")).text == "half\n"
     assert len(bench.boxes()) == 1
-    assert [use.sandbox for use in bench.uses] == []
+    assert base.id in [use.sandbox for use in bench.uses]  # looking at a base costs time too
     await again.destroy()
     fresh = await other.create(known, "f.r1-a01")
     assert not fresh.reopened
