@@ -31,7 +31,8 @@ place = {}
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config):
     # Plugins are loaded, no code of the project is yet, unless a plugin is the project's own.
-    place.setdefault("watch", Watch())
+    if "watch" not in place:
+        place["watch"] = Watch()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,7 +42,8 @@ def pytest_configure(config):
     if not mine or "config" in place:
         return
     place["config"] = config
-    place.setdefault("watch", Watch())
+    if "watch" not in place:  # or one is made, by looking at a thousand functions, in any case
+        place["watch"] = Watch()
     if CONFIG.get("canary"):
         config.option.maxfail = 0  # the canary's failure must not end the run
     config.pluginmanager.register(Driver(config, place["watch"]), "ff_driver")

@@ -31,6 +31,7 @@ from harness.verify.judging import judge
 from harness.verify.measuring import Measuring
 from harness.verify.patch import nearer, stand_ins
 from harness.verify.regression import Regression, regress, restore_files
+from harness.verify.shared import together
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.evidence import BY_EXIT
 from orchestrator.values import CheckResult, Feature, Project, Verification
@@ -39,6 +40,9 @@ from orchestrator.verify.acceptance import is_protected
 LOG = "verify.log"
 #: All of a verification together may take this many times what one command may.
 _TOTAL = 6.0
+#: Exams of earlier features that run at once on a merged tree. Each waits for the disk and for
+#: its sandbox's start and end as much as for a processor.
+_SIDE_BY_SIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,19 +351,25 @@ async def _seen(job: TreeJob, before: Baseline | None) -> Verification:
 
 async def _kept(bench: Bench, job: TreeJob, before: Baseline | None) -> tuple[CheckResult, ...]:
     """Acceptance of earlier features, unless the project's tests have just shown it: tests that
-    passed before the merge were run on the tree and still pass."""
+    passed before the merge were run on the tree and still pass. Some at once, each in its own
+    fork, which sees nothing of the others: the merges behind this one wait for them."""
     own = set(job.feature.acceptance)
     commands = dict.fromkeys(c for f in job.kept for c in f.acceptance if c not in own)
     rest = [c for c in commands if before is None or not before.covers(c)]
-    done = await _acceptance(bench, job.before, job.tree, rest)
-    return tuple(
-        [
-            (await _confirm(bench, job.tree, one, Regression(), ()))[0]
-            if one.result.passed
-            else one.result
-            for one in done
-        ]
-    )
+    places, late = asyncio.Semaphore(_SIDE_BY_SIDE), asyncio.Event()
+
+    async def show(command: str) -> CheckResult:
+        async with places:
+            if late.is_set():
+                return _not_run([command], "not run: one before timed out")[0]
+            one = await checks.check(bench, known=job.before, tree=job.tree, command=command)
+            if one.timed_out:
+                late.set()
+            if not one.result.passed:
+                return one.result
+            return (await _confirm(bench, job.tree, one, Regression(), ()))[0]
+
+    return tuple(await together([show(command) for command in rest]))
 
 
 # --------------------------------------------------------------------- words

@@ -1,11 +1,11 @@
-"""Facts about a base that are found out once and kept in its folder."""
+"""Side by side: what is found out once and shared, and several checks that run at once."""
 
 import asyncio
 import json
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.record import files
 
@@ -41,3 +41,18 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return data if isinstance(data, dict) else None
+
+
+ResultT = TypeVar("ResultT")
+
+
+async def together(work: Sequence[Coroutine[Any, Any, ResultT]]) -> list[ResultT]:
+    """All results, in order. The first error ends the others, which have let go of their
+    sandboxes by the time it is raised."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

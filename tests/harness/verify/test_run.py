@@ -6,7 +6,7 @@ import pytest
 
 from harness.verify import record
 from harness.verify.run import TreeJob, verify_tree
-from orchestrator.values import Project, Verification
+from orchestrator.values import Feature, Project, Verification
 from tests.harness.verify.conftest import FILES, RIGHT, Edits, Field, git, write
 
 pytestmark = pytest.mark.isolation
@@ -213,7 +213,9 @@ async def test_ids_that_change_from_run_to_run(field: Field) -> None:
 class TestTree:
     """Merged commits, by what passed before them."""
 
-    async def judge(self, field: Field, edits: Edits) -> Verification:
+    async def judge(
+        self, field: Field, edits: Edits, kept: tuple[Feature, ...] = ()
+    ) -> Verification:
         before = await field.base()
         write(field.repo, edits)
         git(field.repo, "add", "-A")
@@ -224,7 +226,7 @@ class TestTree:
                 before=before,
                 tree=await field.base(),
                 feature=field.feature,
-                kept=(),
+                kept=kept,
                 seen=None,
                 project=field.project,
                 folder=field.folder / "merge",
@@ -246,6 +248,20 @@ class TestTree:
         found = await self.judge(field, {"shop/total.py": "def total(prices):\n    return 0\n"})
         assert not found.passed
         assert "tests/test_total.py" in found.problems[0]
+
+    async def test_earlier_exams_run_side_by_side_and_see_nothing_of_each_other(
+        self, field: Field
+    ) -> None:
+        field.start({"README": "An empty project.\n"})
+        field.feature = replace(field.feature, acceptance=("true",))
+        alone = "test ! -e seen && touch seen && test -s new.txt"
+        commands = tuple(f"{alone} # {number}" for number in range(6))
+        earlier = Feature("earlier", "Comes first.", acceptance=(*commands, "test -e gone", alone))
+        found = await self.judge(field, {"new.txt": "new\n"}, (earlier,))
+        own, *kept = found.acceptance
+        assert own.passed
+        assert [c.name for c in kept] == list(earlier.acceptance)
+        assert [c.name for c in kept if not c.passed] == ["test -e gone"]
 
     @pytest.mark.long
     async def test_a_regression(self, field: Field) -> None:

@@ -1,4 +1,4 @@
-"""Facts found once: side by side, after a failure, and across a restart."""
+"""Facts found once, side by side, after a failure, and across a restart; checks run together."""
 
 import asyncio
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.verify.shared import once
+from harness.verify.shared import once, together
 
 
 async def test_side_by_side_callers_share_one_finding(tmp_path: Path) -> None:
@@ -46,3 +46,32 @@ async def test_a_damaged_file_is_found_again(tmp_path: Path) -> None:
         return {"n": 3}
 
     assert await once(tmp_path / "fact.json", find) == {"n": 3}
+
+
+async def test_together_the_first_error_waits_until_the_others_have_ended() -> None:
+    begun, ended = asyncio.Event(), []
+
+    async def lasting() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("lasting")
+
+    async def failing() -> None:
+        await begun.wait()
+        raise OSError("sandbox gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await together([lasting(), failing()])
+    assert ended == ["lasting"]
+
+
+async def test_together_results_are_in_order() -> None:
+    async def said(word: str, turns: int) -> str:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return word
+
+    assert await together([said("a", 3), said("b", 0)]) == ["a", "b"]
