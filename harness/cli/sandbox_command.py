@@ -17,9 +17,21 @@ from harness import sandboxes
 from harness.cli import streams
 from harness.cli.flags import Command, SandboxOptions
 from harness.ports import BaseSpec, Connection, ExecResult, Sandbox, SandboxInfo, SandboxProvider
+from harness.sandboxes.folder_provider import FolderProvider
 from harness.sandboxes.profiles import profile
 from orchestrator.errors import GitError, InputError
 
+_LABELS = {"made_by": "fibreflow sandbox run"}
+#: Who makes the empty commit: always the same one, so that its base is prepared once.
+_NOBODY = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (
+        ("NAME", "fibreflow"),
+        ("EMAIL", "f@localhost"),
+        ("DATE", "2000-01-01T00:00:00Z"),
+    )
+}
 #: What ends the command from outside: Ctrl-C where there is no terminal for it to go through,
 #: a polite kill, and a terminal that is closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,9 +72,9 @@ async def _run(options: SandboxOptions) -> int:
     provider = _provider(options)
     with _repository(options.repo) as repo:
         try:
+            await _reap_left(provider)
             base = await provider.prepare(BaseSpec(repo, "HEAD", options.setup))
-            labels = {"made_by": "fibreflow sandbox run"}
-            box = await provider.create(base, "shell", labels=labels, limits=limits)
+            box = await provider.create(base, "shell", labels=_LABELS, limits=limits)
             result = await _through(box, options.command or _shell())
         finally:
             await provider.close(remove=True)
@@ -70,6 +82,14 @@ async def _run(options: SandboxOptions) -> int:
     if said:
         print(f"fibreflow: {said}", file=sys.stderr)
     return result.exit
+
+
+async def _reap_left(provider: SandboxProvider) -> None:
+    """What one like us that was killed has left: nobody will open it again."""
+    if isinstance(provider, FolderProvider):  # on this machine, which knows who lives
+        left = {info.namespace for info in await provider.list(_LABELS) if not info.live}
+        for namespace in left:
+            await provider.reap(namespace)
 
 
 def _provider(options: SandboxOptions) -> SandboxProvider:
@@ -117,11 +137,16 @@ def _repository(given: Path | None) -> Iterator[Path]:
         yield given
         return
     with tempfile.TemporaryDirectory(prefix="fibreflow-empty-") as folder:
-        who = ["-c", "user.name=fibreflow", "-c", "user.email=fibreflow@localhost"]
-        for args in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "empty"]):
-            done = subprocess.run(["git", *args], cwd=folder, capture_output=True, check=False)
+        begin = ["init", "-q", "--template="]
+        commit = ["-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "commit", "-q",
+                  "--allow-empty", "-m", "empty"]  # fmt: skip
+        for args in (begin, commit):
+            done = subprocess.run(
+                ["git", *args],
+                cwd=folder, env={**os.environ, **_NOBODY}, capture_output=True, check=False,
+            )  # fmt: skip
             if done.returncode != 0:
-                raise GitError(f"git {args[0]} in {folder}: {done.stderr.decode().strip()}")
+                raise GitError(f"git {' '.join(args)} in {folder}: {done.stderr.decode().strip()}")
         yield Path(folder)
 
 

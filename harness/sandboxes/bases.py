@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,13 @@ from typing import Protocol
 
 from harness.ports import Base, BaseSpec, ExecResult
 from harness.sandboxes import checkout
-from harness.sandboxes.folders import complete_or_nothing, remove, remove_tree
+from harness.sandboxes.folders import (
+    KEPT_SECONDS,
+    complete_or_nothing,
+    locked,
+    remove,
+    remove_tree,
+)
 from harness.sandboxes.seal import seal
 from harness.sandboxes.setup_inputs import digest_of_setup
 from harness.sandboxes.toolbox import writable_copy
@@ -24,6 +31,8 @@ from orchestrator.errors import SandboxError
 _FORMAT = 5
 #: Left in the folder of a layer whose setup an overlay refused something.
 COPIES = "copies"
+#: Longer than a stopped run waits to be resumed.
+_KEPT_SECONDS = 2 * KEPT_SECONDS
 _REFRESH = "/usr/bin/git update-index -q --refresh >&2; cat .git/index"
 _LEFT_OVER = "/usr/bin/git ls-files -z --others --exclude-standard --directory --no-empty-directory"
 
@@ -57,6 +66,37 @@ class Workshop(Protocol):
     async def inspect(self, command: str, layers: Layers, folder: Path) -> bytes:
         """Standard output of `command` in a sandbox without network over the same."""
         ...
+
+
+def used(layers: Layers) -> None:
+    """Note that what these are of is in use, or it is removed one day (`sweep`)."""
+    for tree in layers.trees:
+        with contextlib.suppress(OSError):
+            os.utime(tree.parent)
+
+
+def sweep(cache: Path) -> int:
+    """Remove bases and setups that nobody has used for long; how many. Blocks.
+
+    A commit has a base of its own, so there would be more and more. One that is wanted again
+    is prepared again.
+    """
+    removed = 0
+    for kind, name in (("bases", "base"), ("layers", "layer")):
+        for folder in (cache / kind).glob("*"):  # half-made ones too
+            if _is_old(folder):
+                with locked(cache / "locks" / f"{name}-{folder.name}"):
+                    if _is_old(folder):
+                        remove(folder)
+                        removed += 1
+    return removed
+
+
+def _is_old(folder: Path) -> bool:
+    try:
+        return time.time() - folder.stat().st_mtime > _KEPT_SECONDS
+    except FileNotFoundError:  # another sweeps at the same time
+        return False
 
 
 async def prepare(
@@ -192,7 +232,9 @@ def _load(final: Path, commit: str, spec: BaseSpec, tools: _Tools) -> Base | Non
         if facts.get("seal") != _seal_of_base(final):
             return None
         tools.intact.add(final)
-    return Base(final.name, commit, final / "facts", _layers(final, layer, spec, tools.toolbox))
+    layers = _layers(final, layer, spec, tools.toolbox)
+    used(layers)
+    return Base(final.name, commit, final / "facts", layers)
 
 
 def _is_intact(layer: Path, known: set[Path]) -> bool:

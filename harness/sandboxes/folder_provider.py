@@ -88,6 +88,7 @@ class FolderProvider(ABC, Generic[BoxT, OpenedT]):
         asked = asking.checked(self.name, self.capabilities, limits)
         folder = opened.namespace / folders.file_name(key)
         wanted = Record(key, base, asked, labels or {})
+        bases.used(base.handle)
         lock_fd, known = claim.claim(folder, wanted)
         holding = Holding(key, lock_fd, asked.wall_seconds)
         try:
@@ -146,6 +147,8 @@ class FolderProvider(ABC, Generic[BoxT, OpenedT]):
     async def reap(self, namespace: str | None = None) -> int:
         opened = await self._open()
         wanted = None if namespace is None else folders.file_name(namespace)
+        if wanted is None:
+            await asyncio.to_thread(bases.sweep, opened.cache)
         return await asyncio.to_thread(claim.reap, opened.namespace, wanted)
 
     async def close(self, *, remove: bool = False) -> None:

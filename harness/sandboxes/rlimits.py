@@ -14,7 +14,8 @@ def wanted(limits: SandboxLimits) -> dict[int, int]:
     asked = {
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_FSIZE: None if limits.file_mb is None else limits.file_mb << 20,
-        resource.RLIMIT_CORE: 0,
+        # None at all: with 0, a program that the machine has for crashes is started all the same.
+        resource.RLIMIT_CORE: 1,
         # Of each process; all of them together are watched.
         resource.RLIMIT_CPU: None if limits.cpu_seconds is None else ceil(limits.cpu_seconds),
     }

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import secrets
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -132,6 +134,19 @@ async def test_a_zero_byte_begins_no_argument_of_the_cages(box: Sandbox) -> None
     ):
         assert result.exit == 126
         assert b"cannot start the command" in result.err
+
+
+async def test_a_crash_wakes_no_program_of_the_machine_and_memory_is_ours_last(
+    box: Sandbox,
+) -> None:
+    result = await box.exec("ulimit -c; cat /proc/self/oom_score_adj; kill -SEGV $$")
+    assert (
+        result.text == "0\n1000\n"
+    )  # in kilobytes; it is 1 byte, which the kernel takes for never
+    limits = (await box.exec("cat /proc/self/limits")).text
+    assert re.search(r"core file size +1 +1 ", limits)
+    assert result.exit == 128 + signal.SIGSEGV
+    assert (await box.exec("ls -A")).text.split() == [".git", "file"]
 
 
 async def test_keys_of_the_host_are_not_listed(box: Sandbox) -> None:

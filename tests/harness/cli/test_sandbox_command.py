@@ -131,6 +131,17 @@ def test_what_there_is_not_and_who_is_told_to_stop(cache: Path) -> None:
     assert program.wait(timeout=60) == 128 + signal.SIGTERM
     program.stdout.close()
     assert json.loads(fibreflow(cache, "list", "--json").stdout) == []
+    # One that could not tidy up is tidied up after.
+    program = started(cache, "run", "--", "sh", "-c", "echo begun; exec sleep 600")
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"begun\n"
+    program.kill()
+    program.wait(timeout=60)
+    program.stdout.close()
+    assert len(json.loads(fibreflow(cache, "list", "--json").stdout)) == 1
+    assert fibreflow(cache, "run", "--", "true").returncode == 0
+    assert json.loads(fibreflow(cache, "list", "--json").stdout) == []
+    assert len(list((cache / "bases").glob("*"))) <= 2, "of nothing there is one base"
 
 
 def started(cache: Path, *words: str, **streams: int) -> "subprocess.Popen[bytes]":
