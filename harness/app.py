@@ -74,12 +74,17 @@ def start(options: RunOptions, resume: str | None = None) -> int:
     routing.read_rules(workspace.root)
     if options.record is not None:
         recording.make_folder(options.record)
-    return asyncio.run(_start(given, workspace, options, resume))
+    code, rejected = asyncio.run(_start(given, workspace, options, resume))
+    while rejected:  # each time by a person, whose reason the list now has as a feature
+        given = inputs.read_features(options)
+        code, rejected = asyncio.run(_start(given, workspace, options, None))
+    return code
 
 
 async def _start(
     given: FeatureList, workspace: Workspace, options: RunOptions, resume: str | None
-) -> int:
+) -> tuple[int, bool]:
+    """The exit code, and whether a person has rejected what was deployed."""
     # All that can be refused is refused before anything is created, the lock's folder included.
     seen = (await inputs.preview(given, workspace.root, options)).target
     idle = seen is not None and run_file.standing(given, workspace, options, seen).idle
@@ -110,10 +115,10 @@ async def _start(
 
 async def _deployed(
     given: FeatureList, workspace: Workspace, options: RunOptions, code: int
-) -> int:
+) -> tuple[int, bool]:
     """An unattended run goes on to the deployment, where the project has one."""
     if not options.autopilot or given.project.deploy is None or code not in {0, 1, 3}:
-        return code
+        return code, False
     from harness.deploy import driving  # noqa: PLC0415 - most runs do without
 
     return await driving.after_run(given, workspace, options, code)

@@ -10,18 +10,22 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs from a fresh checkout, not installed
 
 from harness.agents.prompts import feature_section, section_digest  # noqa: E402
-from harness.models.recorded import load  # noqa: E402
+from harness.models.recorded import Recording, load  # noqa: E402
 from harness.planner.asking import PLAN, key_of, section  # noqa: E402
 from orchestrator import registry  # noqa: E402
+from orchestrator.deploy import rework  # noqa: E402
 from orchestrator.features.file import parse  # noqa: E402
 from orchestrator.planner import course as planning  # noqa: E402
-from orchestrator.planner.documents import Document  # noqa: E402
+from orchestrator.planner.course import Planned, Stuck, Turn  # noqa: E402
+from orchestrator.planner.documents import Comment, Document  # noqa: E402
 
 _TASK = re.compile(r"^task:.*$", re.MULTILINE)
 
@@ -33,24 +37,54 @@ def stamp(text: str, digest: str) -> str:
 
 
 def of_goal(goal: str, folder: Path) -> dict[str, str]:
-    """`FEATURE` or `_plan/ATTEMPT` -> digest, by the last answers of the recorded plan."""
-    digests: dict[str, str] = {}
-    standing: dict[registry.Kind, Document] = {}
-    for role in registry.ROLES:
-        key = key_of(role)
-        digests[str(key)] = section_digest(section(goal, role))
-        answer = load(folder / PLAN / f"{key.name}.yaml").turns[-1].content[-1]["input"]
-        content, problems = planning.read(role.writes, answer, standing, planning.Ground())
-        if problems:
-            raise SystemExit(f"{key}: {'; '.join(problems)}")
-        standing[role.writes] = Document(role.writes, 1, role.name, "", (), content)
-    text = planning.feature_list(planning.planned(standing), {}, {})
-    return digests | of_list(text, "the recorded plan")
+    """`FEATURE` or `_plan/ATTEMPT` -> digest, by what the recorded plan comes to, also where a
+    person has rejected it first. What a rejected deployment becomes goes by the first."""
+    roles = {key_of(role): role for role in registry.ROLES}
+    digests = {str(key): section_digest(section(goal, role)) for key, role in roles.items()}
+    for made in reversed(list(plans(folder))):
+        digests |= of_list(planning.feature_list(made, {}, {}), "the recorded plan", folder)
+    return digests
 
 
-def of_list(text: str, source: str) -> dict[str, str]:
-    features = parse(text, source).features
-    return {feature.id: section_digest(feature_section(feature)) for feature in features}
+def plans(folder: Path) -> Iterator[Planned]:
+    """What the recorded roles come to; then anew after each rejection that the first answers."""
+    said: list[Document] = []
+    while True:
+        turn = planning.next_turn(said)
+        if isinstance(turn, Stuck):
+            raise SystemExit(f"{turn.last.name}: {'; '.join(c.text for c in turn.last.comments)}")
+        if turn is not None:
+            said.append(_answered(turn, folder, said))
+            continue
+        standing = planning.accepted(said)
+        yield planning.planned(standing)
+        first = standing[registry.ROLES[0].writes]
+        if len(_recorded(registry.ROLES[0], folder).turns) == first.version:
+            return
+        said[said.index(first)] = replace(first, comments=(Comment("a person", "no"),))
+
+
+def _answered(turn: Turn, folder: Path, said: list[Document]) -> Document:
+    role, standing = turn.role, planning.accepted(said)
+    answer = _recorded(role, folder).turns[turn.version - 1].content[-1]["input"]
+    content, problems = planning.read(role.writes, answer, standing, planning.Ground())
+    parent = turn.parent.name if turn.parent is not None else ""
+    told = tuple(Comment(planning.CHECKS, text) for text in problems)
+    return Document(role.writes, turn.version, role.name, parent, (), content, told)
+
+
+def _recorded(role: registry.Role, folder: Path) -> Recording:
+    return load(folder / PLAN / f"{key_of(role).name}.yaml")
+
+
+def of_list(text: str, source: str, folder: Path) -> dict[str, str]:
+    """Feature -> digest, and so for the features that recorded rejections would become."""
+    given = parse(text, source)
+    for path in sorted(folder.glob(f"{rework.PREFIX}*/*.yaml")):
+        number = path.parent.name.removeprefix(rework.PREFIX)
+        reason = load(path).rejection
+        given = rework.foreseen(given, number, reason) if reason else given
+    return {feature.id: section_digest(feature_section(feature)) for feature in given.features}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,7 +96,11 @@ def main(argv: list[str] | None = None) -> int:
     given = options.parse_args(argv)
     text = given.feature_list.read_text("utf-8")
     goal = json.loads(text).get("goal") if given.feature_list.name == "goal.json" else None
-    digests = of_goal(goal, given.folder) if goal else of_list(text, str(given.feature_list))
+    digests = (
+        of_goal(goal, given.folder)
+        if goal
+        else of_list(text, str(given.feature_list), given.folder)
+    )
     strangers = 0
     for path in sorted(given.folder.glob("*/*.yaml")):
         name = path.parent.name

@@ -1,12 +1,14 @@
-"""The web inbox: one page for each request, opened by a signed link, answered by a form.
+"""The web inbox: a person's list of requests, and a page with a form for each, by signed links.
 
 The form carries a token that belongs to a cookie of the same browser, so that no other page can
 send it; nothing of the request is shown without escaping.
 """
 
+import asyncio
 import html
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _COOKIE = "fibreflow_inbox"
 _FORM_BYTES = 20_000
 _REASON = 2_000
+#: What the list shows of an inbox that grows for ever.
+_LISTED = 200
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
     "frame-ancestors 'none'",
@@ -47,55 +51,76 @@ class Inbox:
 
         return Starlette(
             routes=[
+                Route("/approvals/", self._list, methods=["GET"]),
                 Route("/approvals/{id}", self._show, methods=["GET"]),
                 Route("/approvals/{id}", self._answer, methods=["POST"]),
             ]
         )
 
+    async def _list(self, request: "Request") -> "Response":
+        """All requests, the open ones first, each by a link of the same person and time."""
+        secret, found = await asyncio.to_thread(lambda: (self._store.secret(), self._store.all()))
+        link = self._link(request, "", secret)
+        if isinstance(link, str):
+            return _page(403, link)
+        found = sorted(found, key=lambda asked: asked.standing != "pending")[:_LISTED]
+        rows = [(replace(link, request=a.request.id).path(secret), a) for a in found]
+        return _page(200, _listed(rows))
+
     async def _show(self, request: "Request") -> "Response":
-        opened = self._opened(request)
+        opened = await asyncio.to_thread(self._opened, request)
         if isinstance(opened, str):
             return _page(403, opened)
-        link, asked = opened
+        link, asked, secret = opened
         nonce = request.cookies.get(_COOKIE) or secrets.token_urlsafe(24)
-        token = link.signature(self._store.secret(), f"form {nonce}")
+        token = link.signature(secret, f"form {nonce}")
         answer = _page(200, _told(asked), _form(asked, token))
         path = f"/approvals/{link.request}"
         answer.set_cookie(_COOKIE, nonce, httponly=True, samesite="strict", path=path)
         return answer
 
     async def _answer(self, request: "Request") -> "Response":
-        opened = self._opened(request)
+        opened = await asyncio.to_thread(self._opened, request)
         if isinstance(opened, str):
             return _page(403, opened)
-        link, asked = opened
+        link, asked, secret = opened
         form = await _fields(request)
         nonce = request.cookies.get(_COOKIE, "")
-        wanted = link.signature(self._store.secret(), f"form {nonce}")
-        if not nonce or not secrets.compare_digest(wanted, form.get("token", "")):
+        wanted = link.signature(secret, f"form {nonce}")
+        if not nonce or not _same(wanted, form.get("token", "")):
             return _page(403, "this form was not sent from its own page; open the link again")
         verdict = form.get("verdict", "")
         if verdict not in {"approved", "rejected"}:
             return _page(400, "choose approve or reject")
         kind: Verdict = "approved" if verdict == "approved" else "rejected"
         answer = Answer(kind, link.who, form.get("reason", "")[:_REASON], self._clock.now(), "web")
-        outcome = self._store.answer(
-            asked.request.id, answer, commit=form.get("commit", ""), digest=form.get("digest", "")
+        outcome = await asyncio.to_thread(
+            self._store.answer,
+            asked.request.id,
+            answer,
+            commit=form.get("commit", ""),
+            digest=form.get("digest", ""),
         )
         if outcome.counted:
             self._decided()
         return _page(200 if outcome.counted else 409, html.escape(outcome.words))
 
-    def _opened(self, request: "Request") -> tuple[Link, Asked] | str:
+    def _opened(self, request: "Request") -> tuple[Link, Asked, bytes] | str:
+        secret = self._store.secret()
+        link = self._link(request, request.path_params["id"], secret)
+        if isinstance(link, str):
+            return link
+        asked = self._store.find(link.request)
+        return "there is no such request" if asked is None else (link, asked, secret)
+
+    def _link(self, request: "Request", id_: str, secret: bytes) -> Link | str:
+        """What the address is, else why it opens nothing."""
         query = request.query_params
         expires = query.get("expires", "")
         if not (expires.isascii() and expires.isdigit() and len(expires) < 16):
             return "this link was not made here, or was changed"
-        link = Link(request.path_params["id"], query.get("who", ""), int(expires))
-        why = refusal(link, query.get("key", ""), self._store.secret(), self._clock.now())
-        if why:
-            return why
-        return (link, asked) if (asked := self._store.find(link.request)) else "there is none"
+        link = Link(id_, query.get("who", ""), int(expires))
+        return refusal(link, query.get("key", ""), secret, self._clock.now()) or link
 
 
 async def _fields(request: "Request") -> dict[str, str]:
@@ -108,14 +133,31 @@ async def _fields(request: "Request") -> dict[str, str]:
     return {name: values[0] for name, values in found.items()}
 
 
+def _same(wanted: str, given: str) -> bool:
+    # As bytes: of text, only ASCII is compared, and who sends the form decides what is in it.
+    return secrets.compare_digest(wanted.encode(), given.encode("utf-8", "surrogatepass"))
+
+
 def _page(status: int, *parts: str) -> "Response":
     from starlette.responses import HTMLResponse  # noqa: PLC0415
 
     style = "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;"
     style += "padding:0 1rem} td{padding:.2rem .8rem .2rem 0;vertical-align:top} button{padding:"
-    style += ".5rem 1.2rem} textarea{width:100%}</style>"
+    style += ".5rem 1.2rem} textarea{width:100%} td{overflow-wrap:anywhere}</style>"
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Approval</title>{style}"
     return HTMLResponse(head + "".join(f"<div>{p}</div>" for p in parts), status, _HEADERS)
+
+
+def _listed(rows: list[tuple[str, Asked]]) -> str:
+    if not rows:
+        return "<h1>Approvals</h1><p>Nothing was asked for.</p>"
+    cells = "".join(
+        f'<tr><td><a href="{html.escape(path)}">{html.escape(asked.request.id)}</a>'
+        f"<td>{asked.standing}<td>{asked.request.strategy}"
+        f"<td>{html.escape(asked.request.environment)}<td>{iso(asked.request.asked)}"
+        for path, asked in rows
+    )
+    return f"<h1>Approvals</h1><table>{cells}</table>"
 
 
 def _told(asked: Asked) -> str:

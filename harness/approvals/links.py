@@ -1,4 +1,4 @@
-"""Signed links: each is for one request, one person and one time, and can be made by the owner."""
+"""Signed links: each is for one request or the list, one person and one time."""
 
 import hashlib
 import hmac
@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Whom it lets answer what; `expires` in seconds since the epoch."""
+    """Whom it lets answer what; `expires` in seconds since the epoch. An empty `request`: it
+    lists them all."""
 
     request: str
     who: str

@@ -16,7 +16,7 @@ from harness.approvals.telling import Teller, told_to_wait
 from harness.notices import Notices
 from harness.ports import Clock
 from harness.sla.threads import in_thread
-from orchestrator.errors import MachineError
+from orchestrator.errors import FibreFlowError, MachineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,13 @@ class Service:
             work = [self._continue(), *([self._teller.run()] if self._teller else [])]
             work += [self._reach(self._handler)] if self._handler else []
             tasks = [asyncio.create_task(t) for t in work]
-            await leave.wait()
-            for task in tasks:
-                task.cancel()
-            server.should_exit = server.force_exit = True
-            await asyncio.gather(serving, *tasks, return_exceptions=True)
+            try:
+                await _until(leave, {serving, *tasks})
+            finally:
+                for task in tasks:
+                    task.cancel()
+                server.should_exit = server.force_exit = True
+                await asyncio.gather(serving, *tasks, return_exceptions=True)
 
     def _application(self) -> Any:
         application = Inbox(self._store, self._clock, self._decided.set).application()
@@ -156,5 +158,21 @@ class Service:
         while True:
             if self._decided.is_set():
                 self._decided.clear()
-                await in_thread(self._go_on)
+                try:
+                    await in_thread(self._go_on)
+                except FibreFlowError as error:  # the next answer may be about something else
+                    self._say(f"error: {error}\nThe answer is kept; `approvals continue` goes on")
             await self._clock.sleep(0.2)
+
+
+async def _until(leave: asyncio.Event, tasks: set[asyncio.Task[None]]) -> None:
+    """Until it is told to leave. Raises what a task failed with: half a service looks whole."""
+    told = asyncio.create_task(leave.wait())
+    pending: set[asyncio.Task[Any]] = {told, *tasks}
+    try:
+        while not leave.is_set():
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        told.cancel()

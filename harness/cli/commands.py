@@ -1,7 +1,8 @@
 """The commands beside `run`: each looks at a workspace, or decides one thing in it."""
 
-import getpass
 import json
+import os
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -158,11 +159,11 @@ def _run_with(workspace: Workspace, run: str | None, feature: str, attempt: str)
 
 
 def user() -> str:
-    """Who decides, as far as this machine knows."""
+    """Who decides: whose process this is, whatever its environment says of that."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no entry for this uid, as in a bare container
-        return "unknown"
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # no entry for this uid, as in a bare container
+        return f"uid {os.getuid()}"
 
 
 def doctor(command: Command) -> int:  # noqa: ARG001 - every command takes its command line

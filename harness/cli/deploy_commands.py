@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from harness.approvals.store import Asked as AskedFor
+from harness.cli import going_on
 from harness.cli.commands import user
 from harness.cli.deploy_flags import DeployOptions
 from harness.cli.flags import Command
@@ -19,7 +20,7 @@ from harness.record.workspace import Workspace
 from orchestrator.approval_requests import Answer, Verdict
 from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES, Deployment
-from orchestrator.errors import InputError, MachineError, WorkspaceLockedError
+from orchestrator.errors import InputError
 
 
 def _workspace(command: Command) -> tuple[Workspace, DeployOptions]:
@@ -35,7 +36,7 @@ def deploy(command: Command) -> int:
 
 
 def _go(workspace: Workspace, options: DeployOptions) -> int:
-    asked = Asked(wait=options.wait, anew=options.anew, override=options.reason)
+    asked = Asked(options.wait, options.anew, by_hand=True, override=options.reason)
     return _end(workspace, asyncio.run(driving.deploy(workspace, asked)), options)
 
 
@@ -153,38 +154,24 @@ def _answer(workspace: Workspace, options: DeployOptions, verdict: Verdict) -> i
     if not outcome.counted:
         print(f"error: {options.id}: this answer did not count", file=sys.stderr)
         return 2
-    planned = _plan_goes_on(workspace)
-    if planned is not None:
-        return planned
-    done = asyncio.run(driving.go_on(workspace, Asked()))
-    if done is None:
-        return 0
-    print(driving.told(workspace, done))
-    return 0 if verdict == "rejected" else EXIT_CODES[course.status(done)]
+    return going_on.go_on(workspace)
 
 
-def _plan_goes_on(workspace: Workspace) -> int | None:
-    """Continue a plan that was answered, and its run; None when there is none, or another process
-    has the workspace and goes on by itself."""
-    from harness import app  # noqa: PLC0415 - most answers are about deployments
-    from harness.planner import driving as planning  # noqa: PLC0415
-
-    plan = planning.answered(workspace)
-    try:
-        return None if plan is None else planning.resume(plan, app.choose_model, app.start)
-    except WorkspaceLockedError:
-        return None
+def _continue(workspace: Workspace, options: DeployOptions) -> int:  # noqa: ARG001
+    return going_on.go_on(workspace)
 
 
 def _link(workspace: Workspace, options: DeployOptions) -> int:
     from harness.approvals.links import Link  # noqa: PLC0415
 
-    asked, store = _find(workspace, options), driving.store(workspace)
-    known = asked.people.approvers
-    if known and asked.people.person(options.person) not in known:
-        raise InputError(f"{options.person} is no approver; there are: {', '.join(known)}")
-    expires = min(SystemClock().now() + options.hours * 3600, asked.request.expires)
-    link = Link(asked.request.id, options.person, int(expires))
+    store, expires = driving.store(workspace), SystemClock().now() + options.hours * 3600
+    if options.id:
+        asked = _find(workspace, options)
+        known = asked.people.approvers
+        if known and asked.people.person(options.person) not in known:
+            raise InputError(f"{options.person} is no approver; there are: {', '.join(known)}")
+        expires = min(expires, asked.request.expires)
+    link = Link(options.id, options.person, int(expires))
     print(f"http://127.0.0.1:{options.port}{link.path(store.secret())}")
     return 0
 
@@ -193,17 +180,14 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     from harness.approvals.serving import Service, slack_settings  # noqa: PLC0415
 
     def go_on() -> None:
-        from harness.planner.driving import answered  # noqa: PLC0415 - as above
-
-        plan = answered(workspace)
-        if plan is not None:  # a run of its own, which the end of this service does not end
-            _resume_detached(workspace, plan.run)
-            return
-        done = asyncio.run(driving.go_on(workspace, Asked()))
-        print(driving.told(workspace, done) if done else "another process goes on", flush=True)
+        if not going_on.needs_run(workspace):
+            going_on.deployment(workspace)
+        if going_on.needs_run(workspace):  # which the end of this service does not end
+            _continue_detached(workspace)
 
     def listening(port: int) -> None:
-        print(f"inbox http://127.0.0.1:{port}/", flush=True)
+        own = workspace.hint("approvals", "link", "--as", "NAME", "--port", str(port))
+        print(f"inbox http://127.0.0.1:{port}/ is opened by the links of `{own}`", flush=True)
 
     clock = SystemClock()
     service = Service(
@@ -219,14 +203,15 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     return 0
 
 
-def _resume_detached(workspace: Workspace, run: str) -> None:
+def _continue_detached(workspace: Workspace) -> None:
     from harness.cli import control_commands  # noqa: PLC0415 - only here
 
-    words = ["resume", run, "--workspace", str(workspace.root), "--json"]
-    try:
-        control_commands.detach(words, workspace)
-    except MachineError as error:
-        print(f"error: {error}", file=sys.stderr)
+    if workspace.holder() is not None:
+        print("another process has the workspace, and goes on by itself", flush=True)
+        return
+    control_commands.detach(
+        ["approvals", "continue", "--workspace", str(workspace.root)], workspace
+    )
 
 
 _APPROVALS: Mapping[str, Callable[[Workspace, DeployOptions], int]] = {
@@ -234,6 +219,7 @@ _APPROVALS: Mapping[str, Callable[[Workspace, DeployOptions], int]] = {
     "show": _show,
     "approve": _approve,
     "reject": _reject,
+    "continue": _continue,
     "link": _link,
     "serve": _serve,
 }

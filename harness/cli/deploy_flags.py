@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.cli import flag_values
+
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
@@ -64,17 +66,31 @@ def add_approvals(sub: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true")
     approve = add("approve", "promote it to production")
     reject = add("reject", "do not; the reason is told to the next round")
-    link = add("link", "a signed link to the web inbox, for one person and one request")
+    going = add("continue", "go on with what was answered, where no process has")
+    going.add_argument("--plain", action="store_true", help="plain lines, no live screen")
+    link = add("link", "a signed link to the web inbox, for one person: the list, or one request")
     link.add_argument("--as", dest="person", required=True, metavar="NAME", help="whose it is")
-    link.add_argument("--hours", type=float, default=24.0, help="how long it opens (default: 24)")
+    link.add_argument(
+        "--hours", type=flag_values.hours, default=24.0, help="how long it opens (default: 24)"
+    )
     serve = add("serve", "the web inbox, and Slack where SLACK_BOT_TOKEN is set")
     serve.add_argument(
-        "--quiet", nargs=2, type=int, metavar=("FROM", "TO"), help="hours without news: 22 7"
+        "--quiet",
+        nargs=2,
+        type=flag_values.number(0, 24),
+        metavar=("FROM", "TO"),
+        help="hours without news: 22 7",
     )
     for word in (link, serve):
-        word.add_argument("--port", type=int, default=8890, help="on loopback (default: 8890)")
-    for word in (show, approve, reject, link):
+        word.add_argument(
+            "--port",
+            type=flag_values.number(0, 65535),
+            default=8890,
+            help="on loopback (default: 8890)",
+        )
+    for word in (show, approve, reject):
         word.add_argument("id", metavar="ID")
+    link.add_argument("id", metavar="ID", nargs="?", help="the request; without it, the list")
     reject.add_argument("--reason", required=True, type=reason, help="why; the work knows it")
 
 

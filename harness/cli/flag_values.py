@@ -47,6 +47,7 @@ def _amount(what: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
     return amount
 
 
+hours = _amount("a number of hours above 0, up to a year", lambda value: 0 < value <= 366 * 24)
 days = _amount("a number of days up to 366", lambda value: 0 < value <= 366)
 minutes = _amount("a number of minutes up to a week", lambda value: 0 <= value <= 7 * 1440)
 money = _amount("an amount of dollars above 0", lambda value: 0 < value < 1e9)

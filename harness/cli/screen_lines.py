@@ -120,6 +120,12 @@ def _trouble(error: str) -> str:
     return f"busy ({one_line(error, 80)})"
 
 
+def _reviewed(event: e.PlanReviewed, _: FeatureState | None) -> str:
+    by = f" by {event.by}" if event.by else ""
+    why = f": {one_line(event.reason)}" if event.reason else ""
+    return f"plan {event.request}: {event.verdict}{by}{why}"
+
+
 def _wrote(event: e.DocumentWritten, _: FeatureState | None) -> str:
     what = f"{event.role} wrote {event.document} v{event.version}"
     back = f", sent back: {one_line('; '.join(event.problems), 200)}" if event.problems else ""
@@ -130,7 +136,7 @@ def _wrote(event: e.DocumentWritten, _: FeatureState | None) -> str:
 _SAY: Mapping[type[e.Event], Callable[[Any, FeatureState | None], str]] = {
     e.PlanStarted: lambda event, _: f"plans ({event.model}): {one_line(event.goal)}",
     e.DocumentWritten: _wrote,
-    e.PlanReviewed: lambda event, _: f"plan {event.request}: {event.verdict} {event.by}".rstrip(),
+    e.PlanReviewed: _reviewed,
     e.PlanFinished: lambda event, _: (
         f"planned {counted(len(event.features), 'feature')}: {', '.join(event.features)}"
     ),

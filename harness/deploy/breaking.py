@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from harness.deploy.running import Runner, archive, unpack
+from harness.deploy.export import archive, unpack
+from harness.deploy.running import Runner
 from harness.git import Repository
 from orchestrator.errors import DeployError
 
@@ -32,7 +33,7 @@ async def breaking(repository: Repository, live: str, new: str) -> tuple[str, ..
     runner = Runner("breaking changes", repository.path, _SECONDS)
     with tempfile.TemporaryDirectory(prefix="fibreflow-") as folder:
         for name, commit in (("old", live), ("new", new)):
-            tar = await archive(runner, repository.path, commit)
+            tar = await archive("breaking changes", repository.path, commit)
             await asyncio.to_thread(unpack, tar, Path(folder, name))
         words = [sys.executable, "-P", "-m", "harness.deploy.breaking", f"{folder}/old",
                  f"{folder}/new", *names]  # fmt: skip

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.deploy.adapter import Release
+from harness.deploy.export import archive, unpack
 from harness.deploy.instance import Spec
 from harness.deploy.process import COLOURS, ProcessAdapter
-from harness.deploy.running import Runner, archive, facts, unpack
+from harness.deploy.running import Runner, facts
 from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
@@ -30,7 +31,7 @@ class ComposeAdapter(ProcessAdapter):
     async def bring_up(self, release: Release) -> str:
         colour = self._colour(release)
         source = self._folder / f"{colour}.source"
-        tar = await archive(self._runner, release.repo, release.commit)
+        tar = await archive(self._name, release.repo, release.commit)
         await asyncio.to_thread(unpack, tar, source)
         env = {
             **self._settings.environment(self._name).env,

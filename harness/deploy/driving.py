@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness import inputs
 from harness.approvals.store import ApprovalStore
@@ -17,19 +16,23 @@ from harness.inputs import Target
 from harness.learn import decisions
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
+from harness.run_file import RunFile
 from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES, Deployment
+from orchestrator.deploy.rework import id_of
 from orchestrator.deploy.values import ENVIRONMENTS, Deploy
-from orchestrator.errors import InputError, WorkspaceLockedError
+from orchestrator.errors import DeployError, InputError, WorkspaceLockedError
 from orchestrator.values import FeatureList
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`anew`: also what was deployed, refused or failed before. `wait`: for people and data."""
+    """`anew`: also what was deployed, refused or failed before. `wait`: for people and data.
+    `by_hand`: somebody wants it live, also where it was so already and has been taken down."""
 
     wait: bool = False
     anew: bool = False
+    by_hand: bool = False
     override: str = ""
 
 
@@ -37,35 +40,58 @@ def store(workspace: Workspace) -> ApprovalStore:
     return books.approvals(workspace)
 
 
-def read(workspace: Workspace, features: Path | None = None) -> tuple[FeatureList, Deploy]:
-    """Raises `InputError` when the project says nothing about deployment."""
-    path = features or workspace.feature_list
-    given = inputs.read_features(RunOptions(workspace=workspace.root, features=path))
+def read(workspace: Workspace) -> tuple[FeatureList, Deploy]:
+    """The list as the newest run had it, its flags laid over. Raises `InputError` when the project
+    says nothing about deployment."""
+    newest = next((r.id for r in workspace.runs()), "")
+    options = options_of_run(workspace, newest)
+    if options is None or not options.features.exists():
+        options = RunOptions(workspace=workspace.root, features=workspace.feature_list)
+    given = inputs.read_features(options)
     if given.project.deploy is None:
-        raise InputError(f"{path}: there is no project.deploy; see docs/deploy.md")
+        raise InputError(f"{options.features}: there is no project.deploy; see docs/deploy.md")
     return given, given.project.deploy
+
+
+def options_of_run(workspace: Workspace, run: str) -> RunOptions | None:
+    """What a run was begun with; None where it has not begun."""
+    if not run or not (path := workspace.run_file(run)).exists():
+        return None
+    return RunFile.load(path).run_options()
 
 
 async def after_run(
     given: FeatureList, workspace: Workspace, options: RunOptions, code: int
-) -> int:
-    """What an unattended run does when it has merged: deploy. The exit code of both. The caller
-    holds the workspace."""
+) -> tuple[int, bool]:
+    """What an unattended run does when it has merged: deploy. The exit code of both, and whether a
+    person was heard to reject it, which is work. The caller holds the workspace."""
     settings = given.project.deploy
     if settings is None or settings.on == "demand":
-        return code
+        return code, False
     target = await inputs.find_target(given, workspace.root)
     whole = all(f.id in target.integrated for f in given.features)
     if not target.integrated or not (whole or settings.on == "partial"):
-        return code
+        return code, False
     if settings.adapter == "process" and options.sandbox != "local":
         say("not deployed: a supervised process needs the sandbox provider local", options)
-        return code
+        return code, False
     asked = Asked(wait=options.wait, override=options.sla_override)
     run = next((r.id for r in workspace.runs()), "")
+    over = {d.id for d in Records(workspace).all() if course.is_over(d)}
     done = await drive(_wiring(workspace, given, target, asked), asked, run)
-    say(told(workspace, done), options)
-    return max(code, EXIT_CODES[course.status(done)]) if code in {0, 3} else code
+    gone = await is_gone(_wiring(workspace, given, target, asked), done)
+    say(told(workspace, done, gone=gone), options)
+    code = max(code, EXIT_CODES[course.status(done)]) if code in {0, 3} else code
+    return code, done.answer == "rejected" and done.id not in over
+
+
+def rejected(workspace: Workspace) -> Deployment | None:
+    """The newest deployment where a person has rejected it and no run has worked on the reason."""
+    newest = next(iter(Records(workspace).all()), None)
+    if newest is None or newest.answer != "rejected":
+        return None
+    begun = any((run.folder / id_of(newest)).is_dir() for run in workspace.runs())
+    return None if begun else newest
 
 
 def say(text: str, options: RunOptions) -> None:
@@ -83,6 +109,8 @@ async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
     found = records.open()
     if found is None and not asked.anew:
         found = next((d for d in records.all() if d.commit == wiring.target.head), None)
+        if found is not None and asked.by_hand and await is_gone(wiring, found):
+            found = None
     if found is None:
         found = await workflow.begin(wiring, run, user())
     if not course.is_over(found):
@@ -90,6 +118,16 @@ async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
         found = await (workflow.wait_for_answer(wiring, going) if asked.wait else going.go_on())
     await asyncio.to_thread(decisions.of_deployment, wiring.workspace, SystemClock(), found)
     return found
+
+
+async def is_gone(wiring: Wiring, deployment: Deployment) -> bool:
+    """Whether it came to be live and no longer is: it was ended, or somebody went back by hand."""
+    if course.status(deployment) != "live":
+        return False
+    try:
+        return await wiring.adapter("production").live() != deployment.commit
+    except DeployError:  # it cannot be asked; that says nothing
+        return False
 
 
 async def go_on(workspace: Workspace, asked: Asked) -> Deployment | None:
@@ -137,13 +175,16 @@ def stop(workspace: Workspace) -> list[str]:
     return ended
 
 
-def told(workspace: Workspace, deployment: Deployment) -> str:
-    """Where it stands, for a person, and what to type."""
+def told(workspace: Workspace, deployment: Deployment, *, gone: bool = False) -> str:
+    """Where it stands, for a person, and what to type. `gone`: it is live no more."""
     status, lines = course.status(deployment), []
     urls = dict(deployment.urls)
     if urls.get("staging"):
         lines.append(f"staging     {urls['staging']}")
-    if status == "live":
+    if gone:
+        again = workspace.hint("deploy")
+        lines = [f"production  {deployment.commit[:12]} was live and is no more; `{again}` again"]
+    elif status == "live":
         where = urls.get("production") or "production"
         lines.append(f"production  {where} has {deployment.commit[:12]}")
     elif deployment.waits and status == "waiting":
@@ -153,8 +194,8 @@ def told(workspace: Workspace, deployment: Deployment) -> str:
         take = workspace.hint("approvals", "approve", deployment.request)
         lines.append(f"approval    {deployment.strategy} is pending: `{look}`, then `{take}`")
     elif status == "rejected":
-        work = workspace.hint("run", "--autopilot")
-        lines.append(f"promotion   rejected: {deployment.reason}; `{work}` works on it")
+        why, work = deployment.reason, id_of(deployment)
+        lines.append(f"promotion   rejected: {why}; that is work for every run now: {work}")
     elif status == "expired":
         again = workspace.hint("deploy", "--anew")
         lines.append(f"promotion   refused: nobody answered in time; `{again}` asks again")

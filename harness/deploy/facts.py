@@ -12,7 +12,6 @@ from harness.record.journal import all_events, read_events
 from harness.record.workspace import Workspace
 from orchestrator import events
 from orchestrator.approval import Change, Level
-from orchestrator.deploy import rework
 from orchestrator.reporting import report
 from orchestrator.reporting.report import FeatureReport
 from orchestrator.runs import state
@@ -73,8 +72,10 @@ async def change(  # noqa: PLR0913 - each from another source
     span: tuple[str, str],
     findings: tuple[tuple[Level, str], ...] | None,
     left_out: int,
+    rejected: bool,
 ) -> Change:
-    """`span`: the commit that is live, empty for none, and the one to promote."""
+    """`span`: the commit that is live, empty for none, and the one to promote. The rest as in
+    `Change`."""
     accounts = merged(workspace, integrated)
     known = [accounts.get(i) for i in integrated]
     live, new = span
@@ -88,7 +89,7 @@ async def change(  # noqa: PLR0913 - each from another source
         cost_usd=_sum([a.cost_usd if a else None for a in known]),
         by_hand=sum(bool(a and a.accepted_by) for a in known),
         left_out=left_out,
-        rejected=any(i.startswith(rework.PREFIX) for i in integrated),
+        rejected=rejected,
         stale_data=any(isinstance(e, events.DataOverridden) for e in all_events(workspace)),
     )
 

@@ -54,7 +54,7 @@ class ProcessAdapter:
             if wanted["live"] != name:
                 wanted["before"] = wanted["live"]
             wanted["live"] = name
-        state = await self._until(lambda s: s["live"] == name, release)
+        state = await self._until(lambda s: s["live"] == name and s["port"], release)
         with self._changing() as wanted:
             wanted["listen"] = state["port"]  # the address stays, whatever is started again
         return f"http://127.0.0.1:{state['port']}"
@@ -113,9 +113,11 @@ class ProcessAdapter:
 
     def _is_ready(self, state: dict[str, Any], name: str, release: Release) -> bool:
         found = state["instances"].get(name, {})
-        return found.get("commit") == release.commit and bool(found.get("healthy"))
+        # Its own port is there already; the one that it is for has to be as well.
+        up = found.get("commit") == release.commit and bool(found.get("healthy"))
+        return up and bool(state["port"])
 
-    async def _until(self, ready: Callable[[dict[str, Any]], bool], release: Release) -> Any:
+    async def _until(self, ready: Callable[[dict[str, Any]], object], release: Release) -> Any:
         self._ensure()
         end = asyncio.get_running_loop().time() + self._settings.timeout
         while True:
@@ -127,6 +129,8 @@ class ProcessAdapter:
             await asyncio.sleep(_LOOK)
 
     def _why(self, state: dict[str, Any] | None, release: Release) -> str:
+        if state is not None and not state["port"]:
+            return f"{self._name}: {state['error']}; end what has it, or change `listen`"
         rows = (state or {}).get("instances", {}).values()
         errors = [row["error"] for row in rows if row["commit"] == release.commit]
         said = errors[0] if errors and errors[0] else "it does not answer"

@@ -1,6 +1,8 @@
 """Deployments on file: `logs/deployments/ID.json`, replaced whole after every step."""
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from harness.record.workspace import Workspace
 from orchestrator.deploy import course
 from orchestrator.deploy.course import Deployment, Taken
 from orchestrator.errors import MachineError
+
+_NUMBER = re.compile(r"(\d+)-")
 
 
 class Records:
@@ -30,8 +34,13 @@ class Records:
         """The one that has not come to its end; there is at most one."""
         return next((d for d in self.all() if not course.is_over(d)), None)
 
-    def next_id(self, commit: str) -> str:
-        return f"{len(self.all()) + 1:04d}-{commit[:10]}"
+    def next_id(self, commit: str, asked: Iterable[str] = ()) -> str:
+        """One that nothing on file has had, also where a record was moved away: what was said to
+        an approval of the same name in `asked` was not about this."""
+        names = (*asked, *(path.name for path in self._folder.glob("*")))
+        known = (found for name in names if (found := _NUMBER.match(name)))
+        number = max((int(found[1]) for found in known), default=0) + 1
+        return f"{number:04d}-{commit[:10]}"
 
 
 def _load(path: Path) -> Deployment:

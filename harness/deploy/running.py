@@ -1,15 +1,11 @@
 """Runs one program of the owner's for a deployment: bounded in time, its words kept for errors."""
 
 import asyncio
-import io
 import os
-import shutil
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.git import environment
 from orchestrator.errors import DeployError
 
 _SAID = 400  # characters of a failed program that are told
@@ -61,26 +57,3 @@ def facts(name: str, commit: str, digest: str) -> dict[str, str]:
         "FIBREFLOW_COMMIT": commit,
         "FIBREFLOW_DIGEST": digest,
     }
-
-
-async def archive(runner: Runner, repo: Path, commit: str) -> bytes:
-    """The files of a commit as a tar, but for those that its own attributes leave out."""
-    process = await asyncio.create_subprocess_exec(
-        "git", "archive", "--format=tar", commit, cwd=repo, env=environment(),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    if process.returncode != 0:
-        raise DeployError(f"{runner.place}: git archive: {err.decode('utf-8', 'replace')[-_SAID:]}")
-    return out
-
-
-def unpack(tar: bytes, folder: Path) -> None:
-    """In place of what is there; no member leads out of it. Blocks."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar)) as files:
-            files.extractall(folder, filter="data")
-    except tarfile.TarError as error:
-        raise DeployError(f"{folder}: the commit cannot be unpacked: {error}") from error

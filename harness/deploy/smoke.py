@@ -1,6 +1,7 @@
 """Smoke tests: does what was deployed answer as it should? Judged by status, body and exit code."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,8 @@ async def _run(smoke: Smoke, url: str, workspace: Path) -> str:
         async with asyncio.timeout(TIMEOUT):
             out, _ = await process.communicate()
     except TimeoutError:
-        os.killpg(process.pid, 9)
+        with contextlib.suppress(ProcessLookupError):  # all of it has just ended
+            os.killpg(process.pid, 9)
         await process.wait()
         return f"no end within {TIMEOUT:g} s"
     # What it prints is for people; what it exits with decides.

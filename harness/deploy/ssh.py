@@ -9,7 +9,8 @@ import shlex
 from pathlib import Path
 
 from harness.deploy.adapter import Release
-from harness.deploy.running import Runner, archive, facts
+from harness.deploy.export import archive
+from harness.deploy.running import Runner, facts
 from orchestrator.deploy.values import Deploy, EnvironmentName
 from orchestrator.errors import DeployError
 
@@ -35,7 +36,7 @@ class SshAdapter:
         folder = _folder(release)
         there = f"test -d {folder} && echo there || true"
         if "there" not in await self._remote(there, "look for the release"):
-            tar = await archive(self._runner, release.repo, release.commit)
+            tar = await archive(self._name, release.repo, release.commit)
             making = f"{folder}.making"
             lines = f"rm -rf {making} && mkdir -p {making} && tar -x -f - -C {making}"
             await self._remote(lines, "unpack the release", stdin=tar)

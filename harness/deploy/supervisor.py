@@ -203,6 +203,7 @@ class Supervisor:
         self._seen = b""
         self._state = b""
         self._server: asyncio.Server | None = None
+        self._error = ""
 
     async def run(self) -> None:
         """Until nothing is wanted, or it is told to end."""
@@ -228,9 +229,7 @@ class Supervisor:
 
     async def _become(self, wanted: dict[str, Any]) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(
-                self._carry, "127.0.0.1", wanted.get("listen", 0)
-            )
+            await self._listen(wanted.get("listen", 0))
         specs = {name: Spec.load(data) for name, data in wanted["instances"].items()}
         here = {name: instance.spec for name, (instance, _) in self._instances.items()}
         await self._end([name for name, spec in here.items() if specs.get(name) != spec])
@@ -239,6 +238,14 @@ class Supervisor:
                 instance = Instance(name, spec, self._folder)
                 self._instances[name] = (instance, asyncio.create_task(instance.live()))
         self._live = wanted.get("live", "")
+
+    async def _listen(self, port: int) -> None:
+        """Tried again until the port can be had: the one before it may be about to leave."""
+        try:
+            self._server = await asyncio.start_server(self._carry, "127.0.0.1", port)
+            self._error = ""
+        except OSError as error:
+            self._error = f"port {port} cannot be had: {error.strerror or error}"
 
     async def _end(self, names: list[str]) -> None:
         tasks = [self._instances.pop(name)[1] for name in names]
@@ -255,7 +262,6 @@ class Supervisor:
 
     def _tell(self) -> None:
         """What there is, written only when it has changed."""
-        assert self._server is not None
         rows = {
             name: {
                 "commit": i.spec.commit, "digest": i.spec.digest, "port": i.port,
@@ -263,8 +269,11 @@ class Supervisor:
             }
             for name, (i, _) in self._instances.items()
         }  # fmt: skip
-        port = self._server.sockets[0].getsockname()[1]
-        state = {"pid": os.getpid(), "port": port, "live": self._live, "instances": rows}
+        port = self._server.sockets[0].getsockname()[1] if self._server is not None else 0
+        state = {
+            "pid": os.getpid(), "port": port, "live": self._live, "error": self._error,
+            "instances": rows,
+        }  # fmt: skip
         text = json.dumps(state, indent=2).encode()
         if text != self._state:
             files.replace(self._folder / "state.json", text, sync=False)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -75,7 +76,7 @@ async def begin(wiring: Wiring, run: str, requester: str) -> Deployment:
     """A new deployment of the branch as it is, on file."""
     records, commit = Records(wiring.workspace), wiring.target.head
     made = Deployment(
-        id=records.next_id(commit),
+        id=records.next_id(commit, [a.request.id for a in wiring.store.all()]),
         run=run,
         commit=commit,
         digest=await digest(wiring.target, commit),
@@ -205,11 +206,20 @@ class Workflow:
         if found.needs_person:
             request = self._request(found, change.cost_usd, await self._diff())
             self._wiring.store.ask(request, self._wiring.settings.people)
+            self._agree(request)
             self.deployment = replace(self.deployment, request=request.id)
             self._tell("approval_needed", f"{request.id} waits for approval: {found.strategy}")
         elif found.strategy == "OPTIONAL":
             self._tell("please_look", f"{self.deployment.id} goes on: {'; '.join(found.reasons)}")
         return f"{found.strategy}: {'; '.join(found.reasons)}"
+
+    def _agree(self, request: Request) -> None:
+        """A request of before a crash stands as it was; no answer to it counts for another one."""
+        kept = self._wiring.store.find(request.id)
+        if kept is None or _subject(kept.request) != _subject(request):
+            raise DeployError(
+                f"{request.id} was asked for otherwise before; `fibreflow deploy --anew` asks anew"
+            )
 
     async def _change(self) -> approval.Change:
         wiring = self._wiring
@@ -223,7 +233,14 @@ class Workflow:
             span=(await wiring.adapter("production").live(), self.deployment.commit),
             findings=findings,
             left_out=len(wiring.given.features) - len(integrated),
+            rejected=self._was_rejected(),
         )
+
+    def _was_rejected(self) -> bool:
+        """By a person, since something was last live; only people can say whether it is mended."""
+        before = (d for d in self._records.all() if d.id != self.deployment.id)
+        since = itertools.takewhile(lambda d: course.status(d) != "live", before)
+        return any(d.answer == "rejected" for d in since)
 
     async def _diff(self) -> str:
         """How much differs from what is live, or was built on; and how to see it."""
@@ -332,6 +349,11 @@ class Workflow:
         "announce": _announce,
         "roll_back": _roll_back,
     }
+
+
+def _subject(request: Request) -> tuple[str, ...]:
+    """What an answer is about, and who may give it."""
+    return request.commit, request.digest, request.strategy
 
 
 async def wait_for_answer(wiring: Wiring, workflow: Workflow, seconds: float = 1.0) -> Deployment:

@@ -9,6 +9,8 @@ place serves every attempt that has no file of its own.
     model: claude-haiku-5-5     # optional; the model that said it
     task: 3f0c...               # SHA-256 of the feature section of the prompt it was made for,
                                 # written by scripts/stamp_recordings.py
+    rejection: "It is slow."    # optional; of a feature that a person's rejection has become: the
+                                # reason that it answers, for scripts/stamp_recordings.py
     repeat: false               # optional; true plays the last turn for ever (an endless loop)
     when: "name .* blanks"      # optional regex; `turns` are what is said when the first message
                                 # has it, and `otherwise`, a list like `turns`, when it has not
@@ -95,6 +97,7 @@ class Recording:
     repeat: bool = False
     when: re.Pattern[str] | None = None
     otherwise: tuple[Turn, ...] = ()
+    rejection: str = ""
     asides: Mapping[str, Turn] = field(default_factory=dict)
 
     def aside(self, question: str) -> Turn | None:
@@ -150,7 +153,8 @@ class RecordedModel:
         if turn.expect is not None and not turn.expect.search(latest):
             raise RecordingMismatchError(
                 f"{where}, turn {request.turn}: expected to be asked something that matches "
-                f"{turn.expect.pattern!r}, but was asked: {latest[-600:]!r}"
+                f"{turn.expect.pattern!r}, but was asked: {latest[-600:]!r}. It has no other "
+                "answer; with --live a model is asked"
             )
         return _reply(recording, turn, request)
 
@@ -210,6 +214,7 @@ def load(path: Path) -> Recording:
             repeat=bool(data.get("repeat", False)),
             when=re.compile(str(when), re.MULTILINE) if when is not None else None,
             otherwise=tuple(_turn(turn, real=source == "recorded") for turn in otherwise),
+            rejection=str(data.get("rejection", "")),
             asides={
                 str(turn["about"]): _turn(turn, real=source == "recorded")
                 for turn in data.get("asides", [])
@@ -266,6 +271,11 @@ def _with_ids(content: tuple[Mapping[str, Any], ...], turn: int) -> tuple[Mappin
 def _guard_task(recording: Recording, request: ModelRequest) -> None:
     section = find_section(request.messages)
     asked = section_digest(section) if section is not None else "no feature section at all"
+    if recording.task != asked and recording.rejection:
+        raise RecordingMismatchError(
+            f"recording {recording.path} answers one rejection alone, and not this one: "
+            f"{recording.rejection!r}. Reject with these words, or have a model asked with --live"
+        )
     if recording.task != asked:
         raise RecordingMismatchError(
             f"recording {recording.path} was made for the task {recording.task or '(not stamped)'} "

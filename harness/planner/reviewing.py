@@ -61,7 +61,8 @@ class Review:
         """Where it stands, after asking and taking in what was answered. A rejection is in the
         documents then. Raises `PlanError` when nobody answered in time."""
         version = subject.standing[ROLES[0].writes].version
-        request = f"plan-{plan.run}-{version + plan.expired}"
+        # Named by what it is about: an answer to another plan is none to this one.
+        request = f"plan-{plan.run}-{version + plan.expired}-{subject.digest[:6]}"
         asked = self._asked(plan, request, subject)
         if plan.request != request:
             files.replace(self.papers.folder(plan) / "feature_list.json", subject.proposal)

@@ -26,6 +26,12 @@ def with_rework(given: FeatureList, deployments: Iterable[Deployment]) -> Featur
     return replace(given, features=features)
 
 
+def foreseen(given: FeatureList, number: str, reason: str) -> FeatureList:
+    """The list as it would be if deployment `number`, such as 0001, were rejected with `reason`."""
+    refused = Deployment(number, "", "", "", "", answer="rejected", reason=reason)
+    return with_rework(given, [refused])
+
+
 def id_of(deployment: Deployment) -> str:
     """The id of the feature that a rejected deployment becomes."""
     return PREFIX + deployment.id.split("-")[0]
@@ -36,9 +42,9 @@ def _feature(given: FeatureList, before: tuple[Feature, ...], deployment: Deploy
     return Feature(
         id=id_of(deployment),
         description=(
-            f"A person looked at commit {deployment.commit[:12]} and refused it for production. "
-            f"The reason:\n{deployment.reason.strip()}\nChange what was built so that this reason "
-            "is gone, and keep all else as it is."
+            f"{deployment.reason.strip()}\n\n"
+            "For this reason a person refused what was built for production. Change it so that the "
+            "reason is gone, and keep all else as it is."
         ),
         category="rework",
         depends_on=tuple(f.id for f in before),

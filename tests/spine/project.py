@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.agents.prompts import feature_section, section_digest
+from orchestrator.deploy import rework
 from orchestrator.features.file import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,8 +152,12 @@ class Project:
                 "features": self.entries,
             }
             self.list.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
-        features = parse(self.list.read_text("utf-8"), str(self.list)).features
-        tasks = {f.id: section_digest(feature_section(f)) for f in features}
+        given = parse(self.list.read_text("utf-8"), str(self.list))
+        for path in sorted(self.recordings.glob(f"{rework.PREFIX}*/*.yaml")):
+            reason = json.loads(path.read_text("utf-8"))["rejection"]
+            number = path.parent.name.removeprefix(rework.PREFIX)
+            given = rework.foreseen(given, number, reason)
+        tasks = {f.id: section_digest(feature_section(f)) for f in given.features}
         for path in self.recordings.glob("*/*.yaml"):
             body = json.loads(path.read_text("utf-8"))
             task = tasks.get(path.parent.name, "")

@@ -128,22 +128,31 @@ def test_a_broken_production_is_rolled_back_to_what_was_live(site: Project) -> N
 
 
 @pytest.mark.slow
-def test_a_rejection_with_its_reason_ends_the_promotion_and_staging_stays(site: Project) -> None:
+def test_a_rejection_with_its_reason_is_work_and_staging_stays(site: Project) -> None:
+    site.record("rework-0001", writes("colour.txt", "blue"), rejection="wrong colour")
     assert site.run("--autopilot").code == 3
     (asked,) = pending(site)
     mute = site.run("reject", asked["id"], command="approvals")
     assert mute.code == 2 and len(pending(site)) == 1
+    # Whoever takes it in goes on: a round that knows the reason, and a new approval.
     end = site.run("reject", asked["id"], "--reason", "wrong colour", command="approvals")
-    assert end.code == 0 and "wrong colour" in end.out
-    assert deployments(site)[0]["answer"] == "rejected"
+    assert end.code == 3, end.out + end.err
+    assert [d["answer"] for d in deployments(site)] == ["", "rejected"]
+    assert site.merged() == ["alpha", "rework-0001"]
+    told = site.transcript("rework-0001")[0]
+    assert "wrong colour" in json.dumps(told)
+    (again,) = pending(site)
+    assert again["commit"] != asked["commit"] and "colour" in get(urls(site)["staging"])
+    assert "an earlier version was rejected" in again["reasons"]
     assert "production" not in urls(site)
-    # The next round knows it.
-    plan = site.run("--dry-run")
-    assert "rework-0001" in plan.out
+    # To another reason its recording has no answer, and says so; nothing is begun anew.
+    other = site.run("reject", again["id"], "--reason", "too loud", command="approvals")
+    assert other.code == 1 and len(pending(site)) == 0
+    assert "rework-0002" in site.states() and len(deployments(site)) == 2
     # Staging goes on; a service that is killed is started again.
     folder = site.workspace / "logs" / "deploy" / "staging"
     state = json.loads((folder / "state.json").read_text())
-    service = next(p for p in site.processes() if "harness.deploy.instance" in p)
+    service = next(p for p in site.processes() if f"{state['live']}.spec.json" in p)
     os.kill(int(service.split(":")[0]), signal.SIGKILL)
     until(lambda: _starts(folder) > 1 and _healthy(folder), "it is started again")
     assert "alpha" in get(f"http://127.0.0.1:{state['port']}")

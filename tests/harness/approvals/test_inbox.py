@@ -1,5 +1,6 @@
 """The web inbox over its real application: links that open, links that do not, and forged forms."""
 
+import html
 import re
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from harness.approvals.inbox import Inbox
 from harness.approvals.links import Link
 from harness.approvals.store import ApprovalStore
 from harness.record.clock import SystemClock
-from tests.harness.approvals.asking import only, store_with
+from tests.harness.approvals.asking import TEAM, only, request, store_with
 
 DECIDED: list[int] = []
 
@@ -60,6 +61,36 @@ async def test_a_rejection_needs_its_reason(tmp_path: Path) -> None:
         assert (await web.post(path, data={**form, "verdict": "rejected"})).status_code == 409
         done = await web.post(path, data={**form, "verdict": "rejected", "reason": "why"})
     assert done.status_code == 200 and only(store).standing == "rejected"
+
+
+async def test_the_list_leads_to_each_request(tmp_path: Path) -> None:
+    """By links of the same person and time; a request's link does not open the list."""
+    store = store_with(tmp_path)
+    store.ask(request(id="0002-<b>", expires=1.0), TEAM)
+    inbox = link(request="").path(store.secret())
+    async with browser(store) as web:
+        page = (await web.get(inbox)).text
+        first, _ = re.findall(r'href="([^"]*)"', page)
+        assert page.index("pending") < page.index("expired") and "<b>" not in page
+        form = await form_of(web, html.unescape(first))
+        done = await web.post(html.unescape(first), data={**form, "verdict": "approved"})
+        assert "approved by bob" in done.text
+        for other in (
+            forged(inbox, who="carol"),
+            inbox.replace("/approvals/", "/approvals/0001-cafe"),
+            link().path(store.secret()).replace("/0001-cafe", "/"),
+            link(request="", seconds=-1).path(store.secret()),
+        ):
+            assert (await web.get(other)).status_code == 403
+
+
+async def test_a_token_that_is_no_ascii_is_no_token(tmp_path: Path) -> None:
+    store = store_with(tmp_path)
+    path = link().path(store.secret())
+    async with browser(store) as web:
+        form = await form_of(web, path)
+        done = await web.post(path, data={**form, "token": "ä", "verdict": "approved"})
+    assert done.status_code == 403 and only(store).standing == "pending"
 
 
 def forged(path: str, **changes: str) -> str:

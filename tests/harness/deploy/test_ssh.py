@@ -13,6 +13,7 @@ from harness.deploy.ssh import SshAdapter
 from orchestrator.deploy.values import Deploy, Environment
 from orchestrator.errors import DeployError
 from tests.emulators.ssh import SshServer
+from tests.emulators.sshd import PROGRAM, OpenSshServer
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh client is installed")
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh clie
 class Machine:
     """A server, a repository of two commits, and a path with a blank in it."""
 
-    def __init__(self, folder: Path, server: SshServer) -> None:
+    def __init__(self, folder: Path, server: SshServer | OpenSshServer) -> None:
         self.folder, self.server = folder, server
         self.path = folder / "srv" / "my app"
         self.commits: list[str] = []
@@ -55,9 +56,13 @@ class Machine:
         return (self.path / "current" / "app.txt").read_text()
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    with SshServer(tmp_path / "ssh") as server:
+@pytest.fixture(params=["asyncssh", "sshd"])
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Behind a library's server, and behind OpenSSH's own where that is installed."""
+    if request.param == "sshd" and PROGRAM is None:
+        pytest.skip("no sshd is installed")
+    kind = SshServer if request.param == "asyncssh" else OpenSshServer
+    with kind(tmp_path / "ssh") as server:
         yield Machine(tmp_path, server)
 
 
@@ -106,7 +111,7 @@ async def test_what_fails_is_named_and_leaves_no_half_release(machine: Machine) 
 
 
 async def test_what_is_no_commit_reaches_no_shell(machine: Machine) -> None:
-    sly = Release(machine.folder / "repo", "x; touch /tmp/y", "d")
+    sly = Release(machine.folder / "repo", f"x; touch {machine.folder}/y", "d")
     with pytest.raises(DeployError, match="is no commit"):
         await machine.adapter().bring_up(sly)
-    assert machine.server.ran == []
+    assert not machine.path.exists() and not (machine.folder / "y").exists()

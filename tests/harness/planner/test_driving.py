@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,7 +31,7 @@ from harness.record.workspace import Workspace
 from harness.run_file import options_of
 from orchestrator import events, registry
 from orchestrator.approval_requests import Answer
-from orchestrator.errors import InputError, LimitReachedError, PlanError
+from orchestrator.errors import InputError, LimitReachedError, PlanError, RecordingMismatchError
 from orchestrator.features.file import parse
 from orchestrator.reporting.cost_analysis import ledger
 from orchestrator.runs import state
@@ -392,6 +393,37 @@ async def test_a_person_is_asked_before_work_begins(workspace: Workspace) -> Non
     assert (await plan(options_of(waits.options), model)).plan.done
     assert answered(workspace) is None
     assert [f.id for f in read(workspace).features] == ["one", "two"]
+
+
+async def test_the_recorded_goal_knows_the_reason_of_a_rejection(tmp_path: Path) -> None:
+    """As in docs/autopilot.md; to another reason nobody has written an answer."""
+    where = Workspace(tmp_path / "mail")
+    where.root.mkdir()
+    given = options(where, PREPARED, approve_plan=True)
+    await plan(given)
+    answer(where, "rejected", "Operators need a command that lists what waits")
+    second = await plan(given)
+    assert not second.plan.done
+    answer(where, "approved")
+    await plan(given)
+    assert "waiting" in [f.id for f in read(where).features]
+    assert [v for r, v in wrote(where) if r == "project_manager"] == [1, 2, 3]
+    other = Workspace(tmp_path / "other")
+    other.root.mkdir()
+    await plan(options(other, PREPARED, approve_plan=True))
+    answer(other, "rejected", "no")
+    with pytest.raises(RecordingMismatchError, match="with --live a model is asked"):
+        await plan(options(other, PREPARED, approve_plan=True))
+
+
+def test_the_recordings_of_the_goal_are_stamped(tmp_path: Path) -> None:
+    """With the tasks that they answer; else they would not be played."""
+    example = ROOT / "examples" / "email-notification-agent"
+    shutil.copytree(example / "recordings", tmp_path / "recordings")
+    script = ROOT / "scripts" / "stamp_recordings.py"
+    words = [sys.executable, str(script), str(example / "goal.json"), str(tmp_path / "recordings")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

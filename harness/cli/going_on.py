@@ -1,0 +1,59 @@
+"""Goes on with what people have answered: a plan, a deployment, the work that a rejection is."""
+
+import asyncio
+from dataclasses import replace
+
+from harness.cli.flags import RunOptions
+from harness.deploy import driving
+from harness.deploy.driving import Asked
+from harness.record.workspace import Workspace
+from orchestrator.deploy import course
+from orchestrator.deploy.course import EXIT_CODES
+from orchestrator.errors import WorkspaceLockedError
+
+
+def go_on(workspace: Workspace) -> int:
+    """The exit code of what was done; 0 where nothing is to do, or another process does it."""
+    from harness import app  # noqa: PLC0415 - most answers are about deployments
+    from harness.planner import driving as planning  # noqa: PLC0415
+
+    try:
+        plan = planning.answered(workspace)
+        if plan is not None:
+            return planning.resume(plan, app.choose_model, app.start)
+        code = deployment(workspace)
+        options = _of_rejected(workspace)
+        return code if options is None else app.start(options)
+    except WorkspaceLockedError:
+        print("another process has the workspace, and goes on by itself", flush=True)
+        return 0
+
+
+def deployment(workspace: Workspace) -> int:
+    """Continue the open deployment, if there is one."""
+    done = asyncio.run(driving.go_on(workspace, Asked()))
+    if done is None:
+        return 0
+    print(driving.told(workspace, done), flush=True)
+    # Whoever rejects has got what they wanted.
+    return 0 if done.answer == "rejected" else EXIT_CODES[course.status(done)]
+
+
+def needs_run(workspace: Workspace) -> bool:
+    """Whether an answer is work for a run, which is a process of its own."""
+    from harness.planner import driving as planning  # noqa: PLC0415 - as above
+
+    return planning.answered(workspace) is not None or _of_rejected(workspace) is not None
+
+
+def _of_rejected(workspace: Workspace) -> RunOptions | None:
+    """The options of the unattended run whose deployment a person has rejected, when nobody has
+    worked on the reason; None for others, which a person begins."""
+    refused = driving.rejected(workspace)
+    options = None if refused is None else driving.options_of_run(workspace, refused.run)
+    if options is None or not options.autopilot:
+        return None
+    _, settings = driving.read(workspace)
+    # It works on all that is left, and keeps nobody waiting at its end.
+    going = replace(options, only=(), planned="", wait=False)
+    return None if settings.on == "demand" else going
