@@ -74,7 +74,7 @@ class Inbox:
         link, asked, secret = opened
         nonce = request.cookies.get(_COOKIE) or secrets.token_urlsafe(24)
         token = link.signature(secret, f"form {nonce}")
-        answer = _page(200, _told(asked), _form(asked, token))
+        answer = _page(200, _told(asked), _form(asked, token, link.who))
         path = f"/approvals/{link.request}"
         answer.set_cookie(_COOKIE, nonce, httponly=True, samesite="strict", path=path)
         return answer
@@ -143,7 +143,8 @@ def _page(status: int, *parts: str) -> "Response":
 
     style = "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:50rem;margin:2rem auto;"
     style += "padding:0 1rem} td{padding:.2rem .8rem .2rem 0;vertical-align:top} button{padding:"
-    style += ".5rem 1.2rem} textarea{width:100%} td{overflow-wrap:anywhere}</style>"
+    style += ".5rem 1.2rem} textarea{width:100%} td{overflow-wrap:anywhere} "
+    style += "td:first-child{white-space:nowrap}</style>"
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Approval</title>{style}"
     return HTMLResponse(head + "".join(f"<div>{p}</div>" for p in parts), status, _HEADERS)
 
@@ -173,10 +174,11 @@ def _told(asked: Asked) -> str:
     cells = "".join(
         f"<tr><td>{html.escape(n)}<td>{html.escape(t)}" for n, t in rows
     )  # what agents wrote is among it
-    return f"<h1>{html.escape(one.environment)}</h1><table>{cells}</table>"
+    title = html.escape(f"{one.environment}: {one.id}")
+    return f"<h1>{title}</h1><table>{cells}</table>"
 
 
-def _form(asked: Asked, token: str) -> str:
+def _form(asked: Asked, token: str, who: str) -> str:
     if asked.standing != "pending":
         return ""
     one = asked.request
@@ -185,8 +187,8 @@ def _form(asked: Asked, token: str) -> str:
         f'<input type=hidden name={name} value="{html.escape(value)}">' for name, value in hidden
     )
     return (
-        f"<form method=post>{fields}<p><textarea name=reason rows=3 "
-        'placeholder="reason, needed to reject"></textarea></p>'
+        f"<form method=post>{fields}<p>You answer as {html.escape(who)}.</p>"
+        '<p><textarea name=reason rows=3 placeholder="reason, needed to reject"></textarea></p>'
         "<button name=verdict value=approved>Approve</button> "
         "<button name=verdict value=rejected>Reject</button></form>"
     )

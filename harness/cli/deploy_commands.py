@@ -20,7 +20,7 @@ from harness.record.workspace import Workspace
 from orchestrator.approval_requests import Answer, Verdict
 from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES, Deployment
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, WorkspaceLockedError
 
 
 def _workspace(command: Command) -> tuple[Workspace, DeployOptions]:
@@ -180,10 +180,13 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
     from harness.approvals.serving import Service, slack_settings  # noqa: PLC0415
 
     def go_on() -> None:
-        if not going_on.needs_run(workspace):
-            going_on.deployment(workspace)
-        if going_on.needs_run(workspace):  # which the end of this service does not end
-            _continue_detached(workspace)
+        try:
+            if not going_on.needs_run(workspace):
+                going_on.deployment(workspace)
+            if going_on.needs_run(workspace):  # which the end of this service does not end
+                _continue_detached(workspace)
+        except WorkspaceLockedError:
+            print(going_on.LOCKED, flush=True)
 
     def listening(port: int) -> None:
         own = workspace.hint("approvals", "link", "--as", "NAME", "--port", str(port))
@@ -207,7 +210,7 @@ def _continue_detached(workspace: Workspace) -> None:
     from harness.cli import control_commands  # noqa: PLC0415 - only here
 
     if workspace.holder() is not None:
-        print("another process has the workspace, and goes on by itself", flush=True)
+        print(going_on.LOCKED, flush=True)
         return
     control_commands.detach(
         ["approvals", "continue", "--workspace", str(workspace.root)], workspace

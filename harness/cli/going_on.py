@@ -11,6 +11,9 @@ from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES
 from orchestrator.errors import WorkspaceLockedError
 
+#: What whoever took the answer in says then.
+LOCKED = "another process has the workspace, and goes on by itself"
+
 
 def go_on(workspace: Workspace) -> int:
     """The exit code of what was done; 0 where nothing is to do, or another process does it."""
@@ -25,12 +28,12 @@ def go_on(workspace: Workspace) -> int:
         options = _of_rejected(workspace)
         return code if options is None else app.start(options)
     except WorkspaceLockedError:
-        print("another process has the workspace, and goes on by itself", flush=True)
+        print(LOCKED, flush=True)
         return 0
 
 
 def deployment(workspace: Workspace) -> int:
-    """Continue the open deployment, if there is one."""
+    """Continue the open deployment, if there is one. Raises `WorkspaceLockedError`."""
     done = asyncio.run(driving.go_on(workspace, Asked()))
     if done is None:
         return 0

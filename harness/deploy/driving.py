@@ -21,7 +21,7 @@ from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES, Deployment
 from orchestrator.deploy.rework import id_of
 from orchestrator.deploy.values import ENVIRONMENTS, Deploy
-from orchestrator.errors import DeployError, InputError, WorkspaceLockedError
+from orchestrator.errors import DeployError, InputError
 from orchestrator.values import FeatureList
 
 
@@ -81,6 +81,8 @@ async def after_run(
     done = await drive(_wiring(workspace, given, target, asked), asked, run)
     gone = await is_gone(_wiring(workspace, given, target, asked), done)
     say(told(workspace, done, gone=gone), options)
+    if not course.is_over(done) and done.commit != target.head:
+        say(f"then        the branch has gone on to {target.head[:12]}: that is next", options)
     code = max(code, EXIT_CODES[course.status(done)]) if code in {0, 3} else code
     return code, done.answer == "rejected" and done.id not in over
 
@@ -131,17 +133,14 @@ async def is_gone(wiring: Wiring, deployment: Deployment) -> bool:
 
 
 async def go_on(workspace: Workspace, asked: Asked) -> Deployment | None:
-    """Continue the open deployment; None when there is none, or when another process has the
-    workspace, which then goes on by itself if it waits."""
+    """Continue the open deployment; None when there is none. Raises `WorkspaceLockedError` when
+    another process has the workspace, which then goes on by itself if it waits."""
     if Records(workspace).open() is None:
         return None
     given, _ = read(workspace)
-    try:
-        with workspace.lock():
-            target = await inputs.find_target(given, workspace.root)
-            return await drive(_wiring(workspace, given, target, asked), asked, "")
-    except WorkspaceLockedError:
-        return None
+    with workspace.lock():
+        target = await inputs.find_target(given, workspace.root)
+        return await drive(_wiring(workspace, given, target, asked), asked, "")
 
 
 async def deploy(workspace: Workspace, asked: Asked) -> Deployment:
@@ -182,8 +181,8 @@ def told(workspace: Workspace, deployment: Deployment, *, gone: bool = False) ->
     if urls.get("staging"):
         lines.append(f"staging     {urls['staging']}")
     if gone:
-        again = workspace.hint("deploy")
-        lines = [f"production  {deployment.commit[:12]} was live and is no more; `{again}` again"]
+        commit, again = deployment.commit[:12], workspace.hint("deploy")
+        lines = [f"production  {commit} was live and is no more; `{again}` deploys it"]
     elif status == "live":
         where = urls.get("production") or "production"
         lines.append(f"production  {where} has {deployment.commit[:12]}")

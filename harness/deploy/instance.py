@@ -4,8 +4,12 @@ python -m harness.deploy.instance SPEC.json      # frames of `harness.deploy.rel
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from harness.deploy import relay
 from harness.ports import BaseSpec, SandboxLimits
 from orchestrator.errors import FibreFlowError, SandboxUnavailableError
 
+#: What the relay may say before it is only read on. Bytes.
+_WORDS = 65_536
 #: A service's share of the machine; what it leaks must not take the rest.
 LIMITS = SandboxLimits(memory_mb=2048, processes=256)
 
@@ -56,10 +62,33 @@ async def run(spec: Spec) -> int:
             raise SandboxUnavailableError("the adapter process needs the sandbox provider local")
         text = Path(relay.__file__).read_text(encoding="utf-8")
         argv = ["python", "-I", "-c", text, str(spec.port), *spec.command]
-        result = await attach(argv, env=spec.env)
+        with _words() as words:
+            result = await attach(argv, (0, 1, words), env=spec.env)
         return int(result.exit)
     finally:
         await provider.close(remove=True)
+
+
+@contextlib.contextmanager
+def _words() -> Iterator[int]:
+    """A descriptor for the relay's own words, of which the first are printed: the log itself is no
+    file for a sandbox to hold."""
+    ours, theirs = os.pipe()
+    printing = threading.Thread(target=_print, args=(ours,), daemon=True)
+    printing.start()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        printing.join(5)
+
+
+def _print(source: int) -> None:
+    left = _WORDS
+    with open(source, "rb", buffering=0) as stream:
+        while data := stream.read(_WORDS):
+            os.write(2, data[:left])
+            left = max(0, left - len(data))
 
 
 def main() -> int:

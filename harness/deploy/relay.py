@@ -20,6 +20,8 @@ async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes] |
     """None at the end of the stream."""
     try:
         number, kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
+        if length > CHUNK:  # never sent; whoever says so would have the other side hold it all
+            return None
         return number, kind, await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.spine.project import Project, until, writes
+from tests.spine.project import Project, until, wait, writes
 
 pytestmark = pytest.mark.isolation
 
@@ -161,6 +161,30 @@ def test_a_rejection_with_its_reason_is_work_and_staging_stays(site: Project) ->
     until(lambda: not site.processes(), "what it kept up ends with it")
     assert site.run(command="deploy").code == 1  # rejected it stays
     until(lambda: _is_up(urls(site)["staging"]), "staging is up again")
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_takes_every_answer_in_by_itself(site: Project) -> None:
+    """A rejection, then an approval, both by other processes, which leave the work to it."""
+    site.record("rework-0001", writes("colour.txt", "blue"), rejection="wrong colour")
+    running = site.start("--autopilot", "--wait")
+    until(lambda: pending(site), "an approval is asked for")
+    (first,) = pending(site)
+    said = site.run("reject", first["id"], "--reason", "wrong colour", command="approvals")
+    assert said.code == 0 and "goes on by itself" in said.out, said.out + said.err
+    until(lambda: pending(site), "the round is through that knows the reason")
+    (second,) = pending(site)
+    assert site.run("approve", second["id"], command="approvals").code == 0
+    end = wait(running)
+    assert end.code == 0, end.out + end.err
+    head = site.git("rev-parse", "autopilot").strip()
+    assert head == second["commit"] and head in get(urls(site)["production"])
+    assert site.merged() == ["alpha", "rework-0001"]
+    # What is live and taken down is not called live, and brought up again by hand alone.
+    site.run("down", command="deploy")
+    assert "was live and is no more" in site.run("--autopilot").out
+    assert len(deployments(site)) == 2
+    assert site.run(command="deploy").code == 3 and len(deployments(site)) == 3
 
 
 def _is_up(url: str) -> bool:

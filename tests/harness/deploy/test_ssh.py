@@ -56,7 +56,7 @@ class Machine:
         return (self.path / "current" / "app.txt").read_text()
 
 
-@pytest.fixture(params=["asyncssh", "sshd"])
+@pytest.fixture(params=["asyncssh", pytest.param("sshd", marks=pytest.mark.long)])
 def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Behind a library's server, and behind OpenSSH's own where that is installed."""
     if request.param == "sshd" and PROGRAM is None:
