@@ -73,7 +73,6 @@ class EgressProxy:
         self._rules = rules
         self._observe = observe
         self._proxies = getproxies_environment() if proxies is None else proxies
-        self._room = asyncio.Semaphore(_MOST_CONNECTIONS)
         self._asked = 0
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -94,22 +93,19 @@ class EgressProxy:
 
     async def _accept(self, listener: socket.socket) -> None:
         """No more than there is room for: the others wait within the sandbox's own network."""
-        loop = asyncio.get_running_loop()
+        loop, room = asyncio.get_running_loop(), asyncio.Semaphore(_MOST_CONNECTIONS)
         while True:
-            await self._room.acquire()
+            await room.acquire()
             try:
                 client, _ = await loop.sock_accept(listener)
             except OSError:
-                self._room.release()
+                room.release()
                 await asyncio.sleep(_OUT_OF_FILES_SECONDS)
                 continue
             task = asyncio.ensure_future(self._serve(client))
             self._serving.add(task)
-            task.add_done_callback(self._served)
-
-    def _served(self, task: "asyncio.Task[None]") -> None:
-        self._serving.discard(task)
-        self._room.release()
+            task.add_done_callback(self._serving.discard)
+            task.add_done_callback(lambda _: room.release())
 
     async def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):

@@ -203,6 +203,19 @@ async def held(net: Net) -> AsyncIterator[asyncio.StreamReader]:
     writer.close()
 
 
+async def test_it_serves_one_command_after_the_other(net: Net) -> None:
+    port = await net.server(answer)
+    made = EgressProxy("box", rules([f"127.0.0.1:{port}"]), net.seen.append, {})
+    for _ in range(100):
+        async with made.serving(socket.create_server(("127.0.0.1", 0))):
+            await asyncio.sleep(0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    net.port = listener.getsockname()[1]
+    async with made.serving(listener):
+        said = await net.ask(f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 200")
+
+
 async def test_its_end_ends_every_connection() -> None:
     async with AsyncExitStack() as stack:
         net = Net(stack)
