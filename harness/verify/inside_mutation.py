@@ -1,14 +1,14 @@
 """Runs inside a sandbox: changes the changed lines, one thing at a time, and runs the tests.
 
-Comparisons, conditions, arithmetic, booleans and numbers are turned round, returned values are
-dropped. `FIBREFLOW_CHANGED` names a file with `path:first-last` lines; the argument is the test
-command in base64. Prints the share of mutants that a run of the tests notices, by failing or by
-not ending, or `none`. mutmut and cosmic-ray are not here: they would have to be installed in the
-project's environment. A project that does so names one of them as a gate instead.
+With cosmic-ray's operators where the project's environment has it. Else comparisons, conditions,
+arithmetic, booleans and numbers are turned round, returned values are dropped. `FIBREFLOW_CHANGED`
+names a file with `path:first-last` lines; the argument is the test command in base64. Prints the
+share of mutants that a run of the tests notices, by failing or by not ending, or `none`.
 """
 
 import ast
 import base64
+import functools
 import os
 import random
 import signal
@@ -21,6 +21,9 @@ from typing import Any
 
 MOST = 24  # mutants; more say little more, and each costs a run of the tests
 PATIENCE = 3.0  # times what the tests take as they are
+
+#: Makes the text of one mutant.
+Maker = Callable[[], str]
 
 FLIPS: dict[type, Any] = {
     ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.Eq: ast.NotEq,
@@ -69,24 +72,49 @@ def mutate(node: Any, what: str) -> Callable[[], None]:
     return lambda: setattr(node, "value", old)
 
 
-def mutants(changed: Mapping[str, set[int]]) -> list[tuple[Path, str]]:
+def turned(text: str, lines: set[int]) -> Iterator[Maker]:
+    """What makes each mutant of a file, by the operators above."""
+    tree = ast.parse(text)
+    same = ast.unparse(tree)
+    for node, what in places(tree, lines):
+        undo = mutate(node, what)
+        changed = ast.unparse(ast.fix_missing_locations(tree))
+        undo()
+        if changed != same:
+            yield functools.partial(str, changed)
+
+
+def turned_by_cosmic_ray(text: str, lines: set[int]) -> Iterator[Maker]:
+    """The same by its operators: those that ask for arguments are left out."""
+    from cosmic_ray import mutating, plugins  # type: ignore[import-untyped]  # noqa: PLC0415
+    from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    ast.parse(text)  # its own parser mends what is no Python
+    tree = get_ast(text)
+    for name in plugins.operator_names():
+        kind = plugins.get_operator(name)
+        if kind.arguments():
+            continue
+        operator = kind()
+        spans = (s for node in ast_nodes(tree) for s in operator.mutation_positions(node))
+        for place, ((first, _), (last, _)) in enumerate(spans):
+            if not lines.isdisjoint(range(first, last + 1)):
+                yield functools.partial(mutating.mutate_code, text, operator, place)
+
+
+def mutants(
+    changed: Mapping[str, set[int]], turn: Callable[[str, set[int]], Iterator[Maker]]
+) -> list[tuple[Path, str]]:
     """(path, text) of each mutant, in no order that a patch could know."""
-    found = []
+    found: list[tuple[Path, Maker]] = []
     for name, lines in changed.items():
         path = Path(name)
         try:
-            tree = ast.parse(path.read_text("utf-8"))
+            found += [(path, make) for make in turn(path.read_text("utf-8"), lines)]
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
-        same = ast.unparse(tree)
-        for node, what in places(tree, lines):
-            undo = mutate(node, what)
-            text = ast.unparse(ast.fix_missing_locations(tree))
-            undo()
-            if text != same:
-                found.append((path, text))
     random.SystemRandom().shuffle(found)
-    return found[:MOST]
+    return [(path, make()) for path, make in found[:MOST]]
 
 
 def passes(command: str, seconds: float) -> bool:
@@ -117,7 +145,12 @@ def changed_lines() -> dict[str, set[int]]:
 
 def main() -> int:
     command = base64.b64decode(sys.argv[1]).decode()
-    made = mutants(changed_lines())
+    changed = changed_lines()
+    try:
+        made, by = mutants(changed, turned_by_cosmic_ray), " of cosmic-ray"
+    except Exception as error:  # noqa: BLE001 - not there, or not as known: then by ours
+        sys.stderr.write(f"without cosmic-ray: {error}\n")
+        made, by = mutants(changed, turned), ""
     if not made:
         sys.stdout.write("none\n")
         return 0
@@ -132,7 +165,7 @@ def main() -> int:
         path.write_text(text, "utf-8")
         killed += not passes(command, seconds)
         path.write_bytes(before)
-    sys.stdout.write(f"{killed} of {len(made)} mutants noticed: {killed / len(made):.3f}\n")
+    sys.stdout.write(f"{killed} of {len(made)} mutants{by} noticed: {killed / len(made):.3f}\n")
     return 0
 
 
