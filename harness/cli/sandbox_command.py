@@ -179,9 +179,13 @@ def _to_json(info: SandboxInfo) -> dict[str, object]:
 
 async def _reap(options: SandboxOptions) -> int:
     provider = _provider(options)
+    why = ""
     try:
         count = await provider.reap(options.namespace)
+        if options.namespace is not None and not count:
+            there = await provider.list(namespace=options.namespace)
+            why = ": it is in use" if there else f": there is nothing of {options.namespace}"
     finally:
         await provider.close(remove=True)
-    print(f"removed {count}")
+    print(f"removed {count}{why}")
     return 0

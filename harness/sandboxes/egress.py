@@ -295,8 +295,14 @@ async def _pour(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.write_eof()
 
 
-def variables(port: int) -> dict[str, str]:
-    """What makes programs in a sandbox use the proxy that listens there on `port`."""
+def variables(port: int, certificates: str = "") -> dict[str, str]:
+    """What makes programs in a sandbox use the proxy that listens there on `port`, and trust
+    the file `certificates`."""
     url = f"http://127.0.0.1:{port}"
     named = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    return dict.fromkeys(named, url) | {"NO_PROXY": "", "no_proxy": ""}
+    trusting = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    return (
+        dict.fromkeys(named, url)
+        | {"NO_PROXY": "", "no_proxy": ""}
+        | (dict.fromkeys(trusting, certificates) if certificates else {})
+    )

@@ -59,6 +59,13 @@ def system_links() -> tuple[tuple[str, Path], ...]:
     return tuple((n, p) for n, p in paths if p.is_dir() and not p.is_symlink())
 
 
+def certificates(root: Path) -> str:
+    """What this machine trusts, in one file, by its path inside; empty where `root` has none.
+    It may be more than the installers bring along: a company's own proxy, for one."""
+    paths = ("etc/ssl/certs/ca-certificates.crt", "etc/pki/tls/certs/ca-bundle.crt")
+    return next((f"/{path}" for path in paths if (root / path).is_file()), "")
+
+
 def _key() -> str:
     facts = [str(_FORMAT), *map(str, interpreter_folders())]
     for pattern in _ETC:

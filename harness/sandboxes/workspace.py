@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 from harness.ports import ExecResult, SandboxLimits
-from harness.sandboxes import allowlist, cage, claim, doorway, egress
+from harness.sandboxes import allowlist, cage, claim, doorway, egress, rootfs
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.cage import Cage, Place, Plan
 from harness.sandboxes.child import Launch, Streams
@@ -67,7 +67,9 @@ class LocalSandbox(FolderSandbox):
     @functools.cached_property
     def _variables(self) -> dict[str, str]:
         found = environment(self.layers)
-        return found if self._proxy is None else found | egress.variables(doorway.PORT)
+        if self._proxy is None:
+            return found
+        return found | egress.variables(doorway.PORT, rootfs.certificates(self._place.root))
 
     async def exec(  # noqa: PLR0913 - the port's signature
         self,

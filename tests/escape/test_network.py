@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,19 @@ async def test_nothing_leaves_past_the_proxy(
     assert (await box.exec(["python", "-c", query])).exit != 0
     raw = "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)"
     assert (await box.exec(["python", "-c", raw])).exit != 0
+
+
+async def test_what_is_reached_is_trusted_as_on_this_machine(
+    provider: LocalSandboxProvider, base: Base
+) -> None:
+    """Where a company's proxy signs with a key of its own, pip must know what the machine knows."""
+    box = await provider.create(base, "agent", limits=SandboxLimits(allow=("*",)))
+    found = await box.exec('cmp "$PIP_CERT" "$SSL_CERT_FILE" && echo "$PIP_CERT"')
+    there = Path("/etc/ssl/certs/ca-certificates.crt")
+    if not there.is_file():
+        pytest.skip("this machine has no such file")
+    assert found.text == f"{there}\n"
+    assert await box.download(str(there)) == there.read_bytes()
 
 
 async def test_two_sandboxes_do_not_reach_each_other(

@@ -76,6 +76,7 @@ def test_nothing_is_left(cache: Path) -> None:
     assert fibreflow(cache, "run", "--", "true").returncode == 0
     assert json.loads(fibreflow(cache, "list", "--json").stdout) == []
     assert fibreflow(cache, "reap").stdout == b"removed 0\n"
+    assert fibreflow(cache, "reap", "x").stdout == b"removed 0: there is nothing of x\n"
 
 
 @pytest.mark.parametrize(
