@@ -47,7 +47,7 @@ def _list(workspace: Workspace, store: PatternStore, options: LearnOptions) -> s
         return json.dumps([stores.as_json(pattern) for pattern in known])
     if not known:
         return f"{workspace.patterns}: nothing has been learned yet"
-    return "\n".join(f"{p.id}  {p.status:11} {p.total.hits:5}x  {p.title}" for p in known)
+    return "\n".join(f"{p.id}  {p.status:11} {p.total.hits:5}x  {_plain(p.title)}" for p in known)
 
 
 def _show(workspace: Workspace, store: PatternStore, options: LearnOptions) -> str:
@@ -64,10 +64,10 @@ def _described(pattern: Pattern) -> str:
     total = pattern.total
     facts = {
         "pattern": pattern.id,
-        "title": pattern.title,
-        "what happened": pattern.what,
-        "why": pattern.why,
-        "what to do": pattern.fix,
+        "title": _plain(pattern.title),
+        "what happened": _plain(pattern.what),
+        "why": _plain(pattern.why),
+        "what to do": _plain(pattern.fix),
         "status": f"{pattern.status} {pattern.status_why and f'({pattern.status_why})'}".strip(),
         "written by": pattern.by,
         "learned": pattern.learned,
@@ -78,6 +78,11 @@ def _described(pattern: Pattern) -> str:
         "withheld": _arm(total.withheld),
     }
     return "\n".join(f"{name + ':':15}{value}" for name, value in facts.items() if value)
+
+
+def _plain(text: str) -> str:
+    """For a terminal, where no mark could be mistaken for ours."""
+    return text.replace("&lt;", "<")
 
 
 def _arm(arm: Arm) -> str:

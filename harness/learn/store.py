@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -37,6 +38,9 @@ from orchestrator.learning import (
     clean,
 )
 from orchestrator.reporting.wording import one_line
+
+#: Some 300,000 patterns; beyond, reading them would fill the memory of a small machine.
+_MOST_BYTES = 400_000_000
 
 Patterns = Mapping[str, Pattern]
 
@@ -102,12 +106,23 @@ def read(path: Path) -> list[Pattern]:
     Older versions and the roadmap's own list are understood. Raises `InputError`.
     """
     try:
+        _check_file(path)
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); mend it, or move it away") from error
     return [_pattern(path, n, entry) for n, entry in enumerate(migrated(path, data), start=1)]
+
+
+def _check_file(path: Path) -> None:
+    """Before it is opened: a pipe would be waited for, and a device never ends."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{path}: is no file; move it away")
+    if found.st_size > _MOST_BYTES:
+        many = f"{found.st_size / 1e6:.0f} MB, more than {_MOST_BYTES / 1e6:.0f}"
+        raise InputError(f"{path}: has {many}; remove patterns that help nobody")
 
 
 def text(patterns: Iterable[Pattern]) -> str:

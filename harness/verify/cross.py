@@ -119,7 +119,7 @@ async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Cr
     texts = {name: readable(trees[name]) for name in full}
     old = {path: text for name in full for path, text in trees[name].before.items()}
     tests = await asyncio.to_thread(_chosen, texts, old, job.tests)
-    probes = await asyncio.to_thread(_probes, texts, old, job.probes)
+    probes = await asyncio.to_thread(probes_of, texts, old, job.probes)
     command = await suite_command(bench, job.base, job.project)
     before = await baseline(bench, job.base, command) if command else None
     ground = _Field(
@@ -157,18 +157,22 @@ def _chosen(
     return worth_running(found, most)
 
 
-def _probes(
+def probes_of(
     texts: Mapping[str, Mapping[str, str]], old: Mapping[str, str], most: int
 ) -> tuple[Probe, ...]:
-    sources: list[Sequence[Probe]] = []
+    """Of each author's files by path, in turn from each author: who writes twenty test files, all
+    of them on what it does well, is heard as often as who writes one."""
     product = packages(p for files in texts.values() for p in files if not is_test_file(p))
+    by_author = []
     for files in texts.values():
+        own: list[Sequence[Probe]] = []
         for path, text in files.items():
             if is_test_module(path):
-                sources.append(of_tests(text, product))
+                own.append(of_tests(text, product))
             elif not is_test_file(path):
-                sources.append(of_signatures(path, text, old.get(path, "")))
-    return in_turn(sources, most)
+                own.append(of_signatures(path, text, old.get(path, "")))
+        by_author.append(in_turn(own, most))
+    return in_turn(by_author, most)
 
 
 # --------------------------------------------------------------------- tests

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -213,6 +214,20 @@ def test_a_spoilt_entry_is_refused_by_name(path, value, tmp_path):
     store.path.write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"pattern 1 '.*' cannot be read .*; mend it or remove it"):
         at(tmp_path).load()
+
+
+def test_what_is_no_plain_file_is_not_even_opened(tmp_path):
+    """A pipe would be waited for, a device read until the memory is full."""
+    store = at(tmp_path)
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        make(store.path)
+        with pytest.raises(InputError, match="is no file"):
+            store.load()
+        store.path.rmdir() if store.path.is_dir() else store.path.unlink()
+    with store.path.open("wb") as file:
+        file.truncate(500_000_000)  # takes no room on the disk
+    with pytest.raises(InputError, match="500 MB, more than 400"):
+        store.load()
 
 
 def test_poisoned_words_are_cut_and_cleaned_as_if_a_program_had_printed_them(tmp_path):

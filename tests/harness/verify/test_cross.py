@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.verify.cross import Crossed, CrossJob, Rival, compare
+from harness.verify.cross import Crossed, CrossJob, Rival, compare, probes_of
 from orchestrator.values import FeatureList
 from orchestrator.verify.acceptance import protected_globs
 from tests.harness.verify.conftest import RIGHT, Edits, Field, diff
@@ -127,3 +127,18 @@ async def test_signatures_give_probes_where_there_are_no_tests(field: Field) -> 
     found = await crossed(field, a={"shop/total.py": typed}, b={"shop/total.py": wrong})
     assert found.digests["a"] != found.digests["b"]
     assert found.digests["a"][0] == found.digests["b"][0]  # of an empty list
+
+
+def test_who_writes_many_test_files_is_not_heard_more_often() -> None:
+    """What one chooses to probe is what it does well."""
+    many = {
+        f"tests/test_{n}.py": f"from shop.total import total\n\n\ndef test_{n}():\n"
+        f"    assert total([{n}]) == {n}\n"
+        for n in range(20)
+    }
+    one = "from shop.total import total\n\n\ndef test_x():\n" + "".join(
+        f"    assert total([-{n}, 1]) == {1 - n}\n" for n in range(20)
+    )
+    product = {"shop/total.py": "def total(prices):\n    return sum(prices)\n"}
+    chosen = probes_of({"a": product | many, "b": product | {"tests/test_x.py": one}}, {}, 10)
+    assert sum("-" in probe.expression for probe in chosen) == 5
