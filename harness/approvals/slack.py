@@ -123,10 +123,10 @@ class SlackDesk:
         if not outcome.counted:
             respond(text=_safe(outcome.words), response_type="ephemeral", replace_original=False)
             return
+        self._decided()  # the work goes on, whatever becomes of the words about it
         text = f"{verdict} by <@{body['user']['id']}>" + (f": {_safe(reason)}" if reason else "")
         block = {"type": "section", "text": {"type": "mrkdwn", "text": text[:_CHARS]}}
         respond(text=text, blocks=[block], replace_original=True)
-        self._decided()
 
 
 def _clicked(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness.ports import Clock
 from orchestrator import approval_requests as rules
 from orchestrator.approval_requests import Answer, People, Request, Standing
 from orchestrator.errors import MachineError
+from orchestrator.reporting.wording import visible
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS requests (id TEXT PRIMARY KEY, asked DOUBLE PRECISION NOT NULL,
@@ -62,6 +63,7 @@ class ApprovalStore:
 
     def ask(self, request: Request, people: People) -> None:
         """Keep a request. One that is known already stays as it is: a restart asks again."""
+        request = shown(request)
         row = (request.id, request.asked, _dump(request), _dump(people))
         with self._connected() as connection:
             connection.execute(_ASK, row)
@@ -128,6 +130,13 @@ class ApprovalStore:
                 f"{self._path}: the approvals cannot be kept ({error}); free the disk, or move "
                 "the file away to ask again"
             ) from error
+
+
+def shown(request: Request) -> Request:
+    """As people may be shown it: agents have named the files that it speaks of, and no terminal
+    sequence or reversed writing among them may change what is read."""
+    facts = tuple((name, visible(text)) for name, text in request.facts)
+    return replace(request, reasons=tuple(map(visible, request.reasons)), facts=facts)
 
 
 def told(first: Answer, late: Answer) -> str:

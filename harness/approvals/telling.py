@@ -22,6 +22,8 @@ _LOOK = 2.0
 PATIENCE = 30.0
 #: A reminder comes when this share of the time to answer is left.
 _REMIND = 0.25
+#: Keys of what was said last, which are not said again.
+_KEPT = 2_000
 
 
 class Teller:
@@ -46,9 +48,8 @@ class Teller:
         self._place = place
         self._quiet = quiet
         self._say = say
-        self._said: set[str] = set()
         self._gone: float | None = None  # since when Slack does not answer
-        self._since = self._kept()
+        self._since, self._said = self._kept()
 
     async def run(self) -> None:
         while True:
@@ -67,22 +68,29 @@ class Teller:
             except (SlackClientError, OSError) as error:
                 self._is_gone(error)
                 return told_to_wait(error)
-            self._said.add(key)
+            self._said[key] = None
             late += 1
             if time:
                 self._since = time
-                files.replace_json(self._place, {"since": time})
+            self._keep()
         self._is_back(late)
         return _LOOK
 
-    def _kept(self) -> str:
-        """Where the news begin: where they were left, else now."""
+    def _kept(self) -> tuple[str, dict[str, None]]:
+        """Where the news begin, and what was said: where they were left, else now."""
         try:
-            return str(json.loads(self._place.read_bytes())["since"])
+            data = json.loads(self._place.read_bytes())
+            return str(data["since"]), dict.fromkeys(map(str, data.get("said", ())))
         except (OSError, ValueError, KeyError, TypeError):
-            now = iso(self._clock.now())
-            files.replace_json(self._place, {"since": now})
-            return now
+            self._since, self._said = iso(self._clock.now()), {}
+            self._keep()
+            return self._since, self._said
+
+    def _keep(self) -> None:
+        # The channel is searched as well, for a crash before this; but not further than its
+        # newest messages.
+        self._said = dict.fromkeys(list(self._said)[-_KEPT:])
+        files.replace_json(self._place, {"since": self._since, "said": list(self._said)})
 
     def _sayings(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
         """Key, time (of news alone) and act: requests, reminders of them, then the news."""

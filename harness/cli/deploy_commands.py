@@ -21,6 +21,7 @@ from orchestrator.approval_requests import Answer, Verdict
 from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES, Deployment
 from orchestrator.errors import InputError, WorkspaceLockedError
+from orchestrator.reporting.wording import one_line
 
 
 def _workspace(command: Command) -> tuple[Workspace, DeployOptions]:
@@ -55,8 +56,8 @@ def _status(workspace: Workspace, options: DeployOptions) -> int:
         return 0
     for one in found:
         last = one.taken[-1] if one.taken else None
-        step = f"{last.step}: {last.detail}" if last else "not begun"
-        print(f"{one.id}  {course.status(one).replace('_', ' ')}  {step[:200]}")
+        step = f"{last.step}: {one_line(last.detail, 200)}" if last else "not begun"
+        print(f"{one.id}  {course.status(one).replace('_', ' ')}  {step}")
     if not found:
         print(f"nothing was deployed yet; `{workspace.hint('deploy')}` begins")
     return 0

@@ -1,7 +1,7 @@
 """Begins and continues deployments of a workspace, for runs and for people's commands alike."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import inputs
 from harness.approvals.store import ApprovalStore
@@ -22,6 +22,7 @@ from orchestrator.deploy.course import EXIT_CODES, Deployment
 from orchestrator.deploy.rework import id_of
 from orchestrator.deploy.values import ENVIRONMENTS, Deploy
 from orchestrator.errors import DeployError, InputError
+from orchestrator.reporting.wording import visible
 from orchestrator.values import FeatureList
 
 
@@ -47,7 +48,7 @@ def read(workspace: Workspace) -> tuple[FeatureList, Deploy]:
     options = options_of_run(workspace, newest)
     if options is None or not options.features.exists():
         options = RunOptions(workspace=workspace.root, features=workspace.feature_list)
-    given = inputs.read_features(options)
+    given = inputs.read_features(replace(options, only=()))  # deployed is all that is merged
     if given.project.deploy is None:
         raise InputError(f"{options.features}: there is no project.deploy; see docs/deploy.md")
     return given, given.project.deploy
@@ -201,6 +202,6 @@ def told(workspace: Workspace, deployment: Deployment, *, gone: bool = False) ->
     else:
         failed = deployment.failure
         lines.append(
-            f"{status.replace('_', ' ')}: {failed.step}: {failed.detail}" if failed else ""
+            f"{status.replace('_', ' ')}: {failed.step}: {visible(failed.detail)}" if failed else ""
         )
     return "\n".join(lines)

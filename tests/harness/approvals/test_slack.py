@@ -154,6 +154,17 @@ def test_double_clicks_and_clicks_after_a_restart_give_one_decision(
     assert all("already" in said for said in words(slack))
 
 
+def test_an_answer_counts_also_when_nothing_can_be_said_about_it(
+    slack: SlackServer, tmp_path: Path
+) -> None:
+    store, decided = store_with(tmp_path), Counted()
+    ours = desk(slack, store, decided)
+    ours.post(only(store))
+    click = slack.click(slack.messages[0], "fibreflow_approve", "U2")
+    over_http(slack, ours, {**click, "response_url": "http://127.0.0.1:9/nobody"})
+    assert (only(store).standing, decided.times) == ("approved", 1)
+
+
 def store_of(folder: Path) -> ApprovalStore:
     return ApprovalStore(folder / "approvals.sqlite", SystemClock())
 

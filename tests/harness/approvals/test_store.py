@@ -11,6 +11,7 @@ from harness.approvals.store import ApprovalStore
 from orchestrator.approval_requests import Answer, People, Request
 from orchestrator.errors import MachineError
 from tests.harness.agents.workbench import StepClock
+from tests.harness.approvals.asking import only, store_with
 
 TEAM = People({"alice": (), "bob": ("slack:U2",), "carol": ()}, experts=("carol",))
 REQUEST = Request(
@@ -97,3 +98,11 @@ def test_a_file_that_is_no_store_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "logs" / "approvals.sqlite").write_text("no database" * 100)
     with pytest.raises(MachineError, match="move the file away"):
         open_store(tmp_path).all()
+
+
+def test_no_file_name_can_change_what_is_read(tmp_path: Path) -> None:
+    """A terminal would obey it, a page would turn it round: an approver must see what is there."""
+    sly = "auth\x1b[2K\x1b[1Gnothing to see\u202e.py"
+    asked = only(store_with(tmp_path, reasons=(f"is {sly}",), facts=(("what", sly),))).request
+    for text in (*asked.reasons, *(text for _, text in asked.facts)):
+        assert text.isprintable() and "auth\\x1b" in text

@@ -1,5 +1,6 @@
 """Slack is gone for an hour: nothing is lost or said twice, and people can answer all the same."""
 
+from datetime import datetime
 from pathlib import Path
 
 from slack_sdk import WebClient
@@ -39,10 +40,13 @@ class Desk:
         self.notices = Notices(Workspace(folder), self.clock)
         self.place = folder / "slack.json"
 
-    def start(self) -> Teller:
+    def parts(self) -> tuple[ApprovalStore, Notices, SlackDesk, Hours, Path]:
         client = WebClient(self.slack.bot_token, base_url=self.slack.api_url, retry_handlers=[])
         desk = SlackDesk(self.store, self.clock, client, "#deploys")
-        return Teller(self.store, self.notices, desk, self.clock, self.place, say=self.said.append)
+        return self.store, self.notices, desk, self.clock, self.place
+
+    def start(self) -> Teller:
+        return Teller(*self.parts(), say=self.said.append)
 
     def ask(self, id_: str) -> None:
         now = self.clock.now()
@@ -88,3 +92,37 @@ async def test_an_hour_without_slack(tmp_path: Path) -> None:
         # Another start says none of it again.
         await desk.start().once()
         assert len(slack.messages) == 5
+
+
+async def test_a_reminder_comes_when_a_quarter_is_left_and_news_wait_for_the_morning(
+    tmp_path: Path,
+) -> None:
+    with SlackServer() as slack:
+        desk = Desk(tmp_path, slack)
+        hour = datetime.fromtimestamp(desk.clock.now()).astimezone().hour
+        night = Teller(*desk.parts(), quiet=(hour, (hour + 2) % 24))
+        desk.ask("0001-aa")
+        desk.hears("one")
+        await night.once()
+        assert slack.texts == ["Approval needed: 0001-aa"]
+        await desk.clock.sleep(2 * 3600)
+        await night.once()
+        assert slack.texts[1:] == ["one"]
+        await desk.clock.sleep(15 * 3600)
+        await night.once()
+        assert len(slack.texts) == 2
+        await desk.clock.sleep(1.5 * 3600)
+        for _ in range(2):
+            await night.once()
+        assert len(slack.texts) == 3 and "Still waiting for approval: 0001-aa" in slack.texts[2]
+
+
+async def test_a_restart_says_nothing_again_however_busy_the_channel_was(tmp_path: Path) -> None:
+    with SlackServer() as slack:
+        desk = Desk(tmp_path, slack)
+        desk.ask("0001-aa")
+        desk.hears("one")
+        await desk.start().once()
+        slack.messages.clear()  # as far back as nobody looks
+        await desk.start().once()
+        assert slack.messages == []

@@ -1,6 +1,8 @@
 """`status`, `report`, `list` and `resume` over runs on file: as text, and as JSON for programs."""
 
 import json
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import runner
+from harness.cli import commands
 from harness.record.workspace import Workspace
 
 FIRST, SECOND, THIRD = "20260101-000000-aaaa", "20260102-000000-bbbb", "20260103-000000-cccc"
@@ -153,3 +156,10 @@ def test_resume_gives_the_exit_code_of_what_has_ended(ask: Ask, workspace: Path)
     run = "20260104-000000-eeee"
     write_run(workspace, run, {"type": "RunFinished", "exit_code": 3})
     assert run in ask("resume", run, code=3)
+
+
+def test_who_decides_is_whose_process_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not whoever its environment names: an approver could be anybody."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert commands.user() == pwd.getpwuid(os.getuid()).pw_name

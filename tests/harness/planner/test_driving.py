@@ -395,6 +395,21 @@ async def test_a_person_is_asked_before_work_begins(workspace: Workspace) -> Non
     assert [f.id for f in read(workspace).features] == ["one", "two"]
 
 
+async def test_an_approval_is_about_the_list_that_was_shown(workspace: Workspace) -> None:
+    """Changed before work begins, it is asked for anew, whatever was answered."""
+    given = options(workspace, approve_plan=True)
+    await plan(given, model := Scripted())
+    first = answer(workspace, "approved")
+    other = '{"version": 1, "features": [{"id": "zero", "description": "new", "passes": true}]}\n'
+    workspace.feature_list.write_text(other)
+    again = await plan(given, model)
+    assert not again.plan.done and workspace.feature_list.read_text() == other
+    assert again.plan.request not in {first, ""}
+    answer(workspace, "approved")
+    assert (await plan(given, model)).plan.done
+    assert [f.id for f in read(workspace).features] == ["zero", "one", "two"]
+
+
 async def test_the_recorded_goal_knows_the_reason_of_a_rejection(tmp_path: Path) -> None:
     """As in docs/autopilot.md; to another reason nobody has written an answer."""
     where = Workspace(tmp_path / "mail")
