@@ -48,7 +48,8 @@ def slack_settings() -> SlackSettings | None:
 
 
 class Service:
-    """`go_on` continues the work after an answer; it is called in a thread, one at a time."""
+    """`go_on` continues the work after an answer; it is called in a thread, one at a time.
+    `answered`: at once, since an earlier process died with an answer that it had taken in."""
 
     def __init__(  # noqa: PLR0913 - what it works with, each a port or a value
         self,
@@ -60,6 +61,7 @@ class Service:
         go_on: Callable[[], None],
         quiet: tuple[int, int] | None = None,
         say: Callable[[str], None] = lambda _: None,
+        answered: bool = False,
     ) -> None:
         self._store = store
         self._notices = notices
@@ -69,6 +71,8 @@ class Service:
         self._slack = slack
         self._go_on = go_on
         self._decided = threading.Event()
+        if answered:
+            self._decided.set()
         self._app: Any = None
         self._teller: Teller | None = None
         self._handler: Any = None

@@ -202,6 +202,7 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
         go_on=go_on,
         quiet=options.quiet,
         say=lambda text: print(text, flush=True),
+        answered=going_on.is_answered(workspace),
     )
     asyncio.run(service.run(options.port, listening))
     return 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 from harness.cli.flags import RunOptions
 from harness.deploy import driving
 from harness.deploy.driving import Asked
+from harness.deploy.records import Records
 from harness.record.workspace import Workspace
 from orchestrator.deploy import course
 from orchestrator.deploy.course import EXIT_CODES
@@ -47,6 +48,13 @@ def needs_run(workspace: Workspace) -> bool:
     from harness.planner import driving as planning  # noqa: PLC0415 - as above
 
     return planning.answered(workspace) is not None or _of_rejected(workspace) is not None
+
+
+def is_answered(workspace: Workspace) -> bool:
+    """Whether somebody has answered, or let the time pass, and nobody has gone on."""
+    deployed = Records(workspace).open()
+    asked = driving.store(workspace).find(deployed.request) if deployed is not None else None
+    return needs_run(workspace) or (asked is not None and asked.standing != "pending")
 
 
 def _of_rejected(workspace: Workspace) -> RunOptions | None:
