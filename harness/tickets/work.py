@@ -5,23 +5,18 @@ It holds no token that can write and asks GitHub for nothing but to read.
 
 import asyncio
 import contextlib
-import json
-import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 from harness.cli.flags import RunOptions
-from harness.git import Repository, open_repository
-from harness.ports import Model
-from harness.record import files
+from harness.git import open_repository
 from harness.tickets import artifact, asking, intake
 from harness.tickets.artifact import HandOver
+from harness.tickets.case import Case, Place, options
 from harness.tickets.github import opened
-from harness.tickets.proof import Claims, proof
-from harness.tickets.settings import TicketSettings, read_settings
+from harness.tickets.outcome import Result, outcome
+from harness.tickets.settings import read_settings
 from harness.tickets.triaging import TRIAGE_USD, sort
 from orchestrator.errors import (
     FibreFlowError,
@@ -34,61 +29,15 @@ from orchestrator.reporting.wording import one_line
 from orchestrator.tickets import comments as ticket_comments
 from orchestrator.tickets import ticket as tickets
 from orchestrator.tickets.comments import WITH_PATCH, Outcome
-from orchestrator.tickets.ticket import Ticket, Trigger
-from orchestrator.tickets.triage import Triage, triage
+from orchestrator.tickets.links import MOST_TEXT
+from orchestrator.tickets.ticket import Trigger
+from orchestrator.tickets.triage import triage
 
 #: Runs a feature list and gives the exit code of `fibreflow run`; `harness.app.start` for real.
 Start = Callable[[RunOptions], int]
 
-_ENDS: dict[int, Outcome] = {1: "failed", 2: "unable", 4: "limit", 5: "unable"}
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where it happens. `checkout`: the repository; `workspace`: kept between runs; `out`: the
-    artifact's folder. `trusted`: who asked has been asked about already, at the keyboard.
-    `connect`: a model that helps with triage; without one the rules alone decide. `noted` hears of
-    every point between two steps. `author`: whom the job that writes does so as."""
-
-    checkout: Path
-    workspace: Path
-    out: Path
-    url: str
-    token: str | None = None
-    base: str = "HEAD"
-    sandbox: str = "local"
-    live: bool = True
-    trusted: bool = False
-    connect: Callable[[], Model] | None = None
-    noted: Callable[[str], object] = lambda _point: None
-    server: str = intake.SERVER
-    author: str = "github-actions[bot]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    ticket: Ticket
-    trigger: Trigger
-    triage: Triage
-    settings: TicketSettings
-    base: str
-    cost_usd: float | None = 0.0
-
-    @property
-    def digest(self) -> str:
-        return tickets.digest(self.ticket, self.trigger.orders, self.base)
-
-    @property
-    def text(self) -> str:
-        return tickets.fingerprint(self.ticket.title, self.ticket.body)
-
-    @property
-    def budget_usd(self) -> float:
-        return self.trigger.orders.budget_usd or self.settings.budget_usd
-
-    @property
-    def branch(self) -> str:
-        return f"fibreflow-work/{self.digest}"
+#: With less no attempt comes to an end.
+_LEAST_USD = 0.01
 
 
 def work(trigger: Trigger, place: Place, start: Start) -> HandOver | None:
@@ -111,18 +60,54 @@ def _work(trigger: Trigger, place: Place, start: Start) -> HandOver | None:
         return None
     place.noted("sorted")
     place.out.mkdir(parents=True, exist_ok=True)
-    made, patch = _not_begun(case), b""
-    if made is None:
-        options = _options(case, place)
-        place.noted("listed")
-        code = start(options)
-        place.noted("run")
-        made, patch = asyncio.run(_outcome(case, place, code))
+    made = _not_begun(case)
+    result = Result(made) if made else _rounds(case, place, start)
     place.noted("judged")
-    made = made.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
-    artifact.store(place.out, made, patch)
+    took = {"seconds": round(time.monotonic() - began, 3)}
+    made = result.made.model_copy(update=took)
+    artifact.store(place.out, made, result.patch)
     place.noted("stored")
     return made
+
+
+def _rounds(case: Case, place: Place, start: Start) -> Result:
+    """A bug whose draft shows no bug gets one more round, which knows the draft; where that shows
+    none either, the first is as good."""
+    first = _run(case, place, start)
+    if not _wants_another(case, first):
+        return first
+    draft = first.patch.decode(errors="replace")[:MOST_TEXT]
+    again = replace(
+        case, ticket=replace(case.ticket, draft=draft), cost_usd=first.made.cost_usd,
+        lacking=first.proof.lacking,
+    )  # fmt: skip
+    second = _run(again, place, start)
+    if second.proof.shown:
+        name = {"attempt": f"again/{second.made.attempt}"}
+        return replace(second, made=second.made.model_copy(update=name))
+    vain = "a further round brought no test that fails without the change either"
+    told = {"cost_usd": second.made.cost_usd, "unverified": (*first.made.unverified, vain)}
+    return replace(first, made=first.made.model_copy(update=told))
+
+
+def _run(case: Case, place: Place, start: Start) -> Result:
+    flags = options(case, place)
+    place.noted("listed")
+    code = start(flags)
+    place.noted("run")
+    return asyncio.run(outcome(case, place, code))
+
+
+def _wants_another(case: Case, first: Result) -> bool:
+    """Where our proof can be had, that is of Python's tests, and money and a round are left."""
+    changed = (line for line in first.patch.split(b"\n") if line.startswith(b"+++ "))
+    provable = case.bug and any(line.rstrip(b"\t\r").endswith(b".py") for line in changed)
+    lacks = bool(first.proof.lacking) and not first.proof.shown
+    return provable and lacks and case.settings.rounds > 1 and _affords(case, first.made)
+
+
+def _affords(case: Case, spent: HandOver) -> bool:
+    return spent.cost_usd is not None and case.budget_usd - spent.cost_usd >= _LEAST_USD
 
 
 async def _tell(trigger: Trigger, place: Place, error: FibreFlowError) -> None:
@@ -144,7 +129,7 @@ async def _tell(trigger: Trigger, place: Place, error: FibreFlowError) -> None:
     artifact.store(place.out, told)
 
 
-async def _look(trigger: Trigger, place: Place) -> _Case | None:
+async def _look(trigger: Trigger, place: Place) -> Case | None:
     repository = await open_repository(place.checkout)
     base = await repository.commit_of(place.base)
     if base is None:
@@ -161,7 +146,7 @@ async def _look(trigger: Trigger, place: Place) -> _Case | None:
     if not ticket.open:
         raise TicketError(f"#{ticket.number} is closed; reopen it first")
     place.noted("fetched")
-    case = _Case(ticket, settled, triage(ticket, settled.orders), settings, base)
+    case = Case(ticket, settled, triage(ticket, settled.orders), settings, base)
     if _known(case):
         return None
     if place.connect is None:
@@ -171,7 +156,7 @@ async def _look(trigger: Trigger, place: Place) -> _Case | None:
     return replace(case, triage=made.triage, cost_usd=made.cost_usd)
 
 
-def _known(case: _Case) -> bool:
+def _known(case: Case) -> bool:
     """Whether the draft of this very work is there. Raises `TicketError` where a comment on it
     asks for more, and the issue's text is another than the one that was looked at."""
     mark = ticket_comments.mark(case.ticket.status)
@@ -186,159 +171,11 @@ def _known(case: _Case) -> bool:
     return mark.digest == case.digest and mark.outcome in WITH_PATCH
 
 
-def _hand_over(case: _Case, outcome: Outcome, **more: Any) -> HandOver:
-    return HandOver(
-        repo=case.ticket.repo, number=case.ticket.number, title=case.ticket.title[:500],
-        base=case.base, digest=case.digest, text=case.text, outcome=outcome, **more,
-    )  # fmt: skip
-
-
-def _not_begun(case: _Case) -> HandOver | None:
+def _not_begun(case: Case) -> HandOver | None:
     if case.triage.begins:
         return None
     outcome: Outcome = "asks" if case.triage.questions else "declined"
-    return _hand_over(
-        case, outcome, reasons=(case.triage.why,), questions=case.triage.questions,
+    return case.hand_over(
+        outcome, reasons=(case.triage.why,), questions=case.triage.questions,
         cost_usd=case.cost_usd,
     )  # fmt: skip
-
-
-def _options(case: _Case, place: Place) -> RunOptions:
-    """The ticket as a feature list of its own, and the flags to run it with."""
-    orders, settings, spent = case.trigger.orders, case.settings, case.cost_usd
-    workspace = place.workspace / case.digest
-    project = {
-        "name": case.ticket.repo, "repo": str(place.checkout.resolve()), "base": case.base,
-        "branch": case.branch, "setup": settings.setup, "test": settings.test,
-        "protected": settings.protected or None,
-    }  # fmt: skip
-    body = {
-        "version": 1,
-        "project": {k: v for k, v in project.items() if v is not None},
-        "defaults": {
-            "attempts": orders.attempts or settings.attempts, "rounds": settings.rounds,
-            "budget_usd": case.budget_usd - (TRIAGE_USD if spent is None else spent),
-            "timeout_minutes": settings.timeout_minutes,
-        },
-        "features": [{
-            "id": _feature(case.ticket), "category": case.triage.sort,
-            "description": tickets.description(case.ticket, orders, case.triage.sort),
-        }],
-    }  # fmt: skip
-    path = workspace / "feature_list.json"
-    if not path.exists():  # else it is the same work, which goes on as it was begun
-        files.replace_json(path, body)
-    return RunOptions(
-        workspace, path, autopilot=True, tier=orders.tier, sandbox=place.sandbox,
-        live=place.live, screen="plain",
-    )  # fmt: skip
-
-
-def _feature(ticket: Ticket) -> str:
-    return f"issue-{ticket.number}"
-
-
-async def _outcome(case: _Case, place: Place, code: int) -> tuple[HandOver, bytes]:
-    workspace = place.workspace / case.digest
-    runs = sorted((workspace / "logs").glob("*/report.json"))
-    if not runs:
-        return _hand_over(case, _ENDS.get(code, "failed"), reasons=(f"exit code {code}",)), b""
-    # The newest that worked on it: a later one may have found it merged already.
-    reports = [json.loads(path.read_bytes()) for path in reversed(runs)]
-    report = next((r for r in reports if r["features"]), reports[0])
-    for name in ("report.md", "report.json"):
-        await asyncio.to_thread(shutil.copy, runs[-1].parent / name, place.out / name)
-    feature = next((f for f in report["features"] if f["id"] == _feature(case.ticket)), None)
-    if feature is None:
-        return _hand_over(case, _ENDS.get(code, "failed"), reasons=(f"exit code {code}",)), b""
-    repository = await open_repository(place.checkout)
-    names = _candidates(case, feature)
-    patches = [
-        await _patch(case, repository, runs[-1].parent, {**feature, "attempt": n}) for n in names
-    ]
-    outcome: Outcome = _ENDS.get(code, "failed")
-    if feature["state"] in {"merged", "review"}:
-        with_patch: Outcome = "patch" if feature["state"] == "merged" else "review"
-        outcome = with_patch if patches[0] else "nothing"
-    if outcome not in WITH_PATCH:
-        return _told(case, outcome, report, feature), b""
-    log = place.workspace / case.digest / "proof.log"
-    bug = case.triage.sort == "bug"
-    claims = Claims(case.digest, place.checkout.resolve(), case.base, patches, bug, log)
-    found = await proof(claims, case.settings, place.sandbox)
-    made = _told(case, outcome, report, {**feature, **_instead(names, found.index)})
-    more = {
-        "evidence": (*found.shown, *made.evidence),
-        "unverified": (*found.lacking, *made.unverified),
-    }
-    return made.model_copy(update=more), patches[found.index]
-
-
-def _candidates(case: _Case, feature: dict[str, Any]) -> list[str]:
-    """The attempt that was chosen; for a bug that a person judges, the other usable ones too."""
-    first = [feature["attempt"]]
-    if case.triage.sort != "bug" or feature["state"] != "review":
-        return first
-    usable = [a["name"] for a in feature["attempts"] if a["state"] == "unjudged"]
-    return [*first, *(name for name in usable if name not in first)]
-
-
-def _instead(names: Sequence[str], index: int) -> dict[str, Any]:
-    """What of a feature's report is otherwise when another attempt is handed over."""
-    if index == 0:
-        return {}
-    why = f"{names[index]}: its test fails without the change; those of {names[0]} show no bug"
-    return {"attempt": names[index], "reasons": [why]}
-
-
-async def _patch(case: _Case, repository: Repository, run: Path, feature: dict[str, Any]) -> bytes:
-    """What was merged, or the attempt that a person should look at first."""
-    if feature["state"] == "merged" and feature["commit"]:
-        # By a file: the bytes of a patch need not be text.
-        whole = run / "merged.diff"
-        await repository.git(
-            "diff", "--binary", "--full-index", "--no-color", "--no-ext-diff", "--no-textconv",
-            "--no-renames", f"--output={whole.resolve()}", case.base, feature["commit"], "--",
-        )  # fmt: skip
-        return await asyncio.to_thread(whole.read_bytes)
-    if feature["state"] == "review" and feature["attempt"]:
-        path = run / feature["id"] / feature["attempt"] / "patch.diff"
-        return await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
-    return b""
-
-
-def _told(
-    case: _Case, outcome: Outcome, report: dict[str, Any], feature: dict[str, Any]
-) -> HandOver:
-    chosen = next((a for a in feature["attempts"] if a["name"] == feature["attempt"]), None)
-    evidence, unverified = _evidence(case, chosen)
-    reasons = [*feature["reasons"], *feature["refusals"], *report["limits"]]
-    return _hand_over(
-        case, outcome,
-        reasons=tuple(str(r)[:500] for r in reasons[:10]), evidence=evidence,
-        unverified=unverified, attempt=str(feature["attempt"] or ""),
-        cost_usd=_sum(case.cost_usd, report["cost_usd"] if report["cost_complete"] else None),
-    )  # fmt: skip
-
-
-def _sum(*costs: float | None) -> float | None:
-    """None when any of it is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return round(sum(known), 6) if len(known) == len(costs) else None
-
-
-def _evidence(
-    case: _Case, chosen: dict[str, Any] | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if chosen is None:
-        return (), ()
-    seen, open_ = [], [*chosen["problems"]]
-    if chosen["checks"]:
-        seen.append(f"{chosen['checks_passed']} of {chosen['checks']} trusted checks passed")
-    if case.settings.test:
-        seen.append(f"no test of the project ({case.settings.test}) that passed before fails now")
-    else:
-        open_.append("no test command is set (.github/fibreflow.yaml), so no test was run")
-    if chosen["coverage"] is not None:
-        seen.append(f"{chosen['coverage']:.0%} of the changed lines are run by tests")
-    return tuple(seen), tuple(str(o)[:500] for o in open_)

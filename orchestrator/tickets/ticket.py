@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -186,11 +187,15 @@ it pass."""
 _DRAFT = """\
 An earlier attempt's draft, which the comments may be about. It is not applied here: take from it \
 what is right, and do what the comments ask."""
+_LACKING = """\
+Its tests were run without and with the rest of it, and this is not shown. Write a test that fails \
+because of the bug and passes once it is mended:"""
 _FEATURE = "It is a small feature. Add tests for it beside the project's tests."
 
 
-def description(ticket: Ticket, given: Orders, kind: str) -> str:
-    """The task as the agent reads it: ours first, strangers' text quoted line by line."""
+def description(ticket: Ticket, given: Orders, kind: str, lacking: Sequence[str] = ()) -> str:
+    """The task as the agent reads it: ours first, strangers' text quoted line by line. `lacking`:
+    what was found wrong with the draft."""
     what = _BUG.format(number=ticket.number) if kind == "bug" else _FEATURE
     parts = [
         _TASK.format(what=what),
@@ -208,4 +213,6 @@ def description(ticket: Ticket, given: Orders, kind: str) -> str:
         parts.append(f"The maintainer who started this asks:\n{quoted(given.instructions)}")
     if ticket.draft:
         parts.append(f"{_DRAFT}\n{raw_quoted(ticket.draft)}")
+    if lacking:
+        parts.append(f"{_LACKING}\n{raw_quoted(chr(10).join(lacking))}")
     return "\n\n".join(parts)

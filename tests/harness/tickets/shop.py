@@ -124,8 +124,9 @@ class Shop:
         found = {}
         for path in self.folder.glob("workspace/*/logs/*/issue-7/*/transcript.jsonl"):
             said = re.findall(r"I write: (\w+)", path.read_text())
+            again = "again/" if "-again/logs/" in str(path) else ""
             if said:
-                found[path.parent.name] = said[0]
+                found[again + path.parent.name] = said[0]
         return found
 
     def event(self, name: str, **body: Any) -> Path:

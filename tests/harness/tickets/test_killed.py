@@ -11,7 +11,8 @@ import pytest
 from harness.cli.flags import RunOptions
 from harness.tickets import artifact
 from harness.tickets.artifact import HandOver
-from harness.tickets.work import Place, work
+from harness.tickets.case import Place
+from harness.tickets.work import work
 from harness.tickets.writing import write
 from orchestrator.tickets.ticket import Trigger
 from tests.emulators.github import REPO, Fault
@@ -126,13 +127,7 @@ def test_the_job_with_the_agent_dies_between_every_two_steps(shop: Shop) -> None
         runs.append(options.features.read_bytes())
         if len(set(runs)) > 1:
             return 2  # another list would be other work
-        folder = options.workspace / "logs" / "20260101-000000-0001"
-        attempt = folder / "issue-7" / "r1-a01"
-        attempt.mkdir(parents=True, exist_ok=True)
-        (attempt / "patch.diff").write_bytes(patch)
-        (folder / "report.json").write_text(json.dumps(REPORT))
-        (folder / "report.md").write_text("fine")
-        return 3
+        return leave_run(options, patch)
 
     patch = shop.patch({"shop.py": MENDED})
     trigger = Trigger(REPO, 7, "ann", "label")
@@ -153,8 +148,19 @@ def test_the_job_with_the_agent_dies_between_every_two_steps(shop: Shop) -> None
     assert len(set(runs)) == 1
 
 
+def leave_run(options: RunOptions, patch: bytes, cost_usd: float = 1.0) -> int:
+    """What a run leaves whose one attempt waits for a person, and its exit code."""
+    folder = options.workspace / "logs" / "20260101-000000-0001"
+    attempt = folder / "issue-7" / "r1-a01"
+    attempt.mkdir(parents=True, exist_ok=True)
+    (attempt / "patch.diff").write_bytes(patch)
+    (folder / "report.json").write_text(json.dumps({**REPORT, "cost_usd": cost_usd}))
+    (folder / "report.md").write_text("fine")
+    return 3
+
+
 REPORT = {
-    "limits": [], "cost_usd": 0.5, "cost_complete": True,
+    "limits": [], "cost_complete": True,
     "features": [{
         "id": "issue-7", "state": "review", "attempt": "r1-a01", "commit": None, "reasons": [],
         "refusals": [],
@@ -187,7 +193,8 @@ import os, signal, sys
 from pathlib import Path
 from harness import app
 from harness.models.endpoints import live_model
-from harness.tickets.work import Place, work
+from harness.tickets.case import Place
+from harness.tickets.work import work
 from orchestrator.tickets.ticket import Trigger
 
 left = int(sys.argv[1])
