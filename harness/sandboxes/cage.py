@@ -21,6 +21,17 @@ WORKDIR = "/work"
 BASE_GIT = "/run/fibreflow/base.git"
 HOME = "/home/agent"
 _UID = "1000"
+#: bubblewrap takes 9,000, its own included; a shell's `make` or pytest may be given more.
+_MOST_WORDS = 8000
+_EXEC = (
+    "import os, signal, sys\n"
+    "for n in (signal.SIGPIPE, signal.SIGXFSZ): signal.signal(n, signal.SIG_DFL)\n"
+    "with open(int(sys.argv[1]), 'rb') as file: words = file.read().split(b'\\0')[:-1]\n"
+    "try: os.execvp(words[0], words)\n"
+    "except OSError as e:\n"
+    "    print('cannot start the command:', e.strerror, file=sys.stderr)\n"
+    "    sys.exit(127 if isinstance(e, FileNotFoundError) else 126)"
+)
 _SHM_BYTES = 256 << 20  # browsers and multiprocessing want /dev/shm; it counts as memory
 
 
@@ -80,7 +91,7 @@ def overlays(place: Place) -> tuple[Overlay, ...]:
 
 
 def _told(words: Sequence[str]) -> int:
-    """A descriptor from which bubblewrap reads arguments."""
+    """A descriptor from which arguments are read, each ended by a zero byte."""
     if any("\0" in word for word in words):
         raise ValueError("a zero byte would begin another argument")
     fd = os.memfd_create("arguments", os.MFD_CLOEXEC)
@@ -126,8 +137,12 @@ class Cage:
             gate_read, self._gate = os.pipe()
             told += ["--block-fd", str(3 + len(fds))]
             fds.append(gate_read)
+        command = launch.argv
+        if len(command) > _MOST_WORDS:
+            command = [f"{INSIDE}/bin/python", "-I", "-S", "-c", _EXEC, str(3 + len(fds))]
+            fds.append(_told(launch.argv))
         # Not on its command line, which the machine's other users may read, and the command too.
-        words = [plan.bwrap, "--args", str(3 + len(fds)), "--", *launch.argv]
+        words = [plan.bwrap, "--args", str(3 + len(fds)), "--", *command]
         fds.append(_told(told))
         self.streams = Streams(launch)
         self.ended = slot.start(words, [*self.streams.theirs, *fds], plan.overlays)

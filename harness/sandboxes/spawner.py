@@ -34,7 +34,7 @@ READY = b"ready"
 #: errno, and what failed; without one, the wait status.
 ANSWER = struct.Struct("ii")
 STARTING, MOUNTING = 1, 2
-_MOST_FDS = 8
+_MOST_FDS = 10
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 19
 

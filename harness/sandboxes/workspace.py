@@ -107,8 +107,8 @@ class LocalSandbox(FolderSandbox):
         args = [*self._args, "--chdir", where]
         for name, value in (self._variables | dict(env or {})).items():
             args += ["--setenv", name, value]
-        if any("\0" in word for word in args):
-            return ExecResult(126, b"", b"cannot start the command: a zero byte in its folder\n")
+        if any("\0" in word for word in (*args, *launch.argv)):
+            return ExecResult(126, b"", b"cannot start the command: there is a zero byte in it\n")
         async with self._holding.turn:
             self._holding.check()
             await self._furnish()

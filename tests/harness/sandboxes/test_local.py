@@ -139,6 +139,17 @@ async def test_a_command_is_not_blamed_for_the_one_before(
     assert (await (await provider.create(base, "thin", limits=limits)).exec("true")).ok
 
 
+async def test_many_arguments(provider: LocalSandboxProvider, base: Base) -> None:
+    box = await provider.create(base, "a")
+    words = [f"é{n}" for n in range(50_000)]
+    result = await box.exec(["sh", "-c", 'echo "$# $1"; ls /proc/self/fd | wc -l; exit 7', *words])
+    assert (result.exit, result.text) == (7, "49999 é1\n4\n")
+    for nothing, code in (("/nonesuch", 127), ("x" * 200_000, 126), ("a\0b", 126)):
+        result = await box.exec([nothing, *words])
+        assert (result.exit, result.out) == (code, b"")
+        assert b"cannot start the command" in result.err
+
+
 async def test_what_cannot_be_started_says_so(provider: LocalSandboxProvider, base: Base) -> None:
     box = await provider.create(base, "a")
     for argv in (["printf", "a\0b"], ["true", "x" * 200_000]):
