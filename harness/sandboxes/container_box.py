@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.ports import ExecResult, SandboxLimits
-from harness.sandboxes import containers
+from harness.sandboxes import container_watch, containers
 from harness.sandboxes.bases import Layers
 from harness.sandboxes.capture import Capture
 from harness.sandboxes.containers import BASE_GIT, ENV, HOME, WORKDIR, Container, Engine
 from harness.sandboxes.folder_sandbox import FolderSandbox
 from harness.sandboxes.holding import Holding
 from harness.sandboxes.undisturbed import undisturbed
-from harness.sandboxes.watch import files_over
 from orchestrator.errors import SandboxError
 
 #: Of a container, its workspace: whoever holds the folder holds the container.
@@ -40,7 +39,6 @@ if [ $status = 137 ] && grep -qs "^oom_kill [1-9]" $groups; then
 fi
 exit $status
 """
-_LOOK_SECONDS = 1.0
 _KILL_AGAIN_SECONDS = 0.2
 
 
@@ -103,7 +101,9 @@ class ContainerSandbox(FolderSandbox):
     ) -> ExecResult:
         started = time.monotonic()
         ended: asyncio.Future[int] = asyncio.ensure_future(run.until_end(stdin))
-        watching: asyncio.Future[str] = asyncio.ensure_future(self._watch(name))
+        watching: asyncio.Future[str] = asyncio.ensure_future(
+            container_watch.passed(self._engine, name, self._written, self._limits)
+        )
         both: set[asyncio.Future[int] | asyncio.Future[str]] = {ended, watching}
         timed_out, reason = False, ""
         try:
@@ -122,6 +122,10 @@ class ContainerSandbox(FolderSandbox):
             return ExecResult(137, run.out.value(), err, False, truncated, seconds)
         return _result(ended.result(), run, truncated, seconds)
 
+    @property
+    def _written(self) -> list[Path]:
+        return [self.folder / part for part in ("upper", "tmp", "home")]
+
     async def _end(self, ended: "asyncio.Future[int]", name: str) -> None:
         # The client's end is not the container's: without this, one would run on for ever.
         # Again, because one that is just being made cannot be found yet.
@@ -129,19 +133,6 @@ class ContainerSandbox(FolderSandbox):
             await asyncio.to_thread(containers.kill, self._engine, name)
             await asyncio.wait([ended], timeout=_KILL_AGAIN_SECONDS)
         await ended
-
-    async def _watch(self, name: str) -> str:
-        """In words, the limit that was passed of those the engine does not hold."""
-        written = [self.folder / part for part in ("upper", "tmp", "home")]
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            reason = await asyncio.to_thread(files_over, written, self._limits)
-            asked = self._limits.cpu_seconds
-            if not reason and asked is not None:
-                used = await asyncio.to_thread(containers.cpu_seconds, self._engine, name)
-                reason = f"over {asked:g} s of processor time" if used > asked else ""
-            if reason:
-                return reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +152,9 @@ class _Run:
                 *self.words, stdin=pipe, stdout=pipe, stderr=pipe
             )
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno == errno.E2BIG:
-                self.err.feed(f"cannot start the command: {error.strerror}\n".encode())
+            # A zero byte in its words, or too many of them.
+            if isinstance(error, ValueError) or error.errno == errno.E2BIG:
+                self.err.feed(f"cannot start the command: {error}\n".encode()[-1000:])
                 return _CANNOT_START
             raise SandboxError(f"{self.words[0]} cannot be started: {error}") from error
         assert client.stdin is not None

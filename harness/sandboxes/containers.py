@@ -193,6 +193,12 @@ def left(engine: Engine, label: str) -> dict[str, str]:
     return {id_: value for id_, _, value in pairs}
 
 
+def first_process(engine: Engine, name: str) -> int:
+    """Its number where the engine runs, 0 for a container that does not run. Blocks."""
+    done = _ask([engine.program, "inspect", "--format", "{{.State.Pid}}", name])
+    return int(done.stdout) if done.stdout.strip().isdigit() else 0
+
+
 def cpu_seconds(engine: Engine, name: str) -> float:
     """Processor time that a running container has used, 0 where it does not say. Blocks."""
     # Control groups of version 2 count in microseconds, those of version 1 in nanoseconds.

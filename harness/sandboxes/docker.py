@@ -18,7 +18,7 @@ from harness.sandboxes.toolbox import put_back, versions
 from orchestrator.errors import SandboxError, SandboxUnavailableError
 
 _SETUP_LIMITS = SandboxLimits(
-    memory_mb=8192, processes=4096, open_files=65536, file_mb=16384, disk_mb=32768,
+    memory_mb=8192, processes=4096, open_files=16384, file_mb=16384, disk_mb=32768,
     inodes=5_000_000,
 )  # fmt: skip
 _CAPABILITIES = Capabilities(

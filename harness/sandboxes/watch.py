@@ -83,7 +83,7 @@ def _processes_over(root: int, limits: SandboxLimits, ours: int) -> str:
 
 def _files_over(root: int, folders: Iterable[Path], limits: SandboxLimits) -> str:
     # What was deleted while open takes space until it is closed, and no walk meets it.
-    return files_over(folders, limits, _deleted_blocks(tree(root)))
+    return files_over(folders, limits, deleted_blocks(tree(root)))
 
 
 def files_over(folders: Iterable[Path], limits: SandboxLimits, more_blocks: int = 0) -> str:
@@ -160,7 +160,7 @@ def _usage(folders: Iterable[Path]) -> tuple[int, int]:
     return blocks, count
 
 
-def _deleted_blocks(pids: Iterable[int]) -> int:
+def deleted_blocks(pids: Iterable[int]) -> int:
     """Blocks of 512 bytes of the files that these processes hold open and nobody can name."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
