@@ -15,7 +15,7 @@ from harness import beginning, inputs, lock, play, routing, run_file, sandboxes
 from harness.cli.flags import RunOptions
 from harness.exam_texts import protection
 from harness.fleet import books, temporary
-from harness.fleet.member import Fleet, joined
+from harness.fleet.member import Fleet
 from harness.git import Repository
 from harness.hand import Hand
 from harness.inputs import Target
@@ -161,35 +161,29 @@ def choose_model(given: FeatureList, workspace: Workspace, options: RunOptions) 
 
 
 async def _play(opened: Opened, file: RunFile, sign: Sign, *, resumed: bool) -> int:
-    async with joined(places=opened.settings.workers, run=opened.settings.run) as fleet:
-        sign(opened.settings.run, (fleet.holder or "") if fleet is not None else "")
-        return await _play_as(opened, file, fleet, resumed=resumed)
-
-
-async def _play_as(opened: Opened, file: RunFile, fleet: Fleet | None, *, resumed: bool) -> int:
     from harness.cli.screen import Screen, mode_for  # noqa: PLC0415
 
-    workspace, run = opened.workspace, opened.settings.run
-    path = workspace.events(run)
-    journal = books.journal(workspace, run, fleet)
+    workspace, run, places = opened.workspace, opened.settings.run, opened.settings.workers
     mode = opened.options.screen or mode_for(sys.stdout)
-    with Screen(sys.stdout, mode, initial=state.fold(iter_events(path))) as screen:
-        journal.listen(screen)
-        journal.listen(Progress(workspace.progress, lambda: screen.state))
-        journal.listen(Announcer(Notices(workspace, SystemClock()), lambda: screen.state))
-        try:
-            async with open_services(opened, journal, lambda: screen.state, fleet) as services:
-                await beginning.announce(opened, file, journal, resumed=resumed)
-                await lock.keep(opened, services)
-                code = await play.play(services, file, opened.target.head, _hours(opened.options))
-        finally:
-            journal.close()
-            built = report.build(screen.state)
-            if journal.stands():  # else they are its successor's to write
-                store_report(workspace.run_folder(run), built)
-                if opened.options.record is not None:
-                    recording.write(workspace.run_folder(run), opened.options.record)
-        screen.finish(built)
+    async with books.held(workspace, run, sign, places=places) as (journal, fleet):
+        past = state.fold(iter_events(workspace.events(run)))
+        with Screen(sys.stdout, mode, initial=past) as screen:
+            journal.listen(screen)
+            journal.listen(Progress(workspace.progress, lambda: screen.state))
+            journal.listen(Announcer(Notices(workspace, SystemClock()), lambda: screen.state))
+            try:
+                async with open_services(opened, journal, lambda: screen.state, fleet) as services:
+                    await beginning.announce(opened, file, journal, resumed=resumed)
+                    await lock.keep(opened, services)
+                    when = _hours(opened.options)
+                    code = await play.play(services, file, opened.target.head, when)
+            finally:
+                built = report.build(screen.state)
+                if journal.stands():  # else they are its successor's to write
+                    store_report(workspace.run_folder(run), built)
+                    if opened.options.record is not None:
+                        recording.write(workspace.run_folder(run), opened.options.record)
+            screen.finish(built)
     return code
 
 

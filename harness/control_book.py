@@ -73,7 +73,9 @@ class ControlBook:
             with self._store.begin() as connection:
                 connection.execute(sa.text(text), values)
         except sa.exc.SQLAlchemyError as error:
-            raise MachineError(f"{self._name}: the run cannot be reached ({error})") from error
+            raise MachineError(
+                f"{self._name}: the run cannot be reached ({getattr(error, 'orig', error)})"
+            ) from error
 
     def _rows(self, text: str, **values: str) -> list[Any]:
         import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
@@ -82,7 +84,9 @@ class ControlBook:
             with self._store.connect() as connection:
                 return list(connection.execute(sa.text(text), {"run": self._run, **values}))
         except sa.exc.SQLAlchemyError as error:
-            raise MachineError(f"{self._name}: the run cannot be reached ({error})") from error
+            raise MachineError(
+                f"{self._name}: the run cannot be reached ({getattr(error, 'orig', error)})"
+            ) from error
 
 
 def new_request(control: Control, token: str) -> Control:

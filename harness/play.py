@@ -68,7 +68,7 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
     assert hand is not None
     try:
         async with (
-            fleet_run.at_work(services) as place,
+            fleet_run.at_work(services),
             _signals(services, leave),
             hand.at_work(book, when, set_workers=engine.set_workers, leave=leave.set),
         ):
@@ -76,7 +76,8 @@ async def _play(services: Services, file: RunFile, when: Hours) -> int:
             stopping = asyncio.ensure_future(_drained(services, engine))
             leaving = asyncio.ensure_future(leave.wait())
             await asyncio.wait({playing, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            place.over = playing.done()
+            if services.fleet is not None:
+                services.fleet.run_is_over = playing.done()
             code = await _end(services, playing)
     finally:
         await _let_go()

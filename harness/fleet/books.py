@@ -14,11 +14,13 @@ from harness.artifacts.opening import open_store
 from harness.database import Database
 from harness.fleet import sessions
 from harness.fleet.member import TABLES, Fleet, joined
+from harness.fleet.standing import registered
 from harness.ports import ArtifactStore
 from harness.record.budget import BudgetBook
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal
 from harness.record.workspace import Workspace
+from harness.record.workspace_lock import Sign
 from orchestrator.cost import usd
 from orchestrator.errors import MachineError
 
@@ -91,6 +93,23 @@ def fenced_off(session: str) -> bool:
         return sessions.fence_off(book, session, patience=_PATIENCE_SECONDS)
     finally:
         book.close()
+
+
+@contextlib.asynccontextmanager
+async def held(
+    workspace: Workspace, run: str, sign: Sign, *, places: int
+) -> AsyncIterator[tuple[Journal, Fleet | None]]:
+    """A run's journal, while this process holds the run; from the first moment on, others of the
+    fleet go on with it when this process dies. `sign`: puts down who has the workspace. Raises
+    `WorkspaceLockedError` when another holds the run."""
+    async with joined(places=places, run=run) as fleet:
+        sign(run, (fleet.holder or "") if fleet is not None else "")
+        opened = journal(workspace, run, fleet)
+        try:
+            async with registered(fleet, run, workspace):
+                yield opened, fleet
+        finally:
+            opened.close()
 
 
 @contextlib.asynccontextmanager

@@ -64,6 +64,8 @@ class Fleet:
         self.claims = Claims(self.database)
         self.worker = ""
         self.holder: str | None = None
+        #: Every feature of the run has reached its end.
+        self.run_is_over = False
         self._places = places
         self._run = run
         self._over = threading.Event()

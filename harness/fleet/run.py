@@ -7,38 +7,21 @@ Both sides are looked at a few times a second, for either may change on another 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Literal
 
 from harness.fleet import forgetting
 from harness.fleet.member import Fleet
+from harness.fleet.standing import RunStanding, put
 from harness.record.journal_shared import SharedJournal
 from harness.services import Services
 from orchestrator.errors import MachineError, TakenOverError
 
-#: working: attempts may be begun; held: what is at work ends and nothing is begun; stopped: what
-#: is at work anywhere is given back; ended: nothing is left to do.
-RunStanding = Literal["working", "held", "stopped", "ended"]
 _LOOK_SECONDS = 0.3
 
-_OPEN = (
-    "INSERT INTO fibreflow_runs (run, workspace, standing) VALUES (:run, :workspace, 'working') "
-    "ON CONFLICT (run) DO UPDATE SET standing = 'working', reason = '', code = 0, spent = 0, "
-    "workspace = excluded.workspace"
-)
-_SET = "UPDATE fibreflow_runs SET standing = :standing WHERE run = :run"
 _ASK = (
     "UPDATE fibreflow_runs SET reason = :reason, code = :code, spent = :spent "
     "WHERE run = :run AND reason = ''"
 )
 _ASKED = "SELECT reason, code, spent FROM fibreflow_runs WHERE run = :run AND reason <> ''"
-
-
-@dataclass
-class Place:
-    """A run's place in the queue. `over`: every feature has reached its end."""
-
-    over: bool = False
 
 
 def ask_to_stop(fleet: Fleet, run: str, reason: str, code: int, *, spent: bool) -> None:
@@ -48,25 +31,17 @@ def ask_to_stop(fleet: Fleet, run: str, reason: str, code: int, *, spent: bool) 
 
 
 @contextlib.asynccontextmanager
-async def at_work(services: Services) -> AsyncIterator[Place]:
-    """While the block lasts the run is its fleet's to work on; then it is stopped, or over."""
-    place, fleet = Place(), services.fleet
-    if fleet is None:
-        yield place
+async def at_work(services: Services) -> AsyncIterator[None]:
+    """Keeps both in step while the block lasts."""
+    if services.fleet is None:
+        yield
         return
-    run, root = services.settings.run, str(services.workspace.root)
-    await asyncio.to_thread(fleet.held.do, _OPEN, {"run": run, "workspace": root})
-    task = asyncio.create_task(_keep(fleet, services))
+    task = asyncio.create_task(_keep(services.fleet, services))
     try:
-        yield place
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.to_thread(_close, fleet, run, "ended" if place.over else "stopped")
-
-
-def _close(fleet: Fleet, run: str, standing: RunStanding) -> None:
-    fleet.held.do(_SET, {"run": run, "standing": standing})
 
 
 def forget(fleet: Fleet, run: str) -> None:
@@ -81,7 +56,7 @@ async def _keep(fleet: Fleet, services: Services) -> None:
         wanted: RunStanding = "held" if stop.holds else "working"
         try:
             if wanted != standing:
-                await asyncio.to_thread(_close, fleet, run, wanted)
+                await asyncio.to_thread(put, fleet, run, wanted)
                 standing = wanted
             for reason, code, spent in await asyncio.to_thread(fleet.held.do, _ASKED, {"run": run}):
                 stop.request(reason, code, spent=bool(spent))

@@ -69,7 +69,7 @@ class Worker:
         self._fleet = fleet
         self._open: dict[str, _OpenRun] = {}
         self._known: dict[str, Run] = {}
-        self._refused: dict[str, str] = {}
+        self._told_of: set[str] = set()
         self._failed: FibreFlowError | None = None
         self._stand_ins: list[subprocess.Popen[bytes]] = []
         self._pump = Pump(fleet.claims, self._play, places=places)
@@ -118,10 +118,22 @@ class Worker:
     async def _look_around(self) -> None:
         while self._failed is None:
             self._known = await asyncio.to_thread(self._fleet.claims.runs)
+            self._tell_of_strangers()
             for id_, opened in list(self._open.items()):
                 await self._attend(id_, opened)
             await asyncio.to_thread(self._stand_in)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _tell_of_strangers(self) -> None:
+        """Once for each run that is left alone: else a worker that does nothing looks idle."""
+        for run in self._known.values():
+            if run.id not in self._told_of and not _is_here(run):
+                self._told_of.add(run.id)
+                print(
+                    f"leaves run {run.id} alone: its workspace {run.workspace} is not here; "
+                    "mount it at the same path as on the machine that began the run",
+                    flush=True,
+                )
 
     async def _attend(self, id_: str, opened: "_OpenRun") -> None:
         known = self._known.get(id_)

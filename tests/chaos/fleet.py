@@ -39,9 +39,9 @@ class FleetProject:
     def run(self, *flags: str) -> "subprocess.Popen[str]":
         return self._kept(self.project.start(*flags))
 
-    def worker(self, places: int = 2) -> "subprocess.Popen[str]":
+    def worker(self, places: int = 2, **more: str) -> "subprocess.Popen[str]":
         """Another machine: all it shares is the database and the folder."""
-        env = {**os.environ, **self.env, "FIBREFLOW_CACHE": str(self.project.cache)}
+        env = {**os.environ, **self.env, "FIBREFLOW_CACHE": str(self.project.cache), **more}
         words = [sys.executable, str(RUNNER), "worker", "--workers", str(places)]
         process = subprocess.Popen(
             words,

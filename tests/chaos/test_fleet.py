@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.fleet import FleetProject
-from tests.spine.project import Project, bash, until, wait, writes
+from tests.emulators.e2b import E2BServer
+from tests.spine.project import Project, bash, submit, until, wait, writes
 
 SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "3")))
 #: Longer than a lease in any case.
@@ -56,6 +57,46 @@ def test_a_dead_workers_attempt_goes_on_elsewhere(fleet: FleetProject) -> None:
 
 
 @pytest.mark.slow
+def test_a_dead_workers_sandbox_in_the_cloud_is_reattached_by_another_machine(
+    make: Callable[..., Project], database: str, tmp_path: Path, e2b_cloud: E2BServer
+) -> None:
+    """Which has nothing of the first one's but the database and the workspace."""
+    fleet = FleetProject(make(sandbox="e2b"), database)
+    fleet.env |= {"FIBREFLOW_E2B_PLAN": "pro", "FIBREFLOW_E2B_DEPLOYMENT": "fleet"}
+    fleet.project.env = dict(fleet.env)
+    for name in ("a", "b"):
+        fleet.project.feature(name)
+        turns = [[bash(f"echo {name} done > kept.txt")], [bash("sleep 3")]]
+        fleet.project.record(name, [*turns, [bash(f"mv kept.txt {name}.txt")], [submit()]])
+    runner = fleet.run("--workers", "1")
+    worker = fleet.worker(1, FIBREFLOW_CACHE=str(tmp_path / "elsewhere"))
+    try:
+        until(lambda: fleet.works(worker) and fleet.works(runner), "each has an attempt")
+        feature = fleet.works(worker)[0].split("/")[1]
+        before = fleet.project.run_folder / feature / "r1-a01.g1" / "transcript.jsonl"
+        until(
+            lambda: before.exists() and '"results"' in before.read_text("utf-8"), "a turn is over"
+        )
+        worker.kill()
+        end = wait(runner)
+    finally:
+        fleet.end()
+    assert end.code == 0, end
+    assert sorted(fleet.project.merged()) == ["a", "b"]
+    (resumed,) = fleet.events("AttemptResumed")
+    assert resumed["turns"] >= 1
+    kinds = [line["type"] for line in fleet.project.transcript(feature)]
+    assert kinds.count("start") == 1
+    named = {event["sandbox"] for event in fleet.events("SandboxUsed")}
+    assert f"{feature}.r1-a01.g2" not in named
+    run = fleet.project.runs[-1]
+    left = e2b_cloud.cloud.live()
+    assert [
+        b.body["metadata"] for b in left if b.body["metadata"].get("fibreflow_namespace") == run
+    ] == []
+
+
+@pytest.mark.slow
 def test_a_frozen_worker_cannot_write_over_its_successor(fleet: FleetProject) -> None:
     slow(fleet, "a", "b")
     runner, worker = fleet.run("--workers", "1"), fleet.worker(1)
@@ -78,10 +119,14 @@ def test_a_frozen_worker_cannot_write_over_its_successor(fleet: FleetProject) ->
 
 
 @pytest.mark.slow
-def test_a_worker_stands_in_for_the_process_that_held_the_run(fleet: FleetProject) -> None:
+@pytest.mark.parametrize("moment", ["RunStarted", "AttemptFinished"])
+def test_a_worker_stands_in_for_the_process_that_held_the_run(
+    fleet: FleetProject, moment: str
+) -> None:
+    """Also when it had not come to the first feature yet."""
     fleet.diamond()
     runner, worker = fleet.run("--workers", "1"), fleet.worker(2)
-    until(lambda: fleet.events("AttemptFinished"), "an attempt has ended")
+    until(lambda: fleet.events(moment), moment)
     runner.kill()
     runner.communicate()
     until(lambda: fleet.events("RunFinished"), "somebody else has brought the run to its end")
