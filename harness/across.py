@@ -65,7 +65,9 @@ async def compared(
         found = replace(found, seconds=spent + found.seconds)
         files.replace_json(path, {**asdict(found), "among": among}, sync=False)
         for e in rivals:
-            record.add(services.attempt_folder(keys[e.attempt]), "across", _told(found, e.attempt))
+            told = _told(found, e.attempt)
+            if any(told.values()):
+                record.add(services.attempt_folder(keys[e.attempt]), "across", told)
     blind = not found.tests and not found.probes
     return Compared([_filled(e, found) for e in evidence], found.tests, blind)
 

@@ -48,8 +48,6 @@ class Transcript:
         # One write of one whole line. No fsync: what is lost with the machine's power is
         # asked again; what a killed process has written is in the kernel's hands already.
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        if not self.lines:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._append(data)
         except OSError as error:
@@ -60,7 +58,7 @@ class Transcript:
         self.lines.append(json.loads(data))
 
     def _append(self, data: bytes) -> None:
-        handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = self._open()
         try:
             if self._torn:
                 os.ftruncate(handle, os.fstat(handle).st_size - self._torn)
@@ -71,6 +69,14 @@ class Transcript:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self._path, flags, 0o644)
+        except FileNotFoundError:  # nor is its folder there yet
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, flags, 0o644)
 
     def end(
         self, key: AttemptKey, ending: Ending, reason: str, *, time: float, elapsed: float

@@ -62,7 +62,8 @@ def _made(folder: Path) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return _made(folder)
     return True
 
 

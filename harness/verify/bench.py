@@ -80,10 +80,17 @@ class Bench:
 
     def _write(self, text: str) -> None:
         if self._log is None:
-            self._log_path.parent.mkdir(parents=True, exist_ok=True)
-            # Line by line, so that it can be followed while it grows.
-            self._log = self._log_path.open("a", encoding="utf-8", errors="replace", buffering=1)
+            try:
+                self._log = _opened(self._log_path)
+            except FileNotFoundError:
+                self._log_path.parent.mkdir(parents=True, exist_ok=True)
+                self._log = _opened(self._log_path)
         self._log.write(text)
+
+
+def _opened(log: Path) -> TextIO:
+    # Line by line, so that it can be followed while it grows.
+    return log.open("a", encoding="utf-8", errors="replace", buffering=1)
 
 
 def clean(text: str) -> str:
