@@ -34,13 +34,13 @@ async def watch(
     """
     folders = tuple(written)
     now = time.monotonic()
-    soonest, due, level = now, now + _DISK_SECONDS, _filled(folders)
+    soonest, due, level = now, now + _DISK_SECONDS, filled(folders)
     while True:
         reason = held() or await asyncio.to_thread(_processes_over, root, limits, ours)
         started = time.monotonic()
-        grown = started >= soonest and may_have_passed(level, _filled(folders), limits)
+        grown = started >= soonest and may_have_passed(level, filled(folders), limits)
         if not reason and (grown or started >= due):
-            level = _filled(folders)
+            level = filled(folders)
             reason = await asyncio.to_thread(_files_over, root, folders, limits)
             now = time.monotonic()
             took = now - started
@@ -51,7 +51,7 @@ async def watch(
         await asyncio.sleep(_INTERVAL)
 
 
-def _filled(folders: Sequence[Path]) -> tuple[int, int]:
+def filled(folders: Sequence[Path]) -> tuple[int, int]:
     """Megabytes and inodes in use on the file system of these."""
     try:
         found = os.statvfs(folders[0])
@@ -59,6 +59,32 @@ def _filled(folders: Sequence[Path]) -> tuple[int, int]:
         return 0, 0
     used = (found.f_blocks - found.f_bfree) * found.f_frsize >> 20
     return used, found.f_files - found.f_ffree
+
+
+class Growth:
+    """Finds files over their limits that many commands have left together, each of them too short
+    for `watch`: the first that is known to have passed one is told."""
+
+    def __init__(self, folders: Sequence[Path], limits: SandboxLimits) -> None:
+        self._folders, self._limits = folders, limits
+        self._level: tuple[int, int] | None = None
+
+    def begin(self) -> None:
+        """Before a command."""
+        if self._level is None:
+            self._level = filled(self._folders)
+
+    async def over(self) -> str:
+        """After it; in words, the limit that the files have passed, empty for none."""
+        before, now = self._level, filled(self._folders)
+        if before is None or not may_have_passed(before, now, self._limits):
+            # What others gave back must not hide what was taken here.
+            self._level = (
+                now if before is None else (min(before[0], now[0]), min(before[1], now[1]))
+            )
+            return ""
+        self._level = now
+        return await asyncio.to_thread(files_over, self._folders, self._limits)
 
 
 def may_have_passed(before: tuple[int, int], now: tuple[int, int], limits: SandboxLimits) -> bool:

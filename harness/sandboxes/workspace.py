@@ -23,7 +23,7 @@ from harness.sandboxes.shop import Shop
 from harness.sandboxes.slots import Overlay
 from harness.sandboxes.toolbox import INSIDE
 from harness.sandboxes.undisturbed import undisturbed
-from harness.sandboxes.watch import watch
+from harness.sandboxes.watch import Growth, watch
 from orchestrator.errors import SandboxError
 
 #: Commands shorter than this are not watched: most are, and a watch costs more than they do.
@@ -53,6 +53,8 @@ class LocalSandbox(FolderSandbox):
         if limits.allow:
             self._proxy = EgressProxy(key, allowlist.rules(limits.allow), shop.observe)
         self._furnished = False
+        self._written = [self.folder / name for name in ("upper", "tmp", "home")]
+        self._growth = Growth(self._written, limits)
         held = "memory" in shop.groups.controllers
         self._watched = replace(limits, memory_mb=None) if held else limits
 
@@ -137,6 +139,7 @@ class LocalSandbox(FolderSandbox):
         started = time.monotonic()
         reason, timed_out = "", False
         slots = self._shop.slots
+        self._growth.begin()
         async with slots.borrowed(self._limits) as slot:
 
             def over_memory() -> str:
@@ -152,7 +155,7 @@ class LocalSandbox(FolderSandbox):
             finally:
                 status = await undisturbed(running.finish())
                 running.close()
-            reason = over_memory() or reason
+            reason = over_memory() or reason or await self._growth.over()
         if running.refused:
             said = f"cannot start the command: {running.refused}\n".encode()
             return ExecResult(126, b"", said)
@@ -181,10 +184,9 @@ class LocalSandbox(FolderSandbox):
             await asyncio.wait([ended], timeout=_UNWATCHED_SECONDS)
         if ended.done():
             return ""
-        written = [self.folder / name for name in ("upper", "tmp", "home")]
         watching: asyncio.Future[str] = asyncio.ensure_future(
             # Its PID 1 and the process above that are ours.
-            watch(running.monitor(), written, self._watched, held, ours=2)
+            watch(running.monitor(), self._written, self._watched, held, ours=2)
         )
         try:
             both: set[asyncio.Future[Any]] = {ended, watching}

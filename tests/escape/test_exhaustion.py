@@ -132,6 +132,23 @@ async def test_disk(small: Sandbox, script: str) -> None:
     assert f"killed: over {LIMITS.disk_mb} MB of files".encode() in result.err
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("head -c 15M /dev/zero > f{}", f"over {LIMITS.disk_mb} MB of files"),
+        ("mkdir d{0}; cd d{0}; touch {{1..500}}", f"over {LIMITS.inodes} files and folders"),
+    ],
+)
+async def test_many_short_commands_together(small: Sandbox, line: str, says: str) -> None:
+    """None of them runs for so long that it is watched."""
+    for number in range(10):
+        result = await small.exec(["bash", "-c", line.format(number)])
+        if not result.ok:
+            break
+    assert result.exit == 137
+    assert f"killed: {says}".encode() in result.err
+
+
 async def test_no_space_is_taken_without_writing_it(small: Sandbox) -> None:
     """A loop of it would fill the machine's disk within the time between two looks."""
     result = await small.exec("fallocate -l 60M big; stat -c %b big")
