@@ -69,6 +69,7 @@ class FeatureReport:
     review_run: str
     accepted_by: str
     refusals: tuple[str, ...]
+    spared: tuple[str, ...]
     attempts: tuple[AttemptReport, ...]
 
 
@@ -224,6 +225,7 @@ def _feature(run: RunState, feature: FeatureState) -> FeatureReport:
         review_run=feature.review_run,
         accepted_by=feature.accepted_by,
         refusals=feature.refusals,
+        spared=feature.spared,
         attempts=tuple(_attempt(feature, a) for a in feature.attempts.values()),
     )
 
@@ -343,6 +345,7 @@ def _section(feature: FeatureReport) -> list[str]:
         lines.append(f"- accepted by {markdown(feature.accepted_by)}")
     lines += [f"- {markdown(reason)}" for reason in feature.reasons]
     lines += [f"- merge refused, {markdown(refusal)}" for refusal in feature.refusals]
+    lines += [f"- {markdown(text)}" for text in feature.spared]
     if feature.attempts:
         rounds = counted(feature.rounds, "round")
         lines += ["", f"{counted(len(feature.attempts), 'attempt')} in {rounds}:", ""]

@@ -224,6 +224,11 @@ def _round(feature: FeatureState, event: e.RoundStarted) -> FeatureState:
     )
 
 
+def _decided(feature: FeatureState, event: e.RoundDecided) -> FeatureState:
+    text = f"round {event.round} was over with {event.spared} of its attempts to spare"
+    return replace(feature, spared=(*feature.spared, f"{text}: {event.why}"))
+
+
 def _selected(feature: FeatureState, event: e.AttemptSelected) -> FeatureState:
     return replace(
         feature,
@@ -320,6 +325,7 @@ ATTEMPT_CHANGES: Mapping[type[e.Event], Callable[[AttemptState, Any], AttemptSta
 
 FEATURE_CHANGES: Mapping[type[e.Event], Callable[[FeatureState, Any], FeatureState]] = {
     e.RoundStarted: _round,
+    e.RoundDecided: _decided,
     e.AttemptSelected: _selected,
     e.ReviewRequested: lambda feature, event: replace(
         feature,

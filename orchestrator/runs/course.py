@@ -75,6 +75,7 @@ class FeatureState:
     review_run: str = ""  # the run that made the attempt in review, where it was not this one
     accepted_by: str = ""
     refusals: tuple[str, ...] = ()  # merges that were refused, and why
+    spared: tuple[str, ...] = ()  # rounds that were over before their most, and why
     blocked_on: str | None = None
     again: int = 0  # how often a person had it worked on again
     started: float | None = None

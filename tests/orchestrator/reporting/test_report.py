@@ -53,6 +53,13 @@ def test_the_json_has_what_is_promised():
     }
 
 
+def test_a_round_that_was_over_early_says_what_it_spared_and_why():
+    early = e.RoundDecided(feature="disk", round=1, started=7, spared=8, why="6 passed")
+    state = fold(timed([run_started(), *started("disk"), early]))
+    text = report.to_markdown(report.build(state))
+    assert "- round 1 was over with 8 of its attempts to spare: 6 passed" in text
+
+
 def test_losers_say_why_they_lost():
     why = {a.name: a.why for a in by_id(built())["disk"].attempts}
     assert why["r1-a01"] == "5/5 acceptance; cheapest"
