@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.flags import RunOptions
+from harness.deploy import driving
 from harness.deploy.records import Records
+from harness.inputs import read_features
 from harness.record.workspace import Workspace
+from orchestrator.deploy import course
 from orchestrator.deploy.course import STEPS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -156,6 +160,7 @@ def test_no_deployment_has_the_name_of_another(tmp_path: Path) -> None:
     assert records.next_id("c" * 40, ["0007-cccccccccc", "plan-1"]) == "0008-cccccccccc"
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 def test_a_request_that_was_made_for_less_is_no_approval(project: Path) -> None:
     """The process dies when it has asked, and the owner makes it stricter before it goes on: the
@@ -171,6 +176,30 @@ def test_a_request_that_was_made_for_less_is_no_approval(project: Path) -> None:
     last = json.loads(record.read_text())["taken"][-1]
     assert (last["step"], last["ok"]) == ("ask", False) and "asked for otherwise" in last["detail"]
     assert not (project / "ws" / "production.deployed").exists()
+
+
+@pytest.mark.isolation
+async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: Path) -> None:
+    """`on: all` deploys nothing then, `demand` nothing by itself, `partial` what is merged."""
+    me = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    words = "A\n\nFeature: a\nAttempt: r1-a01\nRun: r\n"
+    for command in (["switch", "-q", "autopilot"], ["commit", "-q", "--allow-empty", "-m", words],
+                    ["switch", "-q", "main"]):  # fmt: skip
+        subprocess.run([*me, *command], cwd=project / "repo", check=True)
+    root = project / "ws"
+    workspace, options = Workspace(root), RunOptions(root, root / "feature_list.json")
+    body = json.loads(options.features.read_text())
+    body["features"].append({"id": "b", "description": "b", "acceptance": ["false"]})
+    for on in ("all", "demand", "partial"):
+        body["project"]["deploy"]["on"] = on
+        options.features.write_text(json.dumps(body))
+        found = await driving.after_run(read_features(options), workspace, options, 1)
+        assert found == (1, False)
+        records = Records(workspace).all()
+        assert len(records) == (on == "partial")
+    assert course.status(records[0]) == "waiting" and records[0].strategy == "REQUIRED"
+    assert "1 of its features failed" in records[0].taken[-1].detail
+    assert not (root / "production.deployed").exists()
 
 
 @pytest.mark.isolation

@@ -289,6 +289,7 @@ asyncio.run(plan_goal(Planner(given, lambda *_: AnthropicModel(), SystemClock(),
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "point",
     ["system_design v1 kept",
