@@ -159,6 +159,9 @@ def _answer(workspace: Workspace, options: DeployOptions, verdict: Verdict) -> i
 
 
 def _continue(workspace: Workspace, options: DeployOptions) -> int:  # noqa: ARG001
+    if not going_on.is_answered(workspace):
+        print("nothing was answered that nobody has gone on with")
+        return 0
     return going_on.go_on(workspace)
 
 

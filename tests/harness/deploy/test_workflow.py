@@ -1,9 +1,11 @@
 """A deployment that is killed between any two steps goes on: all its effects happen once."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from harness.deploy import driving
 from harness.deploy.records import Records
 from harness.inputs import read_features
 from harness.record.workspace import Workspace
+from orchestrator.approval_requests import Answer
 from orchestrator.deploy import course
 from orchestrator.deploy.course import STEPS
 
@@ -44,6 +47,7 @@ from harness.deploy.driving import Asked
 from harness.record.clock import SystemClock
 from harness.record.workspace import Workspace
 from dataclasses import replace
+from orchestrator.approval_requests import Answer
 from orchestrator.deploy import course
 from orchestrator.approval_requests import Answer
 
@@ -178,9 +182,11 @@ def test_a_request_that_was_made_for_less_is_no_approval(project: Path) -> None:
     assert not (project / "ws" / "production.deployed").exists()
 
 
+@pytest.mark.long
 @pytest.mark.isolation
 async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: Path) -> None:
-    """`on: all` deploys nothing then, `demand` nothing by itself, `partial` what is merged."""
+    """`on: all` deploys nothing then, `demand` nothing by itself, `partial` what is merged; and
+    when nobody answers in time, that is a refusal."""
     me = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
     words = "A\n\nFeature: a\nAttempt: r1-a01\nRun: r\n"
     for command in (["switch", "-q", "autopilot"], ["commit", "-q", "--allow-empty", "-m", words],
@@ -189,6 +195,7 @@ async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: P
     root = project / "ws"
     workspace, options = Workspace(root), RunOptions(root, root / "feature_list.json")
     body = json.loads(options.features.read_text())
+    body["project"]["deploy"]["approval"] = {"expires_hours": 0.001}
     body["features"].append({"id": "b", "description": "b", "acceptance": ["false"]})
     for on in ("all", "demand", "partial"):
         body["project"]["deploy"]["on"] = on
@@ -199,6 +206,14 @@ async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: P
         assert len(records) == (on == "partial")
     assert course.status(records[0]) == "waiting" and records[0].strategy == "REQUIRED"
     assert "1 of its features failed" in records[0].taken[-1].detail
+    store, asked = driving.store(workspace), records[0].request
+    async with asyncio.timeout(30):
+        while (found := store.find(asked)) is not None and found.standing == "pending":
+            await asyncio.sleep(0.1)
+    late = store.answer(asked, Answer("approved", "me", "", time.time(), "cli"))
+    assert not late.counted and "too late" in late.words
+    assert await driving.after_run(read_features(options), workspace, options, 0) == (1, False)
+    assert course.status(Records(workspace).all()[0]) == "expired"
     assert not (root / "production.deployed").exists()
 
 
