@@ -18,6 +18,7 @@ from harness.fleet.claims import TABLES as CLAIM_TABLES
 from harness.fleet.claims import Claims
 from harness.record import budget_shared, journal_shared
 from orchestrator.errors import MachineError
+from orchestrator.runs.signs import Signs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -69,8 +70,7 @@ class Fleet:
         self._places = places
         self._run = run
         self._over = threading.Event()
-        # Since when signs have come without a gap, and the last of them.
-        self._steady = self._last = time.monotonic()
+        self._signs = Signs(time.monotonic(), time.monotonic())
         self._threads: list[threading.Thread] = []
 
     def join(self) -> None:
@@ -111,20 +111,14 @@ class Fleet:
                 body()
 
     def _beat(self) -> None:
-        gone = sessions.beat(self.database, [i for i in (self.worker, self.holder) if i])
-        now = time.monotonic()
-        if now - self._last > sessions.LEASE_SECONDS / 2:
-            self._steady = now
-        self._last = now
+        gone, there = sessions.beat(self.database, [i for i in (self.worker, self.holder) if i])
+        self._signs = self._signs.given(time.monotonic(), there, sessions.LEASE_SECONDS)
         if self.worker in gone and not self._over.is_set():
             self.worker = sessions.begin(self.database, places=self._places)
 
     def can_tell(self) -> bool:
-        """Whether whoever gave no sign is dead. Not for a process that was away itself, or whose
-        database was, before everybody could give a sign since."""
-        now = time.monotonic()
-        steady = now - self._steady > sessions.LEASE_SECONDS
-        return steady and now - self._last < sessions.LEASE_SECONDS / 2
+        """Whether whoever gave no sign is dead."""
+        return self._signs.can_tell(time.monotonic(), sessions.LEASE_SECONDS)
 
     def _reap(self) -> None:
         if self.can_tell():

@@ -34,25 +34,26 @@ _BEGIN = (
     "VALUES (:id, :run, :host, :pid, :places, clock_timestamp())"
 )
 _BEAT = "UPDATE fibreflow_sessions SET seen = clock_timestamp() WHERE id = ANY(:ids) RETURNING id"
+_NOW = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+#: A sign from the future is one from before the database's clock was set back.
+_FRESH = (
+    "seen BETWEEN clock_timestamp() - make_interval(secs => :lease) "
+    "AND clock_timestamp() + make_interval(secs => :lease)"
+)
 #: KEY SHARE keeps others from removing the row, not from renewing it.
 _STANDS = "SELECT id FROM fibreflow_sessions WHERE id = :id FOR KEY SHARE"
 _HOLDER = (
-    "SELECT id, host, pid, seen < clock_timestamp() - make_interval(secs => :lease) "
+    f"SELECT id, host, pid, NOT ({_FRESH}) "  # noqa: S608 - of constants
     "FROM fibreflow_sessions WHERE run = :run FOR UPDATE"
 )
 _LIVE = (
-    "SELECT id, run, host, pid, places FROM fibreflow_sessions "
-    "WHERE seen >= clock_timestamp() - make_interval(secs => :lease) ORDER BY host, id"
+    f"SELECT id, run, host, pid, places FROM fibreflow_sessions WHERE {_FRESH} ORDER BY host, id"  # noqa: S608 - of constants
 )
 #: Those whose rows a stuck transaction holds are left for the next look, when it was ended.
 _DEAD = (
-    "SELECT id FROM fibreflow_sessions WHERE run IS NULL AND "
-    "seen < clock_timestamp() - make_interval(secs => :lease) FOR UPDATE SKIP LOCKED"
+    f"SELECT id FROM fibreflow_sessions WHERE run IS NULL AND NOT ({_FRESH}) FOR UPDATE SKIP LOCKED"  # noqa: S608 - of constants
 )
-_SILENT = (
-    "FROM fibreflow_sessions WHERE id = :id AND "
-    "seen < clock_timestamp() - make_interval(secs => :lease)"
-)
+_SILENT = f"FROM fibreflow_sessions WHERE id = :id AND NOT ({_FRESH})"
 _END = "DELETE FROM fibreflow_sessions WHERE id = ANY(:ids)"
 
 #: Has the work of these sessions wait again, within the transaction that removes them.
@@ -123,9 +124,14 @@ def _is_dead(id_: str, pid: int) -> bool:
     return False
 
 
-def beat(database: Database, ids: list[str]) -> set[str]:
-    """Renew; those that are there no more."""
-    return set(ids) - {row[0] for row in database.do(_BEAT, {"ids": ids})}
+def beat(database: Database, ids: list[str]) -> tuple[set[str], float]:
+    """Renew; those that are there no more, and the seconds of the database's clock."""
+
+    def renew(connection: "Connection") -> tuple[set[str], float]:
+        there = {row[0] for row in execute(connection, _BEAT, {"ids": ids})}
+        return set(ids) - there, float(execute(connection, _NOW)[0][0])
+
+    return database.run(renew)
 
 
 def require(connection: "Connection", id_: str) -> None:
