@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from harness.models import prices
 from harness.models.rate_headers import until_next
 from harness.models.sdk_errors import remedies, translate
-from harness.models.tool_calls import tool_call
+from harness.models.tool_calls import model_name, tool_call
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
     InputError,
@@ -105,13 +105,13 @@ class AnthropicModel:
                     answer.add(event.to_dict())
                     if answer.begun and request.begun is not None:
                         request.begun()
+            said = answer.reply()
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
             raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
         except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
             raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
-        said = answer.reply()
         headers = getattr(stream.response, "headers", {})
         return replace(said, pause=until_next(headers, said.usage))
 
@@ -200,10 +200,12 @@ class Answer:
         input is not JSON, `ModelRefusedError` when the model declined."""
         if not self.complete or self.stop_reason is None:
             raise ModelTimeoutError("the stream was cut before the reply was complete")
+        if not isinstance(self.stop_reason, str):
+            raise ModelMalformedError(f"a reply that ended with {self.stop_reason!r:.200}")
         if self.stop_reason == "refusal":
             raise ModelRefusedError(f"{self.model} declined to go on")
         content = [self._finished(index) for index in range(len(self.blocks))]
-        usage, model = self._usage(), f"{self.prefix}{self.model}"
+        usage, model = self._usage(), f"{self.prefix}{model_name(self.model)}"
         return ModelReply(
             content=tuple(block for block in content if block is not None),
             stop_reason=self.stop_reason,
@@ -227,6 +229,8 @@ class Answer:
         """A whole block; None for a tool call that the length limit cut off."""
         block = {name: value for name, value in self.blocks[index].items() if value is not None}
         if block["type"] != "tool_use":
+            if block["type"] == "text" and not isinstance(block.get("text"), str):
+                raise ModelMalformedError("a block of text without any")
             return block
         given = self.inputs.get(index) or json.dumps(block.get("input", {}))
         cut_off = self.stop_reason == "max_tokens"

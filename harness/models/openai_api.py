@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.models import openai_shapes, prices
 from harness.models.rate_headers import until_next
 from harness.models.sdk_errors import remedies, translate
-from harness.models.tool_calls import tool_call
+from harness.models.tool_calls import model_name, tool_call
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
     MachineError,
@@ -91,13 +91,13 @@ class OpenAIModel:
                     answer.add(chunk.to_dict())
                     if answer.begun and request.begun is not None:
                         request.begun()
+            said = answer.reply()
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError) as error:
             raise translate(error, self._remedies, reply_begun=answer.begun) from error
         except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
             raise translate(error, self._remedies, reply_begun=answer.begun) from error
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise ModelMalformedError(f"a chunk that breaks the protocol: {error!r}") from error
-        said = answer.reply()
         headers = getattr(stream.response, "headers", {})
         return replace(said, pause=until_next(headers, said.usage))
 
@@ -170,7 +170,8 @@ class Answer:
         called = [self._called(index) for index in sorted(self.calls)]
         words = [{"type": "text", "text": self.words}] if self.words else []
         content = (*words, *(call for call in called if call is not None))
-        model = f"{self.provider}/{self.model or self.request.model.partition('/')[2]}"
+        named = self.model or self.request.model.partition("/")[2]
+        model = f"{self.provider}/{model_name(named)}"
         said = bool(words or called)
         usage = prices.believable(self.usage, said_something=said) if self.usage else None
         return ModelReply(

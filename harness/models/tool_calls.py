@@ -1,4 +1,4 @@
-"""Reads a tool call as a model said it; one that was not said in full is never run."""
+"""Reads what a model said strictly: a tool call that was not said in full is never run."""
 
 import json
 from typing import Any
@@ -21,3 +21,14 @@ def tool_call(call_id: Any, name: Any, given: str, *, cut_off: bool) -> dict[str
         ) from error
     called = {"type": "tool_use", "id": call_id, "name": name}
     return {**called, "input": parsed if isinstance(parsed, dict) else {"input": parsed}}
+
+
+#: Characters of a model's name, which is shown and kept with every call.
+_NAME_CHARS = 200
+
+
+def model_name(said: Any) -> str:
+    """The name that a reply gives its model. Raises `ModelMalformedError` for what is none."""
+    if isinstance(said, str) and said.isprintable() and len(said) <= _NAME_CHARS:
+        return said
+    raise ModelMalformedError(f"a reply of a model without a name: {said!r:.200}")

@@ -255,17 +255,17 @@ class RunPurse:
         feature_usd: float | None,
         attempt_usd: float | None,
     ) -> Refusal | None:
-        scopes = [
+        own = [
             (f"attempt {self._run}/{key}", attempt_usd),
             (f"feature {self._run}/{key.feature}", feature_usd),
-            (self.scope, self._run_usd),
-            self._month(),
         ]
-        for name, cap in scopes[1:]:  # one attempt's share is nobody's concern
-            if cap is not None and name not in self._warned:
-                self._capped[name] = cap
         deadline = self._clock.monotonic() + self._patience
         while True:
+            # Anew each time: while it waits, a month can end and a cap can be changed.
+            scopes = [*own, (self.scope, self._run_usd), self._month()]
+            for name, cap in scopes[1:]:  # one attempt's share is nobody's concern
+                if cap is not None and name not in self._warned:
+                    self._capped[name] = cap
             refused = await self._reserve_once(scopes, self._key(key, call), worst)
             if refused is None or not refused.temporary or self._clock.monotonic() > deadline:
                 return refused

@@ -384,6 +384,15 @@ async def test_a_month_is_capped_over_all_its_runs_and_the_next_begins_anew(tmp_
     assert await purse.reserve(KEY, "t1", 0.6, feature_usd=None, attempt_usd=None) is None
 
 
+async def test_who_waits_for_money_when_the_month_ends_has_the_next_ones(book):
+    clock = StepClock()
+    clock.time = 31 * 86_400 - 2.5
+    for run in ("A", "B"):  # what A holds may come back, so that B waits
+        purse = RunPurse(book, clock, run=run, month_usd=1.0)
+        assert await purse.reserve(KEY, "t1", 0.6, feature_usd=None, attempt_usd=None) is None
+    assert (book.held("month 1970-01"), book.held("month 1970-02")) == (0.6, 0.6)
+
+
 def test_a_book_that_is_none_is_named(tmp_path):
     path = tmp_path / "budget.sqlite"
     path.write_bytes(b"not a database, and long enough to be looked at" * 100)
