@@ -10,6 +10,9 @@ from orchestrator.values import FeatureList
 if TYPE_CHECKING:
     from harness.app import Opened
 
+#: What the harness itself reads in a workspace, whatever is committed of it.
+_READ = ("models.yaml", "routing.yaml", "agents.yaml", "data_layer_slas.yaml", "skills")
+
 
 def warnings(opened: "Opened") -> list[str]:
     """What a person should have known before going to bed."""
@@ -39,12 +42,15 @@ async def unseen(opened: "Opened") -> list[str]:
         workspace.progress,
         workspace.patterns,
         opened.options.features.resolve(),
+        *(workspace.root / name for name in (*_READ, opened.given.project.recording) if name),
     )
     root = repository.path.resolve()
     found = [
         name
         for name in await repository.uncommitted()
-        if not any((root / name) in (path, *path.parents) for path in ours)
+        if not any(
+            one.is_relative_to(root / name) or (root / name).is_relative_to(one) for one in ours
+        )
     ]
     if not found:
         return []
