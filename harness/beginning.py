@@ -9,7 +9,7 @@ from harness.run_file import RunFile
 from orchestrator import events
 
 if TYPE_CHECKING:
-    from harness.app import Opened
+    from harness.wiring import Opened
 
 
 async def announce(opened: "Opened", file: RunFile, journal: Journal, *, resumed: bool) -> None:

@@ -8,7 +8,7 @@ from orchestrator.reporting.wording import counted
 from orchestrator.values import FeatureList
 
 if TYPE_CHECKING:
-    from harness.app import Opened
+    from harness.wiring import Opened
 
 #: What the harness itself reads in a workspace, whatever is committed of it.
 _READ = ("models.yaml", "routing.yaml", "agents.yaml", "data_layer_slas.yaml", "skills")

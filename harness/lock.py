@@ -21,7 +21,7 @@ from orchestrator.runs.lock_differences import differences
 from orchestrator.values import TIERS, FeatureList, Usage
 
 if TYPE_CHECKING:
-    from harness.app import Opened
+    from harness.wiring import Opened
 
 NAME = "lock.json"
 _VERSION = 1

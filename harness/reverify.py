@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import app, attempt, choice, git, inputs, lock
+from harness import attempt, choice, git, inputs, lock, wiring
 from harness.inputs import Target
 from harness.record import files
 from harness.record.clock import SystemClock
@@ -62,7 +62,7 @@ async def recheck_run(workspace: Workspace, info: RunInfo, only: str | None = No
     opened = await _opened(workspace, info, folder, given)
     journal = Journal(folder.events(opened.settings.run), opened.settings.run, SystemClock())
     try:
-        async with app.open_services(opened, journal) as services:
+        async with wiring.open_services(opened, journal) as services:
             try:
                 return await _Recheck(services, info.folder).all(rounds, folder.root)
             finally:
@@ -79,7 +79,7 @@ def _check(only: str, given: FeatureList) -> None:
 
 async def _opened(
     workspace: Workspace, info: RunInfo, folder: Workspace, given: FeatureList
-) -> app.Opened:
+) -> wiring.Opened:
     """The run's wiring, as it was given, over another workspace. No agent is asked, so that none
     has to be known here."""
     commits = lock.load(info.folder / lock.NAME)["commits"]
@@ -106,8 +106,8 @@ async def _opened(
     )
     run = f"{info.id}-verify-{secrets.token_hex(2)}"
     workers = inputs.workers(replace(options, workers=None), live=False)
-    settings = app.settings_of(run, nobody, options, workers=workers)
-    return app.Opened(nobody, folder, options, target, NoModel(), settings)
+    settings = wiring.settings_of(run, nobody, options, workers=workers)
+    return wiring.Opened(nobody, folder, options, target, NoModel(), settings)
 
 
 class _Recheck:

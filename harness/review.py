@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from harness import app, inputs
+from harness import app, inputs, wiring
 from harness.attempt import PATCH, load_result
 from harness.fleet import books
 from harness.inputs import Target
@@ -46,16 +46,16 @@ async def accept(
             f"{feature} has no attempt {attempt} with a patch in run {info.id}; "
             f"`{workspace.hint('report', info.id)}` lists them"
         )
-    opened = app.Opened(
+    opened = wiring.Opened(
         given=given,
         workspace=workspace,
         options=options,
         target=target,
         model=NoModel(),
-        settings=app.settings_of(info.id, given, options, workers=1),
+        settings=wiring.settings_of(info.id, given, options, workers=1),
     )
     async with books.to_write(workspace, info.id) as (journal, fleet):
-        async with app.open_services(opened, journal, fleet=fleet) as services:
+        async with wiring.open_services(opened, journal, fleet=fleet) as services:
             commit = await _merge(services, key)
         _note(journal, _accepted(key, person, commit))
     for run in _concerned(workspace, info, key)[1:]:

@@ -84,12 +84,12 @@ def _dispatch(command: flags.Command, words: list[str]) -> int:
             workspace = ground_of(command.run, goal_of(command.run)).workspace
         return control_commands.detach(words, workspace)
     if command.run is not None:
-        from harness import app  # noqa: PLC0415
+        from harness import app, wiring  # noqa: PLC0415
 
         if command.run.goal:
             from harness.planner import driving  # noqa: PLC0415 - most runs have their list
 
-            return driving.start(command.run, app.choose_model, app.start)
+            return driving.start(command.run, wiring.choose_model, app.start)
         return app.start(command.run)
     from harness.cli.commands import COMMANDS  # noqa: PLC0415
 

@@ -81,7 +81,7 @@ def list_runs(command: Command) -> int:
 
 
 def resume(command: Command) -> int:
-    from harness import app  # noqa: PLC0415
+    from harness import app, wiring  # noqa: PLC0415
     from harness.run_file import RunFile  # noqa: PLC0415
 
     workspace = _workspace(command)
@@ -107,7 +107,7 @@ def resume(command: Command) -> int:
 
         plan = Papers(workspace).of_run(info.id)
         if plan is not None:
-            return driving.resume(plan, app.choose_model, app.start)
+            return driving.resume(plan, wiring.choose_model, app.start)
     options = RunFile.load(workspace.run_file(info.id)).run_options()
     # How it is shown depends on who looks now, not on who began it.
     screen: Literal["json"] | None = "json" if command.json else None

@@ -18,13 +18,13 @@ LOCKED = "another process has the workspace, and goes on by itself"
 
 def go_on(workspace: Workspace) -> int:
     """The exit code of what was done; 0 where nothing is to do, or another process does it."""
-    from harness import app  # noqa: PLC0415 - most answers are about deployments
+    from harness import app, wiring  # noqa: PLC0415 - most answers are about deployments
     from harness.planner import driving as planning  # noqa: PLC0415
 
     try:
         plan = planning.answered(workspace)
         if plan is not None:
-            return planning.resume(plan, app.choose_model, app.start)
+            return planning.resume(plan, wiring.choose_model, app.start)
         code = deployment(workspace)
         options = _of_rejected(workspace)
         return code if options is None else app.start(options)

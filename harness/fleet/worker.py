@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from harness import app, attempt, inputs
+from harness import attempt, inputs, wiring
 from harness.database import VARIABLE
 from harness.defects import keep_trace
 from harness.fleet import run as fleet_run
@@ -245,9 +245,9 @@ async def _services(fleet: Fleet, run: Run) -> AsyncIterator[Services]:
     options = RunFile.load(workspace.run_file(run.id)).run_options()
     given = inputs.read_features(options)
     target = await inputs.find_target(given, workspace.root)
-    model = app.choose_model(given, workspace, options)
-    settings = app.settings_of(run.id, given, options, workers=1)
-    opened = app.Opened(given, workspace, options, target, model, settings)
+    model = wiring.choose_model(given, workspace, options)
+    settings = wiring.settings_of(run.id, given, options, workers=1)
+    opened = wiring.Opened(given, workspace, options, target, model, settings)
     journal = WorkersJournal(
         workspace.events(run.id), run.id, SystemClock(), fleet.database, lambda: fleet.worker
     )
@@ -255,7 +255,7 @@ async def _services(fleet: Fleet, run: Run) -> AsyncIterator[Services]:
     for event in journal.past:
         fold.apply(event)
     journal.listen(fold.apply)
-    async with app.open_services(opened, journal, lambda: fold.state, fleet) as services:
+    async with wiring.open_services(opened, journal, lambda: fold.state, fleet) as services:
         yield services
 
 

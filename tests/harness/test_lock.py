@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import app, inputs, lock
+from harness import inputs, lock, wiring
 from harness.cli.flags import RunOptions
 from harness.git import Repository
 from harness.models.recorded import RecordedModel
@@ -31,18 +31,18 @@ def wired(tmp_path: Path, repository: Repository, journal: Journal) -> Services:
     return services(tmp_path, GIVEN, repository, journal, Unasked())
 
 
-async def opened(tmp_path: Path, given: FeatureList = GIVEN) -> app.Opened:
+async def opened(tmp_path: Path, given: FeatureList = GIVEN) -> wiring.Opened:
     said = tmp_path / "said" / "a"
     said.mkdir(parents=True, exist_ok=True)
     (said / "any.yaml").write_text("source: scripted\n")
     options = RunOptions(tmp_path, tmp_path / "feature_list.json", exactly=True)
-    return app.Opened(
+    return wiring.Opened(
         given=given,
         workspace=Workspace(tmp_path),
         options=options,
         target=await inputs.find_target(given, tmp_path),
         model=RecordedModel(tmp_path / "said"),
-        settings=app.settings_of("run-1", given, options, workers=3),
+        settings=wiring.settings_of("run-1", given, options, workers=3),
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from harness.app import choose_model
 from harness.cli.flags import RunOptions
 from harness.exam_texts import protection
 from harness.git import Repository
@@ -29,6 +28,7 @@ from harness.record.clock import SystemClock
 from harness.record.journal import read_events
 from harness.record.workspace import Workspace
 from harness.run_file import options_of
+from harness.wiring import choose_model
 from orchestrator import events, registry
 from orchestrator.approval_requests import Answer
 from orchestrator.errors import InputError, LimitReachedError, PlanError, RecordingMismatchError
