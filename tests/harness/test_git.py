@@ -77,6 +77,21 @@ async def test_only_commits_with_all_trailers_count(repository: Repository) -> N
     assert await repository.integrated("main") == {}
 
 
+async def test_what_is_on_a_branch_is_asked_for_anew_when_it_moves(repository: Repository) -> None:
+    first = await repository.commit_of("HEAD")
+    assert first is not None
+    await repository.create_branch("built", first)
+    assert await repository.integrated("built") == await repository.integrated(first) == {}
+    tree = await repository.tree_with(first, CHANGE)
+    trailers = "A\n\nFeature: a\nAttempt: a/r1-a01\nRun: r\n"
+    second = await repository.commit_tree(tree, first, trailers)
+    assert await repository.move_branch("built", second, first)
+    known = await repository.integrated(second)
+    known["b"] = "not on it"  # the caller's own
+    assert await repository.integrated("built") == await repository.integrated(second)
+    assert await repository.integrated(second) == {"a": second}
+
+
 async def test_a_branch_moves_only_from_where_it_was_seen(repository: Repository) -> None:
     main = await repository.commit_of("main")
     assert main is not None
