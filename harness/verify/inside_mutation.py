@@ -86,8 +86,8 @@ def turned(text: str, lines: set[int]) -> Iterator[Maker]:
 
 def turned_by_cosmic_ray(text: str, lines: set[int]) -> Iterator[Maker]:
     """The same by its operators: those that ask for arguments are left out."""
-    from cosmic_ray import mutating, plugins  # type: ignore[import-untyped]  # noqa: PLC0415
-    from cosmic_ray.ast import ast_nodes, get_ast  # type: ignore[import-untyped]  # noqa: PLC0415
+    from cosmic_ray import mutating, plugins  # noqa: PLC0415
+    from cosmic_ray.ast import ast_nodes, get_ast  # noqa: PLC0415
 
     ast.parse(text)  # its own parser mends what is no Python
     tree = get_ast(text)
