@@ -4,11 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOWS = ("fibreflow-ticket", "fibreflow-nightly")
@@ -204,3 +207,15 @@ def test_the_night_moves_its_branch_forward_alone(tmp_path: Path) -> None:
     assert night.push() == (0, first)
     night.bundled("c.py")  # not a continuation of what is there
     assert night.push() == (1, first)
+
+
+def test_what_the_action_installs_is_what_the_project_asks_for() -> None:
+    rows = (ROOT / "action-requirements.txt").read_text().splitlines()[1:]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!]+ --hash=sha256:[0-9a-f]{64}", row) for row in rows)
+    locked = dict(row.partition(" ")[0].split("==") for row in rows)
+    names = {canonicalize_name(name): version for name, version in locked.items()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for text in project["dependencies"]:
+        wanted = Requirement(text)
+        found = names.get(canonicalize_name(wanted.name), "")
+        assert found and found in wanted.specifier, f"{text}: python3.12 scripts/lock_action.py"
