@@ -68,15 +68,19 @@ def ledger(happened: Iterable[events.Event]) -> Ledger:
 
 def _call(event: events.ModelCalled | ReflectionFinished, of: events.AttemptStarted | None) -> Call:
     reflects = isinstance(event, ReflectionFinished)
+    source = of.source if of is not None else "live"
+    named = _tier_named(event.model)
+    routed = of.tier if of is not None and not reflects else ""
     return Call(
         day=event.time[:10],
         run=event.run,
         feature=event.feature or "",
         attempt=event.attempt or "",
         model=event.model,
-        tier=(of.tier if of is not None and not reflects else "") or _tier_named(event.model),
+        # What is played back was asked on the tier of its model, wherever it is routed now.
+        tier=(named if source == "recorded" else "") or routed or named,
         agent="reflection" if reflects else of.agent if of is not None else "",
-        source=of.source if of is not None else "live",
+        source=source,
         usage=event.usage,
         cost_usd=event.cost_usd,
     )

@@ -98,6 +98,13 @@ def test_what_a_reflection_costs_is_named_so():
     assert (call.agent, call.tier, call.cost_usd) == ("reflection", "haiku", 6.0)
 
 
+@pytest.mark.parametrize(("source", "tier"), [("recorded", "opus"), ("live", "sonnet")])
+def test_what_is_played_back_counts_for_the_tier_that_was_asked(source, tier):
+    asked = called("a", 1, Usage(1, 1), tier="opus")
+    (call,) = ledger([begun("a", tier="sonnet", source=source), asked]).calls
+    assert call.tier == tier
+
+
 def test_the_same_tokens_without_a_cache_are_what_was_saved():
     found = savings(ledger(HAPPENED[:3]).calls, price)
     # with: (10 + 2*5 + 125) + (10 + 10 + 10); without: (110 + 10) twice
