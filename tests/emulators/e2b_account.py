@@ -69,6 +69,7 @@ class Account:
         self.log: list[str] = []
         self.most: int | None = None
         self.rows = 100  # of a list, in one answer
+        self.filters = True  # whether lists know what metadata was asked for
         self._making = 0
         self.url = ""
         for name in ("boxes", "disks", "files"):

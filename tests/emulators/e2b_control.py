@@ -64,7 +64,10 @@ class ControlPlane:
         rows = [
             self.account.listed(b)
             for b in self.account.boxes.values()
-            if b.state in states and wanted.items() <= (b.body.get("metadata") or {}).items()
+            if b.state in states
+            and (
+                not self.account.filters or wanted.items() <= (b.body.get("metadata") or {}).items()
+            )
         ]
         return page(request, rows, self.account.rows)
 

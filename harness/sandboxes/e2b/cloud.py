@@ -171,7 +171,9 @@ class Cloud:
         async for info in _items(pages, "list sandboxes"):
             running = info.state == SandboxState.RUNNING
             metadata = {str(k): str(v) for k, v in (info.metadata or {}).items()}
-            found.append(Seen(info.sandbox_id, metadata, running, info.started_at.timestamp()))
+            # Others' would be ended for ours, should the cloud ever not understand the filter.
+            if labels.items() <= metadata.items():
+                found.append(Seen(info.sandbox_id, metadata, running, info.started_at.timestamp()))
         return found
 
     async def snapshot(self, id_: str, name: str) -> str:

@@ -39,7 +39,7 @@ def cloud(e2b_cloud: E2BServer) -> Iterator[Account]:
     account.log.clear()
     yield account
     account.faults.clear()
-    account.most, account.rows = None, 100
+    account.most, account.rows, account.filters = None, 100, True
 
 
 class Bench:

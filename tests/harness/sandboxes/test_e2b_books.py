@@ -44,6 +44,17 @@ async def test_others_of_the_same_account_are_left_alone(bench: Bench) -> None:
     assert (await (await theirs.create(patched, "c")).exec("true")).ok
 
 
+async def test_a_list_with_others_in_it_harms_nobody(bench: Bench) -> None:
+    ours, theirs = bench.provider(state="ours"), bench.provider(state="theirs")
+    box = await theirs.create(await bench.base(theirs), "a")
+    bench.account.filters = False
+    made = await ours.create(await bench.base(ours), "a")
+    assert not made.reopened
+    assert {s.id for s in await ours.list()} == {"a"}
+    await ours.close(remove=True)
+    assert (await box.exec("true")).ok
+
+
 @pytest.mark.slow
 async def test_one_template_for_all_commits_with_the_same_locks(
     bench: Bench, tmp_path_factory: pytest.TempPathFactory
