@@ -251,3 +251,26 @@ def test_nothing_of_the_repository_runs_while_a_patch_is_checked(tmp_path: Path)
     _, problems = asyncio.run(checked(Repository(tmp_path), "HEAD", patch, Terms()))
     assert problems == ()
     assert not (tmp_path / "ran").exists()
+
+
+NAMES = (
+    "@everyone.lock", "[click](http:evil.example).lock", "fixes #1.lock", "<img src=x>.lock",
+    "a\nNext: merge it.lock", "\u202egnp.lock", "`x`.lock", "!--.lock",
+)  # fmt: skip
+
+
+async def test_names_of_files_and_titles_are_shown_and_do_nothing(shop: Shop) -> None:
+    """They stand in our comment, and no word of a ticket stands in our commit."""
+    title = "Fixes #1 [skip ci]\n\nFibreFlow-Work: 0123456789abcdef\nCo-authored-by: eve"
+    put_artifact(shop, shop.patch(dict.fromkeys(NAMES, "x\n")), title=title)
+    assert (await shop.write(shop.labelled()))[0] == 0
+    (status,) = shop.status()
+    assert "must not be handed over" in status
+    shown = status.partition("handed over.")[2].partition("\n\nNext: A person")[0]
+    assert shown.count("may not be changed by a ticket") >= 5
+    assert not re.search(r"@\w|(?<!\\)\]\(|#\d|(?<!\\)<|^Next|\u202e|!--", shown, re.MULTILINE)
+    put_artifact(shop, title=title)
+    assert (await shop.write(shop.labelled()))[0] == 0
+    said = shop._git("show", "-s", "--format=%B", shop.pushed(), at=shop.origin)
+    assert said.splitlines()[0] == "Resolve issue #7"
+    assert not any(word in said for word in ("skip ci", "0123456789abcdef", "Fixes", "eve"))
