@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _FILES = {
 }
 _FOLDERS = ("dev", "proc", "sys", "tmp", "var/tmp", "work", "home/agent", "opt/env", "root",
             "run/fibreflow/base.git")  # fmt: skip
-_FORMAT = 2
+_FORMAT = 3
 
 
 def image(program: str, folder: Path) -> str:
@@ -79,6 +80,9 @@ def _python(root: Path) -> list[Path]:
     python, library = prefix / "bin" / name, prefix / "lib" / name
     left_out = shutil.ignore_patterns("test", "site-packages", "__pycache__", "idlelib", "*.a")
     shutil.copytree(library, _in(root, library), ignore=left_out, symlinks=True)
+    wheels = sysconfig.get_config_var("WHEEL_PKG_DIR")  # a distribution's own pip, for `venv`
+    if wheels:
+        shutil.copytree(wheels, _in(root, Path(wheels)))
     called = root / "usr/local/bin/python3"
     called.parent.mkdir(parents=True, exist_ok=True)
     called.symlink_to(python)
