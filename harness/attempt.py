@@ -22,7 +22,7 @@ from harness.fleet import succession
 from harness.learn import brief
 from harness.learn.brief import Brief
 from harness.ports import Base, ModelReply, Sandbox
-from harness.record import files, taken
+from harness.record import files
 from harness.repair import Repairs
 from harness.services import RUN_ENDING, Services
 from harness.verify import record as verification_record
@@ -172,7 +172,7 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
         base = await services.bases.of(commit)
         async with _sandbox(services, base, key) as sandbox:
             if not sandbox.reopened and Transcript(folder / TRANSCRIPT).turns:
-                await succession.begin_anew(folder)
+                await succession.begin_anew(services.journal, key, folder)
             told = brief.load(services.run_folder, key)
             _note_patterns(services, key, told)
             task = _task(services, key, tier, told)
@@ -318,7 +318,7 @@ def _observer(services: Services, key: AttemptKey) -> Observer:
                 usage=reply.usage,
                 cost_usd=reply.cost_usd,
                 seconds=round(seconds, 3),
-                again=taken.generation(),
+                again=succession.times(services.attempt_folder(key)),
             )
         )
 

@@ -15,7 +15,8 @@
     ├── DeliveryError                      a notice did not reach the people it is for
     ├── ProbeError                         an SLA's value could not be measured: no data
     ├── SandboxError                       the sandbox failed, not the command run in it
-    │   └── SandboxGoneError               it was destroyed or its process died
+    │   ├── SandboxGoneError               it was destroyed or its process died
+    │   └── SandboxOutdatedError           it was made from what the base was before
     ├── ModelError                         the model could not be asked or did not answer
     │   ├── ModelUnreachableError       4  never connected: nothing was asked; stops the run
     │   ├── ModelOverloadedError        4  5xx, 529: try again later; when it stays, stops the run
@@ -134,6 +135,10 @@ class SandboxError(FibreFlowError):
 
 class SandboxGoneError(SandboxError):
     """The sandbox was destroyed, or the process that holds it died."""
+
+
+class SandboxOutdatedError(SandboxError):
+    """A sandbox of this name was made from another base: of another commit, setup or version."""
 
 
 class ModelError(FibreFlowError):

@@ -64,6 +64,7 @@ TABLE: Mapping[type[e.FibreFlowError], Failure] = {
     e.LimitReachedError: Failure("a limit was reached", "user", stops_run=True),
     e.SandboxError: Failure("the sandbox failed", "harness"),
     e.SandboxGoneError: Failure("the sandbox is gone", "harness"),
+    e.SandboxOutdatedError: Failure("the sandbox is of another base", "harness"),
     e.ModelError: Failure("the model could not be asked", "provider", reply_lost=True),
     # A network that is away says nothing about any attempt, and asking it is free: an hour
     # outlives a router's restart or a laptop's change of place. Then the run stops, with no

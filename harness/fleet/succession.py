@@ -12,13 +12,17 @@ from pathlib import Path
 from harness.fleet.fenced import FencedSandbox
 from harness.ports import Base, Sandbox, SandboxLimits
 from harness.record import taken
+from harness.record.journal import Journal
 from harness.sandboxes import folders
 from harness.services import Services
-from orchestrator.errors import SandboxError, SandboxGoneError
+from orchestrator import events
+from orchestrator.errors import SandboxError, SandboxOutdatedError
 from orchestrator.values import AttemptKey
 
 #: Copied first: what is newer in the other files was made from it, and is made again.
 _FIRST = "transcript.jsonl"
+#: Of conversations whose workspace was lost.
+_LOST = "transcript.lost-{}.jsonl"
 
 
 async def succeed(services: Services, key: AttemptKey) -> None:
@@ -41,13 +45,26 @@ def _copy(folder: Path, name: str) -> None:
                 shutil.copy2(path, making / path.name)
 
 
-async def begin_anew(folder: Path) -> None:
-    """Its workspace is gone: forget what was done there. Raises `SandboxGoneError` where there is
-    no earlier folder in which that is kept."""
+async def begin_anew(journal: Journal, key: AttemptKey, folder: Path) -> None:
+    """Its workspace is gone, with what was done there: begin as if nothing had been said. What was
+    said is kept, in the folder of the one before or beside the new transcript."""
+    text = f"{key}: its workspace is gone, or is of another base; it begins anew"
+    journal.write(events.WarningGiven(message=text))
     if taken.generation() < 2:
-        raise SandboxGoneError("its workspace was removed while the run was stopped")
+        path = folder / _FIRST
+        path.rename(path.with_name(_LOST.format(_lost(folder) + 1)))
+        return
     await asyncio.to_thread(shutil.rmtree, folder)
     folder.mkdir()
+
+
+def times(folder: Path) -> int:
+    """How often the attempt was begun, from 1, so that its calls each have a name of their own."""
+    return taken.generation() or 1 + _lost(folder)
+
+
+def _lost(folder: Path) -> int:
+    return len(list(folder.glob(_LOST.format("*"))))
 
 
 async def sandbox(
@@ -58,11 +75,12 @@ async def sandbox(
     labels = {"run": services.settings.run, "attempt": str(key)}
     try:
         made = await services.provider.create(base, name, labels=labels, limits=limits)
-    except SandboxError:
-        if taken.generation() < 2:
+    except SandboxError as error:
+        generation = taken.generation()
+        if generation < 2 and not isinstance(error, SandboxOutdatedError):
             raise
-        # A frozen process holds it.
-        name = f"{name}.g{taken.generation()}"
+        # A frozen process holds it; or this program, or the machine's tools, were replaced since.
+        name = f"{name}.g{generation}" if generation >= 2 else f"{name}.anew"
         made = await services.provider.create(base, name, labels=labels, limits=limits)
     under = taken.current.get()
     if services.fleet is None or under is None:

@@ -14,7 +14,7 @@ from typing import Any
 from harness.ports import Base, SandboxInfo, SandboxLimits
 from harness.sandboxes import folders
 from harness.sandboxes.bases import Layers
-from orchestrator.errors import MachineError, SandboxError
+from orchestrator.errors import MachineError, SandboxError, SandboxOutdatedError
 
 #: What it was made from; whoever holds the workspace holds the lock of this file.
 _RECORD = "workspace.json"
@@ -49,7 +49,7 @@ def claim(folder: Path, wanted: Record) -> tuple[int, Record | None]:
         return lock_fd, None
     if known.base.id != wanted.base.id:
         os.close(lock_fd)
-        raise SandboxError(
+        raise SandboxOutdatedError(
             f"sandbox {wanted.key} exists from another base; destroy it first, or take another key"
         )
     return lock_fd, known

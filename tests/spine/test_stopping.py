@@ -1,5 +1,6 @@
 """Stopping by hand: once drains, twice leaves at once, and the same command goes on."""
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -87,18 +88,28 @@ def test_another_run_leaves_the_files_of_a_killed_one(make: Callable[..., Projec
 
 
 @pytest.mark.long
-def test_an_attempt_whose_files_are_gone_does_not_go_on(project: Project) -> None:
-    """Its conversation would speak of work that is nowhere to be found."""
+@pytest.mark.parametrize("lost", ["gone", "of another base"])
+def test_an_attempt_whose_files_are_lost_begins_anew(project: Project, lost: str) -> None:
+    """Its conversation would speak of work that is nowhere to be found; after a power cut, or when
+    the program was replaced meanwhile. What was said and paid is kept."""
     killed_half_way(project)
     until(lambda: not project.processes(), "no process left")
-    (namespace,) = {Path(p).parent for p in project.sandboxes()}
-    folders.remove(namespace)
-    assert project.run().code == 1
-    (finished,) = project.events("AttemptFinished")
-    assert finished["ending"] == "error"
-    assert "workspace was removed" in finished["reason"]
-    assert finished["cost_usd"] == 0
-    assert finished["turns"] == 2
+    (sandbox,) = (Path(p) for p in project.sandboxes() if (Path(p) / "workspace.json").is_file())
+    if lost == "gone":
+        folders.remove(sandbox.parent)
+    else:
+        record = sandbox / "workspace.json"
+        made = json.loads(record.read_text())
+        record.write_text(json.dumps({**made, "base": {**made["base"], "id": "old"}}))
+    end = project.run()
+    assert end.code == 0, end
+    assert "begins anew" in end.out
+    assert project.file("a.txt") == "a done"
+    assert len(project.events("ModelCalled")) == 2 + 3
+    folder = project.run_folder / "a" / "r1-a01"
+    assert (folder / "transcript.lost-1.jsonl").is_file()
+    assert [line["type"] for line in project.transcript("a")].count("start") == 1
+    project.assert_nothing_left()
 
 
 @pytest.mark.long

@@ -27,7 +27,7 @@ from harness.sandboxes.e2b.jobs import Runner
 from harness.sandboxes.e2b.sandbox import E2BSandbox
 from harness.sandboxes.e2b.settings import E2BSettings, read_settings
 from harness.sandboxes.undisturbed import undisturbed
-from orchestrator.errors import FibreFlowError, SandboxError, SandboxGoneError
+from orchestrator.errors import FibreFlowError, SandboxError, SandboxGoneError, SandboxOutdatedError
 
 _CAPABILITIES = Capabilities(
     "full",
@@ -119,7 +119,7 @@ class E2BSandboxProvider:
             elif seen.labels.get(f"{OURS}_base") == base.id:
                 await self._reopen(made, seen)
             else:
-                raise SandboxError(
+                raise SandboxOutdatedError(
                     f"sandbox {key} exists from another base; destroy it first, or take another key"
                 )
         return made
