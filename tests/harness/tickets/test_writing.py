@@ -138,6 +138,7 @@ async def test_commits_that_are_not_pushed_do_not_come_along(shop: Shop) -> None
     assert shop.pushed() == ""
 
 
+@pytest.mark.long
 async def test_our_comment_is_found_again_among_hundreds(shop: Shop) -> None:
     for number in range(350):
         shop.github.comment(7, "eve", f"me too {number}")
