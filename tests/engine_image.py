@@ -30,7 +30,7 @@ _FILES = {
 }
 _FOLDERS = ("dev", "proc", "sys", "tmp", "var/tmp", "work", "home/agent", "opt/env", "root",
             "run/fibreflow/base.git")  # fmt: skip
-_FORMAT = 3
+_FORMAT = 4
 
 
 def image(program: str, folder: Path) -> str:
@@ -65,7 +65,8 @@ def _fill(root: Path) -> None:
     wheelhouse(root / "wheels", [*versions(), "setuptools"])
     native = [Path(found) for name in _PROGRAMS.split() if (found := shutil.which(name))]
     native += _git() + _python(root)
-    for path in {*native, *_libraries(native)}:
+    tools = Path(sysconfig.get_path("scripts")) / "ruff"  # comes as a wheel, without its libraries
+    for path in {*native, *_libraries([*native, tools])}:
         _copy(path, root)
 
 
