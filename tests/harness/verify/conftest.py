@@ -40,6 +40,7 @@ RIGHT = """def total(prices):
         result += price
     return result
 """
+WRONG = "def total(prices):\n    return 0\n"
 
 Edits = dict[str, str | bytes | None]
 
@@ -109,6 +110,14 @@ class Field:
     async def judge(self, edits: Edits) -> Verification:
         base = await self.base()
         return await self.judge_patch(diff(self.repo, edits) if edits else b"", base)
+
+    async def refuse(self, edits: Edits, *told: str) -> None:
+        """Judge and assert that it did not pass, for reasons that have each of `told`."""
+        found = await self.judge(edits)
+        assert not found.passed, self.log
+        words = "\n".join([*found.problems, *(c.detail for c in found.acceptance)])
+        for part in told:
+            assert part in words, (words, self.log)
 
     async def judge_patch(self, patch: bytes, base: Base | None = None) -> Verification:
         base = base or await self.base()

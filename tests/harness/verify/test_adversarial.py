@@ -7,6 +7,7 @@ import pytest
 from tests.harness.verify.conftest import (
     FILES,
     RIGHT,
+    WRONG,
     Edits,
     Field,
     diff,
@@ -15,7 +16,6 @@ from tests.harness.verify.conftest import (
 
 pytestmark = pytest.mark.isolation
 
-WRONG = "def total(prices):\n    return 0\n"
 PROTECTED = "changes protected files"
 UNREPORTED = "the test run does not report what it ran"
 SKIP_ALL = (
@@ -35,14 +35,6 @@ FORGED = (
     "                {'id': i, 'outcome': 'passed', 'why': ''} for i in ids]}, f)\n"
     "os._exit(0)\n"
 )
-
-
-async def refused(field: Field, edits: Edits, *told: str) -> None:
-    found = await field.judge(edits)
-    assert not found.passed
-    words = "\n".join([*found.problems, *(c.detail for c in found.acceptance)])
-    for part in told:
-        assert part in words, (words, field.log)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +124,15 @@ async def test_options_in_pyproject_hide_no_test(field: Field, addopts: str) -> 
     ],
 )
 async def test_code_that_cheats_its_tests(field: Field, code: str, told: str) -> None:
-    await refused(field, {"shop/total.py": code}, told)
+    await field.refuse({"shop/total.py": code}, told)
 
 
 async def test_standard_modules_shadowed_at_the_root(field: Field) -> None:
-    await refused(field, {"shop/total.py": WRONG, "json.py": "import os\nos._exit(0)\n"})
+    await field.refuse({"shop/total.py": WRONG, "json.py": "import os\nos._exit(0)\n"})
 
 
 async def test_own_vacuous_tests_prove_nothing(field: Field) -> None:
-    await refused(
-        field,
+    await field.refuse(
         {"shop/total.py": WRONG, "tests/test_mine.py": "def test_mine():\n    assert True\n"},
         "tests/test_total.py",
     )
@@ -184,7 +175,7 @@ async def test_exit_in_the_projects_tests_only(field: Field) -> None:
 @pytest.mark.long
 async def test_an_endless_loop_is_timed_out(field: Field) -> None:
     field.timeout = 3.0
-    await refused(field, {"shop/total.py": "while True:\n    pass\n"}, "timed out after 3 s")
+    await field.refuse({"shop/total.py": "while True:\n    pass\n"}, "timed out after 3 s")
 
 
 async def test_output_without_end_is_bounded(field: Field) -> None:
@@ -208,7 +199,7 @@ async def test_a_background_process_cannot_reach_the_next_command(field: Field) 
     )
     found = await field.judge({"shop/total.py": left_behind + RIGHT})
     assert found.passed
-    await refused(field, {"shop/total.py": left_behind + WRONG}, "test_total")
+    await field.refuse({"shop/total.py": left_behind + WRONG}, "test_total")
 
 
 async def test_what_one_command_writes_the_next_never_sees(field: Field) -> None:
@@ -262,7 +253,7 @@ class TestPaths:
         "path", ["tests/__pycache__/test_total.cpython-311-pytest-9.2.0.pyc", "shop/total.pyc"]
     )
     async def test_compiled_python(self, field: Field, path: str) -> None:
-        await refused(field, {"shop/total.py": RIGHT, path: "\0"}, "writes compiled Python")
+        await field.refuse({"shop/total.py": RIGHT, path: "\0"}, "writes compiled Python")
 
     async def test_a_package_in_the_place_of_an_exams_support(self, field: Field) -> None:
         """Python takes `tests/helpers/` for `tests/helpers.py`, be it put back or not."""
@@ -271,7 +262,7 @@ class TestPaths:
         same = "def same(a, b):\n    assert a == b\n"
         field.start({**FILES, "tests/helpers.py": same, "tests/test_total.py": exam})
         fake = {"tests/helpers/__init__.py": "def same(a, b):\n    pass\n"}
-        await refused(field, {"shop/total.py": "def total(prices):\n    return 0\n", **fake},
+        await field.refuse({"shop/total.py": "def total(prices):\n    return 0\n", **fake},
                       "in the place of tests/helpers.py")  # fmt: skip
 
     async def test_submodules(self, field: Field) -> None:

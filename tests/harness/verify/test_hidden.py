@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.harness.verify.conftest import FILES, RIGHT, Field
+from tests.harness.verify.conftest import FILES, RIGHT, WRONG, Field
 
 pytestmark = pytest.mark.isolation
 
@@ -13,7 +13,6 @@ BOTH = f"{RUN}; python -m pytest -q tests/test_price.py"
 MAKE = {**FILES, "Makefile": f"test:\n\t{RUN}\n\tpython -m pytest -q tests/test_price.py\n"}
 #: It ends where nobody of ours is listening, which is nowhere.
 SLY = "import os, sys\nif 'ff_watch' not in sys.modules:\n    os._exit(0)\n"
-WRONG = "def total(prices):\n    return 0\n"
 COMMANDS = [f"timeout 60 bash -c '{BOTH}'", "cd . && make test"]
 
 
