@@ -2,13 +2,21 @@
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.sandboxes import folders
 from tests.spine.project import Project, bash, creates, says, submit, until, wait, writes
+
+
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """Programs begun here hear SIGHUP, where these tests run under nohup too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def slow(project: Project, seconds: int) -> None:
@@ -21,6 +29,7 @@ def slow(project: Project, seconds: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_once_drains(project: Project, number: signal.Signals) -> None:
     slow(project, 2)
