@@ -61,7 +61,6 @@ async def run(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()  # one that said too much was not waited for
     if process.returncode:
         words_said = err.decode("utf-8", "replace").strip().splitlines()
         said = f": {words_said[-1][:200]}" if words_said else ""
