@@ -104,12 +104,9 @@ async def held(
     `WorkspaceLockedError` when another holds the run."""
     async with joined(places=places, run=run) as fleet:
         sign(run, (fleet.holder or "") if fleet is not None else "")
-        opened = journal(workspace, run, fleet)
-        try:
+        with contextlib.closing(journal(workspace, run, fleet)) as opened:
             async with registered(fleet, run, workspace):
                 yield opened, fleet
-        finally:
-            opened.close()
 
 
 @contextlib.asynccontextmanager
@@ -117,11 +114,8 @@ async def to_write(workspace: Workspace, run: str) -> AsyncIterator[tuple[Journa
     """A run's journal for a person's decision, while no process is at work on the run. Raises
     `WorkspaceLockedError` when one is, on any machine."""
     async with joined(places=0, run=run) as fleet:
-        opened = journal(workspace, run, fleet)
-        try:
+        with contextlib.closing(journal(workspace, run, fleet)) as opened:
             yield opened, fleet
-        finally:
-            opened.close()
 
 
 def store(folder: Path) -> str | Path:

@@ -90,12 +90,6 @@ class Case:
         )  # fmt: skip
 
 
-def summed(*costs: float | None) -> float | None:
-    """None when any of it is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return round(sum(known), 6) if len(known) == len(costs) else None
-
-
 def folder_of(case: Case, place: Place) -> Path:
     """The workspace of its run."""
     return place.workspace / case.name

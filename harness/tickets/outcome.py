@@ -10,8 +10,9 @@ from typing import Any
 
 from harness.git import Repository, open_repository
 from harness.tickets.artifact import HandOver
-from harness.tickets.case import Case, Place, folder_of, summed
+from harness.tickets.case import Case, Place, folder_of
 from harness.tickets.proof import Claims, Proof, proof
+from orchestrator import cost
 from orchestrator.tickets.comments import WITH_PATCH, Outcome
 
 _ENDS: dict[int, Outcome] = {1: "failed", 2: "unable", 4: "limit", 5: "unable"}
@@ -100,11 +101,13 @@ def _told(
     chosen = next((a for a in feature["attempts"] if a["name"] == feature["attempt"]), None)
     evidence, unverified = _evidence(case, chosen)
     reasons = [*feature["reasons"], *feature["refusals"], *report["limits"]]
+    run_usd = report["cost_usd"] if report["cost_complete"] else None
+    spent = cost.total((case.cost_usd, run_usd))
     return case.hand_over(
         outcome,
         reasons=tuple(str(r)[:500] for r in reasons[:10]), evidence=evidence,
         unverified=unverified, attempt=str(feature["attempt"] or ""),
-        cost_usd=summed(case.cost_usd, report["cost_usd"] if report["cost_complete"] else None),
+        cost_usd=None if spent is None else round(spent, 6),
     )  # fmt: skip
 
 
