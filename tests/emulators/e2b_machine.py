@@ -126,7 +126,9 @@ class Machine:
             _arguments(disk, theirs.fileno(), network=network),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            process_group=0,
         )
+        self._killed = False
         theirs.close()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -237,7 +239,13 @@ class Machine:
             self._control.send(json.dumps(message).encode())
 
     def kill(self) -> None:
-        self._bwrap.kill()
+        """By its group: the process that is to become PID 1 waits for its parent to map users
+        before it asks to die with it, and would wait for ever."""
+        if self._killed:
+            return
+        self._killed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._bwrap.pid, signal.SIGKILL)
         self._bwrap.wait()
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
