@@ -123,13 +123,29 @@ def groups(wanted: Iterable[str] = CONTROLLERS, mount: Path = _MOUNT) -> Groups:
     return Groups(found)
 
 
+def memory_group(pid: int, mount: Path = _MOUNT) -> Group | None:
+    """The group that the memory of the process counts to, perhaps the root's. None once it has
+    ended, also before its parent has waited for it: version 1 says that such a one is in the
+    root's group, where everybody's processes count."""
+    paths = [(root, _path_of(pid, root, "memory")) for root in _roots("memory", mount)]
+    folders = tuple(root / path.lstrip("/") for root, path in paths if path is not None)
+    # Asked last: what was read before is of a process that was there.
+    return Group(folders) if folders and _lives(pid) else None
+
+
 def _candidates(controller: str, mount: Path) -> list[Path]:
     """Folders in which a group with this controller might be made, best first."""
-    version2 = [p for p in (mount, mount / "unified") if (p / "cgroup.controllers").exists()]
-    roots = [mount / controller, *version2]
-    own = [root / _own_path(root, controller).lstrip("/") for root in roots]
+    roots = _roots(controller, mount)
+    paths = [_path_of(os.getpid(), root, controller) or "/" for root in roots]
+    own = [root / path.lstrip("/") for root, path in zip(roots, paths, strict=True)]
     pairs = zip(own, roots, strict=True)
     return [p for p in dict.fromkeys(q for pair in pairs for q in pair) if p.is_dir()]
+
+
+def _roots(controller: str, mount: Path) -> list[Path]:
+    """Where the hierarchies are mounted that may have this controller: version 1's own first."""
+    version2 = [p for p in (mount, mount / "unified") if (p / "cgroup.controllers").exists()]
+    return [mount / controller, *version2]
 
 
 def _make(folder: Path, parent: Path) -> bool:
@@ -178,18 +194,27 @@ def _is_version1(folder: Path) -> bool:
     return not (folder / "cgroup.controllers").exists()
 
 
-def _own_path(root: Path, controller: str) -> str:
-    """The group this process is in, of the hierarchy mounted at `root`."""
+def _path_of(pid: int, root: Path, controller: str) -> str | None:
+    """The group that the process is in, of the hierarchy mounted at `root`; None where there is
+    no such process, or no such hierarchy."""
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return "/"
+        return None
     wanted = controller if _is_version1(root) else ""
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if wanted in controllers.split(","):
             return path
-    return "/"
+    return None
+
+
+def _lives(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def _remove(group: Path) -> None:

@@ -1,17 +1,14 @@
 """Watches what an engine's control groups do not hold, or hold without ending the whole command."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.ports import SandboxLimits
-from harness.sandboxes import containers, watch
-from harness.sandboxes.cgroup import MemoryEvents
+from harness.sandboxes import cgroup, containers, watch
 from harness.sandboxes.containers import Engine
 
 _LOOK_SECONDS = 1.0
-_GROUPS = Path("/sys/fs/cgroup")
 
 
 async def passed(engine: Engine, name: str, written: Sequence[Path], limits: SandboxLimits) -> str:
@@ -53,28 +50,11 @@ def _over(root: int, written: Sequence[Path], limits: SandboxLimits) -> str:
 
 def _kills(pid: int) -> int:
     """How many processes the kernel has ended for want of memory in the process's group."""
-    for file in _memory_files(pid):
-        try:
-            events = MemoryEvents(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
-        except OSError:
-            continue
-        try:
-            return events.kills()
-        finally:
-            events.close()
-    return 0
-
-
-def _memory_files(pid: int) -> list[Path]:
+    group = cgroup.memory_group(pid)
+    events = group.memory_events() if group is not None else None
+    if events is None:
+        return 0
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    found: list[Path] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            found.insert(0, _GROUPS / "memory" / path.lstrip("/") / "memory.oom_control")
-        elif not controllers:
-            found.append(_GROUPS / path.lstrip("/") / "memory.events")
-    return found
+        return events.kills()
+    finally:
+        events.close()

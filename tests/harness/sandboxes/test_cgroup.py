@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,45 @@ def test_what_a_dead_process_left_is_swept(real: cgroup.Groups) -> None:
     finally:
         real.remove()
     assert os.getpid() != dead.pid
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(["sleep", "600"]) as program:
+        yield program
+        program.kill()
+
+
+def test_the_group_of_a_process_until_it_has_ended(
+    real: cgroup.Groups, sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    made = real.group(SandboxLimits(memory_mb=64, processes=None))
+    if made is None:
+        pytest.skip("memory is not among the control groups of this user")
+    try:
+        made.enter(sleeper.pid)
+        found = cgroup.memory_group(sleeper.pid)
+        assert found is not None
+        assert set(made.folders) <= set(found.folders)
+        sleeper.kill()
+        os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+        # Nobody has waited for it: version 1 would say that it is in the root's group.
+        assert cgroup.memory_group(sleeper.pid) is None
+        sleeper.wait()
+        assert cgroup.memory_group(sleeper.pid) is None
+    finally:
+        real.remove()
+
+
+def test_a_process_in_the_group_of_the_root_has_a_group(
+    sleeper: "subprocess.Popen[bytes]",
+) -> None:
+    mount = Path("/sys/fs/cgroup")
+    root = mount / "memory" if (mount / "memory").is_dir() else mount
+    try:
+        cgroup.Group((root,)).enter(sleeper.pid)
+    except OSError as error:
+        pytest.skip(f"this user may put no process there: {error}")
+    found = cgroup.memory_group(sleeper.pid)
+    assert found is not None
+    assert root in found.folders
