@@ -83,7 +83,7 @@ class ContainerSandbox(FolderSandbox):
         )
         async with self._holding.turn:
             self._holding.check()
-            run = _Run(words, Capture(limit), Capture(limit), on_output)
+            run = _Run(words, self.folder, Capture(limit), Capture(limit), on_output)
             return await self._run(run, name, stdin, self._holding.within(timeout))
 
     def _container(self, name: str) -> Container:
@@ -137,9 +137,13 @@ class ContainerSandbox(FolderSandbox):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The engine's client at work; by asyncio's own means, which every platform has."""
+    """The engine's client at work; by asyncio's own means, which every platform has.
+
+    `folder` is where it works: podman's monitor writes there that memory was over.
+    """
 
     words: Sequence[str]
+    folder: Path
     out: Capture
     err: Capture
     on_output: Callable[[bytes], None] | None
@@ -149,7 +153,7 @@ class _Run:
         pipe = asyncio.subprocess.PIPE
         try:
             client = await asyncio.create_subprocess_exec(
-                *self.words, stdin=pipe, stdout=pipe, stderr=pipe
+                *self.words, stdin=pipe, stdout=pipe, stderr=pipe, cwd=self.folder
             )
         except (OSError, ValueError) as error:
             # A zero byte in its words, or too many of them.

@@ -214,6 +214,14 @@ async def test_words_that_the_kernel_does_not_take_are_the_commands_failure(
     assert result.err.startswith(b"cannot start the command: ")
 
 
+async def test_what_an_engine_leaves_where_it_is_started_is_not_in_the_users_folder(
+    tmp_path: Path,
+) -> None:
+    """podman's monitor writes a file `oom` there when memory was over."""
+    assert (await sandbox(tmp_path, "touch oom").exec("true")).exit == 0
+    assert (tmp_path / "oom").exists()
+
+
 def test_what_is_left_is_found_by_its_label(tmp_path: Path) -> None:
     program = Path(script(tmp_path, "docker", "echo 'abc /a folder'; echo 'def /b'")) / "docker"
     found = containers.left(Engine(str(program), "docker"), "fibreflow.workspace")
