@@ -7,9 +7,11 @@ from typing import Literal
 from orchestrator.approval import Strategy
 
 Verdict = Literal["approved", "rejected"]
-Standing = Literal["pending", "approved", "rejected", "expired"]
-#: The ways an answer comes in.
-Way = Literal["cli", "web", "slack"]
+#: What a request came to: by a person's verdict, or because what it is about was left behind.
+Decision = Literal["approved", "rejected", "superseded"]
+Standing = Literal["pending", "approved", "rejected", "expired", "superseded"]
+#: The ways an answer comes in; `deploy`: it is withdrawn by whoever asks for something newer.
+Way = Literal["cli", "web", "slack", "deploy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`by` is a person's name as `People` has it, or as the way knows them."""
+    """`by` is a person's name as `People` has it, or as the way knows them. One that is
+    `superseded` was withdrawn by nobody's verdict; `reason` says for what."""
 
-    verdict: Verdict
+    verdict: Decision
     by: str
     reason: str
     at: float

@@ -163,8 +163,9 @@ def _listed(rows: list[tuple[str, Asked]]) -> str:
 
 def _told(asked: Asked) -> str:
     one = asked.request
+    why = asked.answer.reason if asked.answer is not None else ""
     rows = [
-        ("state", asked.standing),
+        ("state", f"{asked.standing}: {why}" if why else asked.standing),
         ("strategy", f"{one.strategy}: {'; '.join(one.reasons)}"),
         ("commit", one.commit),
         ("digest", one.digest),

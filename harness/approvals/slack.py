@@ -45,19 +45,38 @@ class SlackDesk:
         text = f"Still waiting for approval: {_safe(one.id)}; without one it is refused at "
         self._say(f"{one.id}/reminder", text + iso(one.expires))
 
+    def withdraw(self, asked: Asked) -> None:
+        """Take the buttons from a request that is asked no more, where the channel has it."""
+        key, why = asked.request.id, asked.answer.reason if asked.answer is not None else ""
+        message = self._said(key)
+        if message is None:
+            return
+        text = f"Withdrawn: {_safe(key)}; {_safe(why)}"[:_CHARS]
+        block = {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+        self._client.chat_update(
+            channel=self._channel, ts=message["ts"], text=text, blocks=[block], metadata=_key(key)
+        )
+
     def announce(self, key: str, text: str) -> None:
         """Say once what has happened."""
         self._say(key, _safe(text)[:_CHARS])
 
     def _say(self, key: str, text: str, **more: Any) -> None:
+        if self._said(key) is None:
+            self._client.chat_postMessage(
+                channel=self._channel, text=text, metadata=_key(key), **more
+            )
+
+    def _said(self, key: str) -> Mapping[str, Any] | None:
+        """The message with this key, among the channel's newest."""
         answer = self._client.conversations_history(
             channel=self._channel, limit=200, include_all_metadata=True
         )
-        payloads = (m.get("metadata", {}).get("event_payload", {}) for m in answer["messages"])
-        if any(payload.get("key") == key for payload in payloads):
-            return
-        metadata = {"event_type": "fibreflow_approval", "event_payload": {"key": key}}
-        self._client.chat_postMessage(channel=self._channel, text=text, metadata=metadata, **more)
+        for message in answer["messages"]:
+            if message.get("metadata", {}).get("event_payload", {}).get("key") == key:
+                found: Mapping[str, Any] = message
+                return found
+        return None
 
     def app(self, **settings: Any) -> Any:
         """A `slack_bolt.App` with the handlers; `settings` are its own."""
@@ -127,6 +146,11 @@ class SlackDesk:
         text = f"{verdict} by <@{body['user']['id']}>" + (f": {_safe(reason)}" if reason else "")
         block = {"type": "section", "text": {"type": "mrkdwn", "text": text[:_CHARS]}}
         respond(text=text, blocks=[block], replace_original=True)
+
+
+def _key(key: str) -> dict[str, Any]:
+    """How a message is known again."""
+    return {"event_type": "fibreflow_approval", "event_payload": {"key": key}}
 
 
 def _clicked(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,20 @@ class ApprovalStore:
         assert asked.answer is not None
         return Outcome(False, asked.standing, told(asked.answer, answer))
 
+    def withdraw(self, id_: str, by: str, reason: str) -> Standing:
+        """Close a request that what came after it has made needless, unless it was decided: where
+        it stands now. By the same compare and set as an answer, so that one of both counts."""
+        asked = self.find(id_)
+        if asked is None:
+            return "superseded"  # never asked, so nobody can answer it
+        if asked.standing == "pending":
+            answer = Answer("superseded", by, visible(reason), self._clock.now(), "deploy")
+            with self._connected() as connection:
+                connection.execute(_ANSWER, (id_, _dump(answer)))
+            asked = self.find(id_)
+            assert asked is not None
+        return asked.standing
+
     def secret(self) -> bytes:
         """What this workspace signs its links with, made once; nobody else may read the file."""
         with self._connected() as connection:
@@ -141,6 +155,8 @@ def shown(request: Request) -> Request:
 
 def told(first: Answer, late: Answer) -> str:
     """To whoever answered after somebody else, or twice."""
+    if first.verdict == "superseded":
+        return f"nobody is asked any more: {first.reason}"
     if (first.by, first.verdict) == (late.by, late.verdict):
         return f"you have {first.verdict} it already"
     return f"{first.by} has {first.verdict} it already"

@@ -93,10 +93,13 @@ class Teller:
         files.replace_json(self._place, {"since": self._since, "said": list(self._said)})
 
     def _sayings(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
-        """Key, time (of news alone) and act: requests, reminders of them, then the news."""
+        """Key, time (of news alone) and act: requests, reminders of them or that they are
+        withdrawn, then the news."""
         now = self._clock.now()
         for asked in reversed(self._store.all()):
             one = asked.request
+            if asked.standing == "superseded":
+                yield f"{one.id}/withdrawn", "", partial(self._desk.withdraw, asked)
             if asked.standing != "pending":
                 continue
             yield one.id, "", partial(self._desk.post, asked)

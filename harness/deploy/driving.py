@@ -104,18 +104,46 @@ def say(text: str, options: RunOptions) -> None:
 
 
 async def drive(wiring: Wiring, asked: Asked, run: str) -> Deployment:
-    """The open deployment, else one of the branch as it is, as far as it goes."""
-    if wiring.settings.adapter in {"process", "compose"}:
-        for name in ENVIRONMENTS:
-            workflow.local_adapter(wiring.workspace, name, wiring.settings).keep_up()
-    records = Records(wiring.workspace)
-    found = records.open()
+    """The open deployment, unless the branch has left it behind, else one of the branch as it is,
+    as far as it goes. Where an older one had to come to its end first, both."""
+    _keep_up(wiring)
+    records, head = Records(wiring.workspace), wiring.target.head
+    found = await asyncio.to_thread(still_open, wiring, user())
     if found is None and not asked.anew:
-        found = next((d for d in records.all() if d.commit == wiring.target.head), None)
+        kept = (d for d in records.all() if d.answer != "superseded")
+        found = next((d for d in kept if d.commit == head), None)
         if found is not None and asked.by_hand and await is_gone(wiring, found):
             found = None
     if found is None:
         found = await workflow.begin(wiring, run, user())
+    done = await _on(wiring, asked, found)
+    if done.commit != head and course.status(done) in {"live", "expired"}:
+        return await drive(wiring, asked, run)
+    return done
+
+
+def still_open(wiring: Wiring, by: str) -> Deployment | None:
+    """The open deployment; None where there is none, or the branch has gone on and `by` withdraws
+    what nobody has decided. An answer that was faster stands, and is gone on with first."""
+    records, head = Records(wiring.workspace), wiring.target.head
+    found = records.open()
+    if found is None or not course.gives_way(found, head):
+        return found
+    why = f"the branch has gone on to {head[:12]}, which is deployed instead"
+    # Its request has its name, also where the process died before it was noted.
+    if wiring.store.withdraw(found.id, by, why) != "superseded":
+        return found
+    records.store(course.superseded(found, why))
+    return None
+
+
+def _keep_up(wiring: Wiring) -> None:
+    if wiring.settings.adapter in {"process", "compose"}:
+        for name in ENVIRONMENTS:
+            workflow.local_adapter(wiring.workspace, name, wiring.settings).keep_up()
+
+
+async def _on(wiring: Wiring, asked: Asked, found: Deployment) -> Deployment:
     if not course.is_over(found):
         going = Workflow(wiring, found)
         found = await (workflow.wait_for_answer(wiring, going) if asked.wait else going.go_on())
@@ -136,12 +164,18 @@ async def is_gone(wiring: Wiring, deployment: Deployment) -> bool:
 async def go_on(workspace: Workspace, asked: Asked) -> Deployment | None:
     """Continue the open deployment; None when there is none. Raises `WorkspaceLockedError` when
     another process has the workspace, which then goes on by itself if it waits."""
-    if Records(workspace).open() is None:
+    records = Records(workspace)
+    if records.open() is None:
         return None
     given, _ = read(workspace)
     with workspace.lock():
+        found = records.open()
+        if found is None:
+            return None
         target = await inputs.find_target(given, workspace.root)
-        return await drive(_wiring(workspace, given, target, asked), asked, "")
+        wiring = _wiring(workspace, given, target, asked)
+        _keep_up(wiring)
+        return await _on(wiring, asked, found)
 
 
 async def deploy(workspace: Workspace, asked: Asked) -> Deployment:
@@ -192,16 +226,32 @@ def told(workspace: Workspace, deployment: Deployment, *, gone: bool = False) ->
     elif status in {"waiting", "going"}:
         look = workspace.hint("approvals", "show", deployment.request)
         take = workspace.hint("approvals", "approve", deployment.request)
+        lines += _left(workspace, deployment)
         lines.append(f"approval    {deployment.strategy} is pending: `{look}`, then `{take}`")
-    elif status == "rejected":
-        why, work = deployment.reason, id_of(deployment)
-        lines.append(f"promotion   rejected: {why}; that is work for every run now: {work}")
-    elif status == "expired":
-        again = workspace.hint("deploy", "--anew")
-        lines.append(f"promotion   refused: nobody answered in time; `{again}` asks again")
+    elif deployment.answer:
+        lines.append(f"promotion   {_refused(workspace, deployment)}")
     else:
         failed = deployment.failure
         lines.append(
             f"{status.replace('_', ' ')}: {failed.step}: {visible(failed.detail)}" if failed else ""
         )
     return "\n".join(lines)
+
+
+def _refused(workspace: Workspace, deployment: Deployment) -> str:
+    """How it came to its end without being promoted, and what comes of it."""
+    why, again = deployment.reason, workspace.hint("deploy")
+    if deployment.answer == "rejected":
+        return f"rejected: {why}; that is work for every run now: {id_of(deployment)}"
+    if deployment.answer == "superseded":
+        return f"withdrawn: {why}; `{again}` goes on with that"
+    again = workspace.hint("deploy", "--anew")
+    return f"refused: nobody answered in time; `{again}` asks again"
+
+
+def _left(workspace: Workspace, deployment: Deployment) -> list[str]:
+    """That the one before was left for this one, if so."""
+    before = next((d for d in Records(workspace).all() if d.id < deployment.id), None)
+    if before is None or before.answer != "superseded":
+        return []
+    return [f"withdrawn   {before.id}: {before.reason}"]

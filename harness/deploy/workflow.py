@@ -217,6 +217,8 @@ class Workflow:
         """A request of before a crash stands as it was; no answer to it counts for another one."""
         kept = self._wiring.store.find(request.id)
         if kept is None or _subject(kept.request) != _subject(request):
+            why = "it was asked for otherwise before the owner made another rule"
+            self._wiring.store.withdraw(request.id, request.requester, why)
             raise DeployError(
                 f"{request.id} was asked for otherwise before; `fibreflow deploy --anew` asks anew"
             )

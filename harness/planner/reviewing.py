@@ -65,6 +65,8 @@ class Review:
         request = f"plan-{plan.run}-{version + plan.expired}-{subject.digest[:6]}"
         asked = self._asked(plan, request, subject)
         if plan.request != request:
+            why = "what is planned has changed since; it is asked for anew"
+            store(self.workspace, self.clock).withdraw(plan.request, user(), why)
             files.replace(self.papers.folder(plan) / "feature_list.json", subject.proposal)
             plan = replace(plan, request=request)
             self.papers.store(plan)
@@ -77,9 +79,10 @@ class Review:
                 reason=answer.reason if answer is not None else "",
             )
         )
-        if asked.standing == "expired":
-            self.papers.store(replace(plan, expired=plan.expired + 1))
-            raise PlanError(f"nobody answered {request} in time; the same command asks again")
+        if asked.standing in {"expired", "superseded"}:
+            why = "nobody answered it in time" if answer is None else answer.reason
+            self.papers.store(replace(plan, request="", expired=plan.expired + 1))
+            raise PlanError(f"{request}: {why}; the same command asks again")
         if asked.standing == "rejected" and answer is not None:
             # Whatever it is about, the first role hears of it, and all write anew.
             first = subject.standing[ROLES[0].writes]
@@ -87,7 +90,8 @@ class Review:
             self.papers.keep(plan, replace(first, comments=said))
             plan = replace(plan, request="")
             self.papers.store(plan)
-        return plan, asked.standing
+            return plan, "rejected"
+        return plan, "approved" if asked.standing == "approved" else "pending"
 
     def _asked(self, plan: Plan, request: str, subject: Subject) -> Asked:
         own = store(self.workspace, self.clock)

@@ -27,7 +27,9 @@ STEPS: tuple[Step, ...] = (
 TOUCHED: tuple[Step, ...] = ("production", "production_smoke", "switch", "confirm")
 
 #: `waiting`: for a person, or for fresh data. The others are ends.
-Status = Literal["going", "waiting", "live", "failed", "rejected", "expired", "rolled_back"]
+Status = Literal[
+    "going", "waiting", "live", "failed", "rejected", "expired", "superseded", "rolled_back"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Deployment:
     strategy: Strategy | None = None
     request: str = ""
     approved: bool = False
-    answer: Literal["", "rejected", "expired"] = ""
+    answer: Literal["", "rejected", "expired", "superseded"] = ""
     reason: str = ""
     waits: str = ""
     urls: tuple[tuple[str, str], ...] = ()
@@ -112,6 +114,20 @@ def take(deployment: Deployment, taken: Taken) -> Deployment:
     return replace(deployment, taken=(*deployment.taken, taken), waits="")
 
 
+def gives_way(deployment: Deployment, head: str) -> bool:
+    """Whether it is left for what the branch has now, commit `head`: while neither its risk nor a
+    person has let it go to production. One that was approved goes there first."""
+    return deployment.commit != head and not is_over(deployment) and not deployment.may_promote
+
+
+def superseded(deployment: Deployment, reason: str) -> Deployment:
+    """Left for a newer one, as `reason` says. Raises `ValueError` where production is open to it:
+    what may be promoted is never left half-way."""
+    if is_over(deployment) or deployment.may_promote:
+        raise ValueError(f"{deployment.id} can no longer be left")
+    return replace(deployment, answer="superseded", reason=reason)
+
+
 def answered(deployment: Deployment, standing: Standing, reason: str = "") -> Deployment:
     """With what became of its request; unchanged while that is pending."""
     if standing == "pending" or not deployment.request or deployment.answer:
@@ -124,5 +140,5 @@ def answered(deployment: Deployment, standing: Standing, reason: str = "") -> De
 #: What a run that ended with 0 ends with after its deployment.
 EXIT_CODES: Mapping[Status, int] = {
     "live": 0, "waiting": 3, "going": 3, "failed": 1, "rejected": 1, "expired": 1,
-    "rolled_back": 1,
+    "superseded": 1, "rolled_back": 1,
 }  # fmt: skip

@@ -83,6 +83,31 @@ def test_reminders_and_news_are_said_once(slack: SlackServer, tmp_path: Path) ->
     assert news == "abc is live &lt;!channel&gt;"
 
 
+def test_what_is_withdrawn_has_no_buttons_and_a_late_click_hears_why(
+    slack: SlackServer, tmp_path: Path
+) -> None:
+    store, decided = store_with(tmp_path), Counted()
+    ours = desk(slack, store, decided)
+    ours.post(only(store))
+    ours.remind(only(store))
+    as_it_was = dict(slack.messages[0])  # in a window that was not drawn anew
+    store.withdraw("0001-cafe", "alice", "gone on to <!channel>")
+    for _ in range(2):
+        ours.withdraw(only(store))
+    message = slack.messages[0]
+    assert len(slack.messages) == 2 and "Still waiting" in slack.texts[1]
+    assert message["text"] == "Withdrawn: 0001-cafe; gone on to &lt;!channel&gt;"
+    assert [b["type"] for b in message["blocks"]] == ["section"]
+    with connected(slack, ours):
+        slack.send(slack.click(as_it_was, "fibreflow_approve", "U2"))
+        slack.wait(lambda: bool(slack.ephemeral))
+    assert "nobody is asked any more: gone on" in words(slack)[0]
+    assert decided.times == 0 and only(store).standing == "superseded"
+    slack.messages.clear()
+    ours.withdraw(only(store))  # too far back, or never said: nothing is said now
+    assert slack.messages == []
+
+
 def test_a_click_is_acknowledged_in_time_and_decides(slack: SlackServer, tmp_path: Path) -> None:
     store, decided = store_with(tmp_path), Counted()
     ours = desk(slack, store, decided)

@@ -61,6 +61,39 @@ def test_two_at_once_give_one_decision(tmp_path: Path) -> None:
         assert sum(pool.map(answer, range(16))) == 1
 
 
+def test_what_is_withdrawn_is_answered_no_more_and_says_why(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.ask(REQUEST, TEAM)
+    for reason in ("the branch has gone on to eeee", "said again"):
+        assert store.withdraw("q1", "alice", reason) == "superseded"
+    late = store.answer("q1", says("approved", "bob"))
+    assert (late.counted, late.standing) == (False, "superseded")
+    assert late.words == "nobody is asked any more: the branch has gone on to eeee"
+    assert store.withdraw("q2", "alice", "never asked") == "superseded"
+    assert [a.request.id for a in store.all()] == ["q1"]
+
+
+def test_what_was_decided_is_not_withdrawn(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.ask(REQUEST, TEAM)
+    assert open_store(tmp_path, 2000.0).withdraw("q1", "alice", "gone on") == "expired"
+    assert store.answer("q1", says("rejected", "bob")).counted
+    assert store.withdraw("q1", "alice", "gone on") == "rejected"
+
+
+def test_an_answer_and_a_withdrawal_at_once_give_one_decision(tmp_path: Path) -> None:
+    open_store(tmp_path).ask(REQUEST, TEAM)
+
+    def act(number: int) -> str:
+        store = open_store(tmp_path)
+        if number % 2:
+            return store.withdraw("q1", "alice", "gone on")
+        return store.answer("q1", says("approved", "bob")).standing
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(act, range(16)))) == 1
+
+
 @pytest.mark.parametrize(
     ("id_", "answer", "words"),
     [

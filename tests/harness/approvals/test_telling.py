@@ -117,6 +117,22 @@ async def test_a_reminder_comes_when_a_quarter_is_left_and_news_wait_for_the_mor
         assert len(slack.texts) == 3 and "Still waiting for approval: 0001-aa" in slack.texts[2]
 
 
+async def test_what_is_withdrawn_during_an_outage_is_taken_back_after_it(tmp_path: Path) -> None:
+    with SlackServer() as slack:
+        desk = Desk(tmp_path, slack)
+        desk.ask("0001-aa")
+        await desk.start().once()
+        slack.stop()
+        desk.store.withdraw("0001-aa", "alice", "gone on")
+        desk.ask("0002-bb")
+        assert await desk.start().once() == PATIENCE
+        slack.start()
+        for _ in range(2):
+            await desk.start().once()
+        assert slack.texts == ["Withdrawn: 0001-aa; gone on", "Approval needed: 0002-bb"]
+        assert sum(call.method == "chat.update" for call in slack.calls) == 1
+
+
 async def test_a_restart_says_nothing_again_however_busy_the_channel_was(tmp_path: Path) -> None:
     with SlackServer() as slack:
         desk = Desk(tmp_path, slack)

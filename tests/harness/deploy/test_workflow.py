@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.flags import RunOptions
+from harness.cli.deploy_commands import approvals
+from harness.cli.deploy_flags import DeployOptions
+from harness.cli.flags import Command, RunOptions
 from harness.deploy import driving
 from harness.deploy.records import Records
 from harness.inputs import read_features
@@ -118,6 +120,15 @@ def assert_once(project: Path) -> None:
     assert [json.loads(n)["kind"] for n in notices] == ["approval_needed", "deployed"]
 
 
+def merge(project: Path, title: str) -> None:
+    """One more commit on the branch, by which feature a is on it."""
+    me = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
+    words = f"{title}\n\nFeature: a\nAttempt: r1-a01\nRun: r\n"
+    for command in (["switch", "-q", "autopilot"], ["commit", "-q", "--allow-empty", "-m", words],
+                    ["switch", "-q", "main"]):  # fmt: skip
+        subprocess.run([*me, *command], cwd=project / "repo", check=True)
+
+
 NEVER = 10_000
 #: Each step has three points.
 NUMBER_OF_ASK_DONE = 3 * STEPS.index("ask") + 2
@@ -187,11 +198,7 @@ def test_a_request_that_was_made_for_less_is_no_approval(project: Path) -> None:
 async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: Path) -> None:
     """`on: all` deploys nothing then, `demand` nothing by itself, `partial` what is merged; and
     when nobody answers in time, that is a refusal."""
-    me = ["git", "-c", "user.name=x", "-c", "user.email=x@localhost"]
-    words = "A\n\nFeature: a\nAttempt: r1-a01\nRun: r\n"
-    for command in (["switch", "-q", "autopilot"], ["commit", "-q", "--allow-empty", "-m", words],
-                    ["switch", "-q", "main"]):  # fmt: skip
-        subprocess.run([*me, *command], cwd=project / "repo", check=True)
+    merge(project, "A")
     root = project / "ws"
     workspace, options = Workspace(root), RunOptions(root, root / "feature_list.json")
     body = json.loads(options.features.read_text())
@@ -215,6 +222,50 @@ async def test_what_stands_without_the_failed_ones_waits_for_a_person(project: P
     assert await driving.after_run(read_features(options), workspace, options, 0) == (1, False)
     assert course.status(Records(workspace).all()[0]) == "expired"
     assert not (root / "production.deployed").exists()
+
+
+@pytest.mark.long
+@pytest.mark.isolation
+async def test_a_newer_commit_withdraws_what_is_open_for_the_older(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever is faster counts: a withdrawn request is done with, an approved one goes first."""
+    merge(project, "A")
+    root = project / "ws"
+    workspace, options = Workspace(root), RunOptions(root, root / "feature_list.json")
+
+    async def go() -> int:
+        return (await driving.after_run(read_features(options), workspace, options, 0))[0]
+
+    def standings() -> list[tuple[str, str]]:
+        """Of records and requests, newest first."""
+        records = [course.status(d) for d in Records(workspace).all()]
+        return list(zip(records, (a.standing for a in store.all()), strict=True))
+
+    store = driving.store(workspace)
+    assert await go() == 3
+    merge(project, "B")
+    assert await go() == 3
+    assert standings() == [("waiting", "pending"), ("superseded", "superseded")]
+    newer, older = (d.id for d in Records(workspace).all())
+    assert f"withdrawn   {older}: the branch has gone on to {newer[5:]}" in capsys.readouterr().out
+    command = Command("approvals", root, deploy=DeployOptions("approve", older))
+    assert approvals(command) == 2
+    said = capsys.readouterr()
+    assert "nobody is asked any more: the branch has gone on" in said.out
+    assert f"error: {older}: this answer did not count" in said.err
+    # Killed between the withdrawal and its record: the same command goes on, and asks once.
+    merge(project, "C")
+    store.withdraw(newer, "me", "the branch has gone on")
+    assert await go() == 3
+    assert standings()[:2] == [("waiting", "pending"), ("superseded", "superseded")]
+    # A person is faster: what they approved goes first, the newer is asked for after it.
+    merge(project, "D")
+    third = Records(workspace).all()[0]
+    assert store.answer(third.request, Answer("approved", "me", "", time.time(), "cli")).counted
+    assert await go() == 3
+    assert [s for s, _ in standings()] == ["waiting", "live", "superseded", "superseded"]
+    assert (root / "production.deployed").read_text().split() == [third.commit]
 
 
 @pytest.mark.isolation

@@ -451,3 +451,23 @@ async def test_what_is_no_goal_is_refused(
     monkeypatch.chdir(workspace.root)
     with pytest.raises(InputError, match=words):
         await plan(options(workspace, goal), Scripted())
+
+
+async def test_a_plan_that_has_changed_withdraws_what_was_asked_before(
+    workspace: Workspace,
+) -> None:
+    """An answer to the older one would change nothing: it is not to be given."""
+    model, given = Scripted(), options(workspace, approve_plan=True)
+    first = (await plan(given, model)).plan.request
+    body = {"features": [{"id": "own", "description": "x", "acceptance": ["true"]}]}
+    workspace.feature_list.write_text(json.dumps(body), encoding="utf-8")
+    second = (await plan(given, model)).plan.request
+    found = {a.request.id: a.standing for a in store(workspace, SystemClock()).all()}
+    assert found == {first: "superseded", second: "pending"}
+    # As it was before: the withdrawn request stays so, and is asked under another name.
+    workspace.feature_list.unlink()
+    with pytest.raises(PlanError, match=f"{first}: what is planned has changed"):
+        await plan(given, model)
+    third = (await plan(given, model)).plan.request
+    found = {a.request.id: a.standing for a in store(workspace, SystemClock()).all()}
+    assert found == {first: "superseded", second: "superseded", third: "pending"}

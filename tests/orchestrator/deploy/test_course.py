@@ -14,9 +14,11 @@ from orchestrator.deploy.course import (
     Deployment,
     Taken,
     answered,
+    gives_way,
     is_over,
     next_step,
     status,
+    superseded,
     take,
 )  # fmt: skip
 
@@ -63,7 +65,7 @@ def test_a_failure_is_undone_where_production_was_touched(step: str) -> None:
 def test_a_rejection_and_an_expiry_are_ends() -> None:
     waiting = upto("data", strategy="REQUIRED", request="q")
     assert status(waiting) == "waiting" and EXIT_CODES["waiting"] == 3
-    for end in ("rejected", "expired"):
+    for end in ("rejected", "expired", "superseded"):
         over = answered(waiting, end, "no")  # type: ignore[arg-type]
         assert (status(over), next_step(over), over.reason) == (end, None, "no")
         assert answered(over, "approved") == over
@@ -75,18 +77,44 @@ def test_an_answer_without_a_request_changes_nothing() -> None:
     assert answered(NEW, "approved") == NEW
 
 
+@pytest.mark.parametrize(
+    ("now", "left"),
+    [
+        (NEW, True),
+        (upto("ask"), True),
+        (upto("data", strategy="REQUIRED", request="q"), True),
+        (upto("data", strategy="EXPERT", request="q", approved=True), False),
+        (upto("data", strategy="AUTO"), False),  # the next step touches production
+        (upto("switch", strategy="OPTIONAL"), False),
+        (upto("data", strategy="REQUIRED", request="q", answer="rejected"), False),
+        (replace(NEW, taken=(Taken("suite", False),)), False),
+    ],
+)
+def test_what_gives_way_to_a_newer_commit(now: Deployment, left: bool) -> None:
+    assert gives_way(now, "e" * 40) == left
+    assert not gives_way(now, now.commit)
+    if left:
+        over = superseded(now, "the branch has gone on")
+        assert (status(over), next_step(over)) == ("superseded", None)
+        assert is_over(over) and EXIT_CODES["superseded"] == 1
+        assert answered(over, "approved") == over
+    else:
+        with pytest.raises(ValueError, match="can no longer be left"):
+            superseded(now, "the branch has gone on")
+
+
 def test_a_step_that_is_not_due_cannot_be_taken() -> None:
     for step in (*TOUCHED, "announce"):
         with pytest.raises(ValueError, match="not due"):
             take(upto("data", strategy="REQUIRED", request="q"), Taken(step, True))  # type: ignore[arg-type]
 
 
-ANSWERS = ("pending", "approved", "rejected", "expired")
 ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("step"), st.booleans()),
         st.tuples(
-            st.just("answer"), st.sampled_from(["pending", "approved", "rejected", "expired"])
+            st.just("answer"),
+            st.sampled_from(["pending", "approved", "rejected", "expired", "superseded"]),
         ),
     ),
     max_size=40,
