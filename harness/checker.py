@@ -9,11 +9,12 @@ from harness.ports import Base, SandboxProvider
 from harness.record.workspace import Workspace
 from harness.services import Bases
 from harness.verify import facts
-from harness.verify.bench import Bench
+from harness.verify.bench import LOG, Bench
 from harness.verify.cross import Crossed, CrossJob, Rival, compare
 from harness.verify.facts import Baseline
 from harness.verify.measuring import Measuring
-from harness.verify.run import LOG, TreeJob, VerifyJob, verify, verify_tree
+from harness.verify.merged import TreeJob, verify_tree
+from harness.verify.run import VerifyJob, verify
 from orchestrator.errors import InputError
 from orchestrator.values import AttemptKey, Feature, FeatureList, Verification
 
@@ -44,18 +45,17 @@ class PatchChecker:
         seconds, reports = minutes * 60, self.given.project.reports
         bench = Bench(self.provider, "base", log, seconds, total=seconds, reports=reports)
         try:
-            command = await facts.suite_command(bench, base, self.given.project)
-            if command is None:
-                return ()
-            found = await facts.baseline(bench, base, command)
+            found = await facts.project_baseline(bench, base, self.given.project)
         finally:
             bench.close()
+        if found is None:
+            return ()
         if found.exit in _NO_COMMAND and self.given.project.test:
             # Found out anew at the next start, when the command may have been installed.
-            facts.forget(base, command)
+            facts.forget(base, found.command)
             raise InputError(
-                f"project.test `{command}`: the shell cannot run it (exit {found.exit}) before "
-                f"any change; correct it, or let project.setup install it (see {log})"
+                f"project.test `{found.command}`: the shell cannot run it (exit {found.exit}) "
+                f"before any change; correct it, or let project.setup install it (see {log})"
             )
         pending = await self._pending(base.commit, None)
         return _tests_before(found, found.exams_of(pending))

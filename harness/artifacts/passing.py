@@ -9,8 +9,8 @@ from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.artifacts.naming import name_of
 from harness.ports import ArtifactStore
 from harness.record import files
+from harness.verify.bench import LOG
 from harness.verify.record import EVIDENCE
-from harness.verify.run import LOG
 from orchestrator.errors import MachineError
 
 #: Those that a choice, a merge, a replay or a person needs. Nothing else is taken from anywhere.

@@ -11,6 +11,10 @@ from typing import TextIO
 from harness.ports import Base, ExecResult, Sandbox, SandboxLimits, SandboxProvider
 from orchestrator.values import Reports
 
+#: Its name in the folder of what is verified.
+LOG = "verify.log"
+#: All of a verification together may take this many times what one command may.
+TOTAL = 6.0
 _NONE = Reports()
 _LOG_TAIL = 20_000  # characters of one command's output that are kept
 

@@ -19,7 +19,7 @@ from harness.ports import Base, SandboxProvider
 from harness.verify import probing
 from harness.verify.bench import Bench
 from harness.verify.commands import is_test_file, is_test_module
-from harness.verify.facts import baseline, suite_command, test_files
+from harness.verify.facts import project_baseline, test_files
 from harness.verify.own_tests import readable, run_own
 from harness.verify.tree import Tree, patched
 from orchestrator.evidence import CrossTest
@@ -120,8 +120,7 @@ async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Cr
     old = {path: text for name in full for path, text in trees[name].before.items()}
     tests = await asyncio.to_thread(_chosen, texts, old, job.tests)
     probes = await asyncio.to_thread(probes_of, texts, old, job.probes)
-    command = await suite_command(bench, job.base, job.project)
-    before = await baseline(bench, job.base, command) if command else None
+    before = await project_baseline(bench, job.base, job.project)
     ground = _Field(
         bench=bench,
         base=job.base,
@@ -130,7 +129,7 @@ async def _compare(bench: Bench, job: CrossJob, trees: Mapping[str, Tree]) -> Cr
         texts=texts,
         known=frozenset(await test_files(bench, job.base)),
         foreign=before.foreign if before else frozenset(),
-        command=command,
+        command=before.command if before else None,
         ends=time.monotonic() + job.seconds,
         slots=asyncio.Semaphore(_AT_ONCE),
     )

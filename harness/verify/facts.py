@@ -129,12 +129,18 @@ async def may_hide_tests(bench: Bench, base: Base, command: str) -> bool:
     return bool(_TOOLS.search(command)) or any(path.endswith(".py") for path in files)
 
 
-async def suite_command(bench: Bench, base: Base, project: Project) -> str | None:
+async def _suite_command(bench: Bench, base: Base, project: Project) -> str | None:
     """The project's own tests: as configured, or pytest where Python tests are found."""
     if project.test:
         return project.test
     files = await test_files(bench, base)
     return _DETECTED if any(is_test_module(path) for path in files) else None
+
+
+async def project_baseline(bench: Bench, base: Base, project: Project) -> Baseline | None:
+    """How the project's own tests end on the base; None where it has none."""
+    command = await _suite_command(bench, base, project)
+    return await baseline(bench, base, command) if command else None
 
 
 async def baseline(bench: Bench, base: Base, command: str) -> Baseline:

@@ -1,4 +1,4 @@
-"""Verifies one patch, or one merged tree, in clean sandboxes: what the harness itself observed.
+"""Verifies one patch in clean sandboxes: what the harness itself observed.
 
 In this order, and no further than needed: the patch is inspected and applied to a fork of the
 base; each acceptance command runs in a fork of that; the project's tests run in another, under
@@ -13,36 +13,20 @@ from pathlib import Path
 
 from harness.ports import Base, SandboxProvider
 from harness.verify import checks, gates, quality, record
-from harness.verify.bench import Bench
+from harness.verify.accepting import accept, confirm, failures, not_run
+from harness.verify.bench import LOG, TOTAL, Bench
 from harness.verify.checks import Checked
 from harness.verify.commands import is_test_file
 from harness.verify.coverage_reports import Lines, of_repository, united
 from harness.verify.covered import Wanted, lines_of_programs, product, share
-from harness.verify.facts import (
-    Baseline,
-    adopt,
-    baseline,
-    leave,
-    remember,
-    suite_command,
-    test_files,
-)
-from harness.verify.judging import judge
+from harness.verify.facts import Baseline, baseline, leave, project_baseline, test_files
 from harness.verify.measuring import Measuring
 from harness.verify.patch import nearer, stand_ins
 from harness.verify.regression import Regression, regress, restore_files
-from harness.verify.shared import together
 from harness.verify.tree import Tree, listed, patched
 from orchestrator.evidence import BY_EXIT
-from orchestrator.values import CheckResult, Feature, Project, Verification
+from orchestrator.values import Feature, Project, Verification
 from orchestrator.verify.acceptance import is_protected
-
-LOG = "verify.log"
-#: All of a verification together may take this many times what one command may.
-_TOTAL = 6.0
-#: Exams of earlier features that run at once on a merged tree. Each waits for the disk and for
-#: its sandbox's start and end as much as for a processor.
-_SIDE_BY_SIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,41 +50,14 @@ class VerifyJob:
     measuring: Measuring | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TreeJob:
-    """One merged commit to verify: `tree` is its base, `before` the head it was built on.
-
-    `feature` is what it adds, `kept` what was merged before: the acceptance of all must hold.
-    `pending` as in `VerifyJob`.
-    `seen`: the log folder of a verification that passed on a tree with the very same files,
-    which is not repeated.
-    """
-
-    provider: SandboxProvider
-    before: Base
-    tree: Base
-    feature: Feature
-    kept: tuple[Feature, ...]
-    seen: Path | None
-    project: Project
-    folder: Path
-    key: str
-    pending: tuple[str, ...] = ()
-    timeout: float = 600.0
-
-
-def _bench(job: VerifyJob | TreeJob) -> Bench:
-    total = _TOTAL * job.timeout
-    log, reports = job.folder / LOG, job.project.reports
-    return Bench(job.provider, job.key, log, job.timeout, total=total, reports=reports)
-
-
 async def verify(job: VerifyJob) -> Verification:
     """Judge a patch; writes `verify.log` as it goes and `evidence.json` at the end.
 
     Whatever the patch does is a value. Raises `SandboxError` when the sandbox itself fails.
     """
-    bench = _bench(job)
+    total, reports = TOTAL * job.timeout, job.project.reports
+    log = job.folder / LOG
+    bench = Bench(job.provider, job.key, log, job.timeout, total=total, reports=reports)
     try:
         async with patched(bench, job.base, job.patch, job.protected) as tree:
             found = await _judge(bench, job, tree)
@@ -112,23 +69,6 @@ async def verify(job: VerifyJob) -> Verification:
     return found
 
 
-async def verify_tree(job: TreeJob) -> Verification:
-    """Judge a merged tree by its features' acceptance and by what passed before it."""
-    bench = _bench(job)
-    try:
-        before = await _baseline(bench, job.before, job.project)
-        if job.seen is None:
-            found = await _added(bench, job, before)
-        else:
-            found = await _seen(job, before)
-        if found.usable and all(c.passed for c in found.acceptance):
-            kept = await _kept(bench, job, before)
-            found = replace(found, acceptance=(*found.acceptance, *kept))
-        return replace(found, problems=(*found.problems, *_failures(found.acceptance)))
-    finally:
-        bench.close()
-
-
 async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
     known = await test_files(bench, job.base)
     new = [path for path in tree.touched if path not in known]
@@ -136,7 +76,7 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
     if tree.problems or hiding:
         return Verification(
             usable=False,
-            acceptance=_not_run(job.feature.acceptance),
+            acceptance=not_run(job.feature.acceptance),
             problems=(*tree.problems, *hiding),
         )
     notes = _notes(job, tree)
@@ -146,7 +86,7 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
         if exam is None:
             why = "the test files of the base could not be put back over its changes"
             return Verification(
-                usable=False, acceptance=_not_run(job.feature.acceptance), problems=(why,)
+                usable=False, acceptance=not_run(job.feature.acceptance), problems=(why,)
             )
         done = await _trusted(bench, job, exam)
     found = Verification(usable=True, acceptance=tuple(c.result for c in done))
@@ -154,7 +94,7 @@ async def _judge(bench: Bench, job: VerifyJob, tree: Tree) -> Verification:
         found = await _widen(bench, job, tree, found, done)
     seconds = _seconds(found)
     notes += tuple(f"{c.name}: {c.detail}" for c in found.acceptance if c.detail == BY_EXIT)
-    problems = (*found.problems, *_failures(found.acceptance), *notes)
+    problems = (*found.problems, *failures(found.acceptance), *notes)
     return replace(found, seconds=seconds, problems=problems)
 
 
@@ -180,7 +120,7 @@ async def _trusted(bench: Bench, job: VerifyJob, tree: Base) -> list[Checked]:
     """The acceptance commands; without any, project tests that were red and must turn green."""
     commands = job.feature.acceptance
     if commands or not job.project.test:
-        return await _acceptance(bench, job.base, tree, commands)
+        return await accept(bench, job.base, tree, commands)
     before = await baseline(bench, job.base, job.project.test)
     if before.exit == 0 or before.timed_out:
         return []
@@ -190,25 +130,12 @@ async def _trusted(bench: Bench, job: VerifyJob, tree: Base) -> list[Checked]:
     return [one]
 
 
-async def _acceptance(
-    bench: Bench, known: Base, tree: Base, commands: Sequence[str]
-) -> list[Checked]:
-    """Each in its own fork. After one that timed out the rest is not run: it would too."""
-    done: list[Checked] = []
-    for command in commands:
-        if done and done[-1].timed_out:
-            break
-        done.append(await checks.check(bench, known=known, tree=tree, command=command))
-    rest = _not_run(commands[len(done) :], "not run: the one before timed out")
-    return [*done, *(Checked(r) for r in rest)]
-
-
 async def _widen(
     bench: Bench, job: VerifyJob, tree: Tree, found: Verification, done: list[Checked]
 ) -> Verification:
     """Regressions, confirmation, coverage and quality of a patch whose acceptance passed."""
     measured = product(tree.text)
-    before = await _baseline(bench, job.base, job.project)
+    before = await project_baseline(bench, job.base, job.project)
     left_out = before.exams_of(job.pending) if before is not None else frozenset[str]()
     regression = await _regression(bench, job, tree, before, measured)
     if regression.problems:
@@ -221,7 +148,7 @@ async def _widen(
     seconds = regression.run.result.seconds if regression.run else 0.0
     acceptance = []
     for one in done:
-        result, more = await _confirm(bench, tree.base, one, regression, measured)
+        result, more = await confirm(bench, tree.base, one, regression, measured)
         acceptance.append(result)
         lines = united(lines, more)
     found = replace(found, acceptance=tuple(acceptance), seconds=seconds)
@@ -247,7 +174,7 @@ async def _covered(
     coverage, least = share(tree.text, lines), job.project.min_coverage
     if least is None or coverage is None or coverage >= least:
         return coverage
-    before = await _baseline(bench, job.base, job.project)
+    before = await project_baseline(bench, job.base, job.project)
     exams = [run for one in done for run, _ in one.open]
     left_out = before.exams_of(job.pending) if before is not None else ()
     wanted = Wanted(tuple(product(tree.text)), frozenset(left_out))
@@ -279,110 +206,6 @@ async def _regression(
         measure=measured,
         leave_out=before.exams_of(job.pending),
     )
-
-
-async def _baseline(bench: Bench, base: Base, project: Project) -> Baseline | None:
-    command = await suite_command(bench, base, project)
-    return await baseline(bench, base, command) if command else None
-
-
-async def _confirm(
-    bench: Bench, tree: Base, one: Checked, regression: Regression, measured: Sequence[str]
-) -> tuple[CheckResult, Lines]:
-    """A second, separate process for each pytest run, unless the regression run was one."""
-    result = one.result
-    lines: Lines = {}
-    for run, wanted in one.open:
-        seen = regression.run
-        shown = seen is not None and run.strict and seen.consistent and wanted.tests
-        if shown and seen is not None and not judge(wanted, seen, bench.suspects):
-            continue
-        why, again = await checks.confirm(bench, tree, run, wanted, measured)
-        lines = united(lines, again.lines)
-        total = result.seconds + again.result.seconds
-        result = replace(result, seconds=total)
-        if why:
-            return replace(result, passed=False, detail=why), lines
-    return result, lines
-
-
-# ------------------------------------------------------------- a merged tree
-
-
-async def _added(bench: Bench, job: TreeJob, before: Baseline | None) -> Verification:
-    """The acceptance of what is added, and all that passed before it."""
-    done = await _acceptance(bench, job.before, job.tree, job.feature.acceptance)
-    found = Verification(usable=True, acceptance=tuple(c.result for c in done))
-    if not all(c.passed for c in found.acceptance):
-        return found
-    regression = await _broken(bench, job, before) if before is not None else Regression()
-    if regression.problems:
-        return replace(
-            found, usable=False, regressions=regression.broken, problems=regression.problems
-        )
-    confirmed = [(await _confirm(bench, job.tree, one, regression, ()))[0] for one in done]
-    return replace(found, acceptance=tuple(confirmed))
-
-
-async def _broken(bench: Bench, job: TreeJob, before: Baseline) -> Regression:
-    if not before.passed and before.exit != 0:
-        return Regression()
-    old, new = await test_files(bench, job.before), await test_files(bench, job.tree)
-    changed = [path for path, blob in old.items() if new.get(path) != blob]
-    restore = {job.before.commit: changed} if changed else {}
-    left_out = before.exams_of(job.pending)
-    regression = await regress(
-        bench, job.before, job.tree, before, restore=restore, leave_out=left_out
-    )
-    seen = regression.run
-    if seen is not None and not restore and before.passed <= seen.passed:
-        await remember(job.tree, before.command, seen, left_out)
-    return regression
-
-
-async def _seen(job: TreeJob, before: Baseline | None) -> Verification:
-    """The same files were verified as the winner's patch on this very head."""
-    assert job.seen is not None
-    if before is not None:
-        await adopt(job.tree, before.command, job.seen)
-    checks = tuple(CheckResult(c, True, "seen on these files") for c in job.feature.acceptance)
-    return Verification(usable=True, acceptance=checks)
-
-
-async def _kept(bench: Bench, job: TreeJob, before: Baseline | None) -> tuple[CheckResult, ...]:
-    """Acceptance of earlier features, unless the project's tests have just shown it: tests that
-    passed before the merge were run on the tree and still pass. Some at once, each in its own
-    fork, which sees nothing of the others: the merges behind this one wait for them."""
-    own = set(job.feature.acceptance)
-    commands = dict.fromkeys(c for f in job.kept for c in f.acceptance if c not in own)
-    rest = [c for c in commands if before is None or not before.covers(c)]
-    places, late = asyncio.Semaphore(_SIDE_BY_SIDE), asyncio.Event()
-
-    async def show(command: str) -> CheckResult:
-        async with places:
-            if late.is_set():
-                return _not_run([command], "not run: one before timed out")[0]
-            one = await checks.check(bench, known=job.before, tree=job.tree, command=command)
-            if one.timed_out:
-                late.set()
-            if not one.result.passed:
-                return one.result
-            return (await _confirm(bench, job.tree, one, Regression(), ()))[0]
-
-    return tuple(await together([show(command) for command in rest]))
-
-
-# --------------------------------------------------------------------- words
-
-
-def _not_run(commands: Sequence[str], why: str = "not run") -> tuple[CheckResult, ...]:
-    return tuple(CheckResult(command, False, why) for command in commands)
-
-
-def _failures(acceptance: Sequence[CheckResult]) -> tuple[str, ...]:
-    failed = tuple(f"{c.name}: {c.detail}" for c in acceptance if not c.passed)
-    rest = ("not run: the project's tests, coverage, quality",) if failed else ()
-    return (*failed, *rest)
 
 
 def _notes(job: VerifyJob, tree: Tree) -> tuple[str, ...]:

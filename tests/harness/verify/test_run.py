@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harness.verify import record
-from harness.verify.run import TreeJob, verify_tree
-from orchestrator.values import Feature, Project, Verification
-from tests.harness.verify.conftest import FILES, RIGHT, Edits, Field, git, write
+from orchestrator.values import Project
+from tests.harness.verify.conftest import FILES, RIGHT, Edits, Field, git
 
 pytestmark = pytest.mark.isolation
 
@@ -208,77 +207,3 @@ async def test_ids_that_change_from_run_to_run(field: Field) -> None:
     )
     found = await field.judge({"shop/total.py": RIGHT})
     assert found.passed, (found, field.log)
-
-
-class TestTree:
-    """Merged commits, by what passed before them."""
-
-    async def judge(
-        self, field: Field, edits: Edits, kept: tuple[Feature, ...] = ()
-    ) -> Verification:
-        before = await field.base()
-        write(field.repo, edits)
-        git(field.repo, "add", "-A")
-        git(field.repo, "commit", "-qm", "merged")
-        return await verify_tree(
-            TreeJob(
-                provider=field.provider,
-                before=before,
-                tree=await field.base(),
-                feature=field.feature,
-                kept=kept,
-                seen=None,
-                project=field.project,
-                folder=field.folder / "merge",
-                key="merge",
-                timeout=60.0,
-            )
-        )
-
-    async def test_green(self, field: Field) -> None:
-        assert (await self.judge(field, {"shop/total.py": RIGHT})).passed
-
-    async def test_a_verified_tree_is_the_next_base(self, field: Field) -> None:
-        await self.judge(field, {"shop/total.py": RIGHT})
-        tree = await field.base()
-        (known,) = tree.folder.glob("suite-*.json")
-        assert "tests/test_total.py::test_empty" in known.read_text()
-
-    async def test_red_acceptance(self, field: Field) -> None:
-        found = await self.judge(field, {"shop/total.py": "def total(prices):\n    return 0\n"})
-        assert not found.passed
-        assert "tests/test_total.py" in found.problems[0]
-
-    async def test_earlier_exams_run_side_by_side_and_see_nothing_of_each_other(
-        self, field: Field
-    ) -> None:
-        field.start({"README": "An empty project.\n"})
-        field.feature = replace(field.feature, acceptance=("true",))
-        alone = "test ! -e seen && touch seen && test -s new.txt"
-        commands = tuple(f"{alone} # {number}" for number in range(6))
-        earlier = Feature("earlier", "Comes first.", acceptance=(*commands, "test -e gone", alone))
-        found = await self.judge(field, {"new.txt": "new\n"}, (earlier,))
-        own, *kept = found.acceptance
-        assert own.passed
-        assert [c.name for c in kept] == list(earlier.acceptance)
-        assert [c.name for c in kept if not c.passed] == ["test -e gone"]
-
-    @pytest.mark.long
-    async def test_a_regression(self, field: Field) -> None:
-        found = await self.judge(
-            field, {"shop/total.py": RIGHT, "shop/price.py": "def net(gross):\n    return 1\n"}
-        )
-        assert not found.usable
-        assert "tests/test_price.py::test_net" in found.regressions
-
-    @pytest.mark.long
-    async def test_a_deleted_test_is_put_back(self, field: Field) -> None:
-        found = await self.judge(
-            field,
-            {
-                "shop/total.py": RIGHT,
-                "shop/price.py": "def net(gross):\n    return 1\n",
-                "tests/test_price.py": None,
-            },
-        )
-        assert not found.usable
