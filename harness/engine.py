@@ -12,7 +12,6 @@ crash between the two runs the child again, so a child's effects must be keyed (
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +24,9 @@ from harness.defects import DEFECTS, keep_trace
 from harness.fleet.claims import TABLES, Claim, Claims, Ended
 from harness.fleet.member import Fleet
 from harness.fleet.pump import Pump
+from harness.fleet.run_queue import RunQueue
 from orchestrator import errors
-from orchestrator.errors import FibreFlowError, MachineError
+from orchestrator.errors import FibreFlowError
 
 #: Set by hand: raise it when the recorded shape of a workflow changes.
 APPLICATION_VERSION = "4"
@@ -35,12 +35,8 @@ APPLICATION_VERSION = "4"
 CONTINUES: frozenset[str] = frozenset()
 #: The file of a run's own store.
 STORE = "engine.sqlite"
-#: How often the ends of attempts on other machines are looked for.
-_LOOK_SECONDS = 0.25
 #: How often a parent looks for children that ended before a crash.
 _REMOTE_POLL_SECONDS = 1.0
-#: How long a cancelled workflow may take to clean up before its parent goes on without it.
-_CANCEL_SECONDS = 10.0
 
 Workflow = Callable[..., Awaitable[Any]]
 
@@ -63,9 +59,7 @@ class Engine:
         self._ended: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
         self._workers = workers
-        self._claims: Claims | None = None
-        self._pump: Pump | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._queue: RunQueue | None = None
         self._queued: set[str] = set()
         #: Told when the queue cannot be used any more: nothing would be taken, or heard of.
         self.failed: Callable[[FibreFlowError], None] = lambda _error: None
@@ -139,17 +133,9 @@ class Engine:
             }
         )
         DBOS.launch()
-        await asyncio.to_thread(self._open_queue)
-        assert self._pump is not None
-        bodies = [self._pump.run(self._session), *([self._listen()] if shared else [])]
-        self._tasks = [asyncio.create_task(body) for body in bodies]
-        for task in self._tasks:
-            task.add_done_callback(self._notice)
-
-    def _notice(self, task: "asyncio.Task[None]") -> None:
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, FibreFlowError):
-            self.failed(error)
+        self._queue = await asyncio.to_thread(self._open_queue)
+        # It may be set later than now.
+        self._queue.start(self._session, lambda error: self.failed(error))  # noqa: PLW0108
 
     def _open_store(self) -> Any:
         target = self.store
@@ -169,30 +155,21 @@ class Engine:
         """The engine wants versions of their own for applications that share a database."""
         return version if self._fleet is None else f"{version}@{self._run}"
 
-    def _open_queue(self) -> None:
+    def _open_queue(self) -> RunQueue:
         if self._fleet is not None:
-            self._claims = Claims(self._fleet.held)
+            claims = Claims(self._fleet.held)
         else:
-            self._claims = Claims(Database(self._folder / STORE, TABLES))
-            self._claims.reopen(self._run)
-        self._arrive(self._claims.known(self._run))
-        self._pump = Pump(self._claims, self._play, self._tell, places=self._workers)
-        self._pump.runs = lambda: (self._run,)
+            claims = Claims(Database(self._folder / STORE, TABLES))
+            claims.reopen(self._run)
+        self._arrive(claims.known(self._run))
+        pump = Pump(claims, self._play, self._tell, places=self._workers)
+        return RunQueue(claims, self._run, pump, self._tell)
 
     def _session(self) -> str:
         return self._fleet.worker if self._fleet is not None else "runner"
 
     async def _play(self, claim: Claim) -> dict[str, Any]:
         return await self._outcome(claim.id, self._bodies[claim.kind], claim.args)
-
-    async def _listen(self) -> None:
-        """Hear of what other processes ended."""
-        assert self._claims is not None
-        while True:
-            news = await asyncio.to_thread(self._claims.news, self._run)
-            if news:
-                await self._tell(news)
-            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _tell(self, ends: Mapping[str, Ended]) -> None:
         await asyncio.to_thread(self._arrive, ends)
@@ -206,33 +183,19 @@ class Engine:
 
     async def set_workers(self, workers: int) -> None:
         """From now on so many queued workflows run at once, in a fleet on all machines."""
-        if self._pump is None or self._claims is None:
-            return
-        if self._fleet is not None:
-            await asyncio.to_thread(self._claims.limit_run, self._run, workers)
-        self._pump.places = workers
-        self._pump.kick()
+        if self._queue is not None:
+            await self._queue.set_places(workers)
 
     async def is_at_work(self) -> bool:
         """Whether another process of the fleet works on something of this run."""
-        asked = self._claims if self._fleet is not None else None
-        return asked is not None and await asyncio.to_thread(asked.is_at_work, self._run)
+        return self._queue is not None and await self._queue.is_at_work()
 
     async def close(self) -> None:
         """Let go of the store. What still runs is left for recovery, not failed."""
         from dbos import DBOS  # noqa: PLC0415
 
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        if self._claims is not None and self._fleet is None:
-            await asyncio.to_thread(self._claims.database.close)
-        elif self._claims is not None:
-            # What was cancelled on other machines is on file by now. Where it cannot be asked, the
-            # next start does.
-            with contextlib.suppress(MachineError):
-                self._arrive(await asyncio.to_thread(self._claims.known, self._run))
+        if self._queue is not None:
+            self._arrive(await self._queue.close())
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
         # The engine had put its own pool of threads under `asyncio.to_thread`, and closed it.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
@@ -270,15 +233,16 @@ class Engine:
         are one transaction and one recorded step.
         """
 
+        queue = self._queue
+        assert queue is not None
+
         async def insert() -> None:
-            assert self._claims is not None
             work = {id_: (tier, args) for id_, args in workflows.items()}
-            await asyncio.to_thread(self._claims.insert, self._run, name, work, priority)
+            await queue.insert(name, work, priority)
 
         self._queued.update(workflows)
         await self.step("enqueue", insert)
-        assert self._pump is not None
-        self._pump.kick()
+        queue.kick()
 
     async def step(self, name: str, body: Workflow, *args: Any) -> Any:
         """Run `body` at least once and record its JSON result; a replay returns the record.
@@ -361,14 +325,10 @@ class Engine:
         """Cancel queued work that has not ended, also in the middle when it runs here."""
 
         async def cancel() -> None:
-            assert self._claims is not None
-            assert self._pump is not None
+            assert self._queue is not None
             open_ = [w for w in workflows if w not in self._ended]
             self._cancelled.update(open_)
-            await asyncio.to_thread(self._claims.cancel, open_)
-            tasks = self._pump.cancel(open_)
-            if tasks:
-                await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+            await self._queue.cancel(open_)
 
         # One step however many are left, so that a replay counts the same steps.
         await self.step("cancel", cancel)
