@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.attempt import PATCH
+from harness.attempt_result import PATCH
 from harness.record import files
 from harness.services import Services
 from harness.verify import record

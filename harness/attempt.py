@@ -7,17 +7,17 @@ interrupted before that goes on from its transcript, in its sandbox as it was.
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import patches
+from harness import attempt_result, patches
 from harness.agents.task import Observer, Task
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.agents.transcript import Transcript
 from harness.artifacts import passing
+from harness.attempt_result import PATCH
 from harness.fleet import succession
 from harness.learn import brief
 from harness.learn.brief import Brief
@@ -33,10 +33,8 @@ from orchestrator.errors import (
     SandboxError,
     TakenOverError,
 )
-from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Usage, Verification
+from orchestrator.values import AttemptKey, AttemptLimits, AttemptResult, Tier, Verification
 
-_RESULT = "attempt.json"
-PATCH = "patch.diff"
 #: How often one attempt may stop the run for a failing provider before it is held to blame.
 _STOPS = 2
 
@@ -104,13 +102,13 @@ async def _agent_part(
     services: Services, key: AttemptKey, commit: str, tier: Tier
 ) -> AttemptResult:
     folder = services.attempt_folder(key)
-    done = load_result(folder) or _through(key, folder)
+    done = attempt_result.load(folder) or attempt_result.through(key, folder)
     if done is None:
         done = await _unaffordable(services, key, tier)
     if done is None:
         _note_start(services, key, tier)
         done = await _work(services, key, commit, tier)
-    services.journal.write(finished(done))
+    services.journal.write(attempt_result.finished(done))
     return done
 
 
@@ -123,22 +121,8 @@ async def _unaffordable(services: Services, key: AttemptKey, tier: Tier) -> Atte
         return None
     _note_start(services, key, tier)
     done = AttemptResult(key, "limit", reason, cost_usd=0.0)
-    store_result(services.attempt_folder(key), done)
+    attempt_result.store(services.attempt_folder(key), done)
     return done
-
-
-def finished(result: AttemptResult) -> events.AttemptFinished:
-    """The event that says how the agent's part ended."""
-    return events.AttemptFinished(
-        feature=result.key.feature,
-        attempt=result.key.name,
-        ending=result.ending,
-        reason=result.reason,
-        turns=result.turns,
-        seconds=result.seconds,
-        cost_usd=result.cost_usd,
-        patch=result.patch is not None,
-    )
 
 
 def _note_start(services: Services, key: AttemptKey, tier: Tier) -> None:
@@ -192,13 +176,13 @@ async def _work(services: Services, key: AttemptKey, commit: str, tier: Tier) ->
             )
             done = await repairs.run(await work(task.limits))
             # Before the sandbox goes: a crash between the two would find neither.
-            store_result(folder, done)
+            attempt_result.store(folder, done)
             return done
     except SandboxError as error:
-        done = spoilt(key, folder, f"the sandbox failed: {error}")
+        done = attempt_result.spoilt(key, folder, f"the sandbox failed: {error}")
     except PatchRejectedError as error:
-        done = spoilt(key, folder, str(error))
-    store_result(folder, done)
+        done = attempt_result.spoilt(key, folder, str(error))
+    attempt_result.store(folder, done)
     return done
 
 
@@ -213,7 +197,7 @@ async def _agents_work(services: Services, task: Task, sandbox: Sandbox) -> Atte
         if stops <= _STOPS:
             raise
         why = f"stopped the run {_STOPS} times, and would again: {error.__cause__ or error}"
-        return spoilt(task.key, folder, why)
+        return attempt_result.spoilt(task.key, folder, why)
 
 
 def _stops_here(transcript: Transcript) -> int:
@@ -224,20 +208,6 @@ def _stops_here(transcript: Transcript) -> int:
             since = transcript.lines[number + 1 :]
     failed = (str(line.get("error", "")) for line in since if line.get("kind") == "failed")
     return sum(error.startswith(ModelOverloadedError.__name__) for error in failed)
-
-
-def spoilt(key: AttemptKey, folder: Path, reason: str) -> AttemptResult:
-    """An attempt that ended from outside of the agent, with what it had spent by then."""
-    so_far = Transcript(folder / TRANSCRIPT)
-    return AttemptResult(
-        key,
-        "error",
-        reason,
-        turns=so_far.turns,
-        usage=so_far.usage,
-        cost_usd=so_far.cost_usd,
-        seconds=so_far.elapsed,
-    )
 
 
 @contextlib.asynccontextmanager
@@ -274,19 +244,6 @@ async def _with_patch(
     else:
         files.replace(folder / PATCH, b"", sync=False)  # nothing that could be lost
     return replace(result, patch=PATCH)
-
-
-def _through(key: AttemptKey, folder: Path) -> AttemptResult | None:
-    """The result of an agent that was through when a crash kept `attempt.json` from being
-    written: its patch is on file, and its sandbox may be gone, which could show it again."""
-    if not (folder / PATCH).exists():
-        return None
-    result = Transcript(folder / TRANSCRIPT).result(key)
-    if result is None:
-        return None
-    done = replace(result, patch=PATCH)
-    store_result(folder, done)  # the choice among the attempts reads it from there
-    return done
 
 
 def _task(services: Services, key: AttemptKey, tier: Tier, told: Brief) -> Task:
@@ -378,22 +335,3 @@ async def verified(services: Services, key: AttemptKey, commit: str, patch: byte
         return await services.checker.patch(key, feature, await services.bases.of(commit), patch)
     except SandboxError as error:
         return Verification(usable=False, problems=(f"not verified: {error}",))
-
-
-# -------------------------------------------------------------------- on file
-
-
-def store_result(folder: Path, result: AttemptResult) -> None:
-    files.replace_json(folder / _RESULT, asdict(result), sync=False)
-
-
-def load_result(folder: Path) -> AttemptResult | None:
-    """The result of an attempt whose agent is through, None when it is not, or when a power
-    cut spoilt the file: the transcript and the patch then say it again."""
-    try:
-        data = json.loads((folder / _RESULT).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    data["key"] = AttemptKey(**data["key"])
-    data["usage"] = Usage(**data["usage"])
-    return AttemptResult(**data)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import across, attempt
+from harness import across, attempt_result
 from harness.exam_texts import setup_scripts
 from harness.learn.knowledge import Tried
 from harness.services import Services
@@ -32,7 +32,7 @@ class Gathered:
 
 def tried(key: AttemptKey, folder: Path) -> Tried:
     """An attempt as its log folder tells of it."""
-    return Tried(key, folder, attempt.load_result(folder), verification_record.load(folder))
+    return Tried(key, folder, attempt_result.load(folder), verification_record.load(folder))
 
 
 def gathered(attempts: Sequence[Tried]) -> Gathered:
@@ -101,7 +101,7 @@ async def _selected(
 async def _manifests(services: Services, key: AttemptKey, commit: str) -> tuple[str, ...]:
     """What the setup command would run anew, with a network, once this attempt is merged."""
     repository = services.repository
-    patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
+    patch = (services.attempt_folder(key) / attempt_result.PATCH).read_bytes()
     tree = await repository.tree_with(commit, patch)
     scripts = await setup_scripts(repository, commit, services.project.setup or "")
     changed = await repository.changed(commit, tree)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.agents.transcript import NAME, Transcript
+from harness.attempt_result import PATCH
 from harness.record import files
 from harness.record.journal import Journal
 from harness.verify import record
@@ -19,7 +20,7 @@ from orchestrator.verify import repair
 from orchestrator.verify.repair import Allowance
 
 #: Of the attempt's folder, what belongs to one try.
-_OF_A_TRY = (record.EVIDENCE, "patch.diff")
+_OF_A_TRY = (record.EVIDENCE, PATCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import attempt, choice, git, inputs, lock, wiring
+from harness import attempt, attempt_result, choice, git, inputs, lock, wiring
 from harness.inputs import Target
 from harness.record import files
 from harness.record.clock import SystemClock
@@ -132,14 +132,14 @@ class _Recheck:
     async def _attempt(self, key: AttemptKey, commit: str) -> tuple[str, ...] | None:
         """The differences; None for an attempt that left nothing to verify."""
         old = self._old / key.feature / key.name
-        result, before = attempt.load_result(old), record.load(old)
+        result, before = attempt_result.load(old), record.load(old)
         new = self._services.attempt_folder(key)
         if result is not None:
-            attempt.store_result(new, result)
+            attempt_result.store(new, result)
         if result is None or result.patch is None or before is None:
             return None
         patch = (old / result.patch).read_bytes()
-        files.replace(new / attempt.PATCH, patch, sync=False)
+        files.replace(new / attempt_result.PATCH, patch, sync=False)
         async with self._gate:
             now = await attempt.verified(self._services, key, commit, patch)
         record.store(new, replace(now, seconds=before.seconds))

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from harness import app, inputs, wiring
-from harness.attempt import PATCH, load_result
+from harness import app, attempt_result, inputs, wiring
 from harness.fleet import books
 from harness.inputs import Target
 from harness.integrate import Winner
@@ -40,7 +39,7 @@ async def accept(
     key = key_named(feature, attempt)
     target = await inputs.find_target(given, workspace.root)
     await _refuse_merged(target, info, key)
-    result = load_result(workspace.attempt_folder(info.id, key))
+    result = attempt_result.load(workspace.attempt_folder(info.id, key))
     if result is None or result.patch is None:
         raise InputError(
             f"{feature} has no attempt {attempt} with a patch in run {info.id}; "
@@ -137,7 +136,7 @@ def key_named(feature: str, attempt: str) -> AttemptKey:
 
 
 async def _merge(services: Services, key: AttemptKey) -> str:
-    patch = (services.attempt_folder(key) / PATCH).read_bytes()
+    patch = (services.attempt_folder(key) / attempt_result.PATCH).read_bytes()
     head = await services.repository.head_name(services.project.branch)
     winner = Winner(key, services.feature(key.feature), patch, head or "", verified=False)
     commit = await services.integrator.merge(winner, services.checker.tree)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from harness import attempt, choice, context
+from harness import attempt, attempt_result, choice, context
 from harness.artifacts import passing
 from harness.engine import Engine, Workflow
 from harness.hand import Hand
@@ -256,10 +256,10 @@ class Rounds:
         """An attempt that died of a mistake of ours has lost, and that must be seen."""
         reason = f"the harness failed: {error}"
         folder = self._services.attempt_folder(key)
-        spoilt = attempt.spoilt(key, folder, reason)
-        if attempt.load_result(folder) is None:
-            attempt.store_result(folder, spoilt)
-        self._services.journal.write(attempt.finished(spoilt))
+        spoilt = attempt_result.spoilt(key, folder, reason)
+        if attempt_result.load(folder) is None:
+            attempt_result.store(folder, spoilt)
+        self._services.journal.write(attempt_result.finished(spoilt))
         self._services.journal.write(events.WarningGiven(message=f"{key}: {reason}"))
 
     async def _select(
@@ -326,7 +326,7 @@ class Rounds:
         services = self._services
         async with services.stop.work(begun=True):
             key = key_of(id_, name)
-            patch = (services.attempt_folder(key) / attempt.PATCH).read_bytes()
+            patch = (services.attempt_folder(key) / attempt_result.PATCH).read_bytes()
             winner = Winner(key, services.feature(id_), patch, commit)
             try:
                 merged = await services.integrator.merge(winner, services.checker.tree)

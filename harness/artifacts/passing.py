@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.artifacts.naming import name_of
+from harness.attempt_result import PATCH, RESULT
 from harness.ports import ArtifactStore
 from harness.record import files
 from harness.verify.bench import LOG
@@ -14,7 +15,7 @@ from harness.verify.record import EVIDENCE
 from orchestrator.errors import MachineError
 
 #: Those that a choice, a merge, a replay or a person needs. Nothing else is taken from anywhere.
-PASSED = ("patch.diff", EVIDENCE, TRANSCRIPT, LOG, "attempt.json")
+PASSED = (PATCH, EVIDENCE, TRANSCRIPT, LOG, RESULT)
 
 
 async def told(store: ArtifactStore | None, folder: Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import git
-from harness.attempt import PATCH, load_result
+from harness import attempt_result, git
+from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.cli.at_work import is_at_work
 from harness.cli.flags import Command
 from harness.cli.screen_lines import Speech
@@ -87,7 +87,7 @@ def _generation(folder: Path) -> int:
 
 
 def _told(folder: Path) -> Iterator[str]:
-    result = load_result(folder)
+    result = attempt_result.load(folder)
     if result is not None:
         cost = "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
         yield f"{result.key}: {result.ending}, {one_line(result.reason)}"
@@ -99,12 +99,13 @@ def _told(folder: Path) -> Iterator[str]:
             mark = "passed" if check.passed else "failed"
             yield f"  {mark}: {one_line(check.name)} {one_line(check.detail)}".rstrip()
         yield from (f"  problem: {one_line(problem)}" for problem in verification.problems)
-    for path in (folder / "transcript.jsonl", folder / PATCH, folder / "evidence.json"):
+    names = (TRANSCRIPT, attempt_result.PATCH, verification_record.EVIDENCE)
+    for path in (folder / name for name in names):
         if path.exists():
             yield f"file: {path}"
     yield ""
-    yield from _conversation(folder / "transcript.jsonl")
-    patch = folder / PATCH
+    yield from _conversation(folder / TRANSCRIPT)
+    patch = folder / attempt_result.PATCH
     if patch.exists():
         yield "--- patch"
         yield visible(patch.read_text("utf-8", "replace"))
@@ -143,7 +144,7 @@ def diff(command: Command, _workspace: Workspace, info: RunInfo) -> int:
         print(_readable(asyncio.run(_shown(Path(now.repo), feature.commit))))
         return 0
     names = [feature.winner] if feature.winner else sorted(feature.attempts)
-    patches = [info.folder / feature.id / name / PATCH for name in names]
+    patches = [info.folder / feature.id / name / attempt_result.PATCH for name in names]
     found = next((p for p in patches if p.exists() and p.stat().st_size), None)
     if found is None:
         raise InputError(f"{feature.id} is {feature.state}, and no attempt has left a patch yet")

@@ -9,6 +9,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+from harness.agents.transcript import NAME as TRANSCRIPT
 from harness.fleet.fenced import FencedSandbox
 from harness.ports import Base, Sandbox, SandboxLimits
 from harness.record import taken
@@ -20,7 +21,7 @@ from orchestrator.errors import SandboxError, SandboxOutdatedError
 from orchestrator.values import AttemptKey
 
 #: Copied first: what is newer in the other files was made from it, and is made again.
-_FIRST = "transcript.jsonl"
+_FIRST = TRANSCRIPT
 #: Of conversations whose workspace was lost.
 _LOST = "transcript.lost-{}.jsonl"
 

@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.attempt_result import PATCH
 from harness.learn.index import PatternIndex
 from harness.learn.reflection import Reflector
 from harness.learn.store import Patterns, PatternStore
 from harness.ports import Clock
 from harness.record.clock import iso
 from harness.record.journal import Journal
+from harness.verify.bench import LOG
 from harness.verify.patch import read_patch
 from orchestrator import events, learning
 from orchestrator.errors import InputError, MachineError
@@ -172,7 +174,7 @@ def _failed(one: Tried, feature: Feature, roots: tuple[str, ...]) -> Failed:
         ending=result.ending if result is not None else "cancelled",
         reason=result.reason if result is not None else "",
         problems=verification.problems if verification is not None else (),
-        output=_tail(one.folder / "verify.log"),
+        output=_tail(one.folder / LOG),
         commands=(*feature.acceptance, "project tests", "the project's tests"),
         roots=roots,
     )
@@ -191,7 +193,7 @@ def _tail(path: Path) -> str:
 def touched(folder: Path) -> tuple[str, ...]:
     """Files that the attempt's patch adds lines to, by its own text."""
     try:
-        patch = (folder / "patch.diff").read_bytes()
+        patch = (folder / PATCH).read_bytes()
     except FileNotFoundError:
         return ()
     named = (path for path in read_patch(patch).added if path.isprintable())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.attempt_result import PATCH
 from harness.git import Repository, open_repository
 from harness.tickets.artifact import HandOver
 from harness.tickets.case import Case, Place, folder_of
@@ -90,7 +91,7 @@ async def _patch(case: Case, repository: Repository, run: Path, feature: dict[st
         )  # fmt: skip
         return await asyncio.to_thread(whole.read_bytes)
     if feature["state"] == "review" and feature["attempt"]:
-        path = run / feature["id"] / feature["attempt"] / "patch.diff"
+        path = run / feature["id"] / feature["attempt"] / PATCH
         return await asyncio.to_thread(path.read_bytes) if path.is_file() else b""
     return b""
 

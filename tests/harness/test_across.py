@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import across
-from harness.attempt import PATCH
+from harness.attempt_result import PATCH
 from harness.git import Repository
 from harness.record.journal import Journal, read_events
 from harness.services import Services

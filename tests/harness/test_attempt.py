@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness import attempt
+from harness import attempt, attempt_result
 from harness.git import Repository
 from harness.ports import Base
 from harness.record.journal import Journal, read_events
@@ -62,9 +62,9 @@ async def test_a_verification_is_repeated_once(
     checks = Checks(failures)
     wired = services(tmp_path, GIVEN, repository, journal, checks)
     folder = wired.attempt_folder(KEY)
-    result = AttemptResult(KEY, "submitted", "done", turns=2, patch=attempt.PATCH)
-    attempt.store_result(folder, result)
-    (folder / attempt.PATCH).write_bytes(b"the patch")
+    result = AttemptResult(KEY, "submitted", "done", turns=2, patch=attempt_result.PATCH)
+    attempt_result.store(folder, result)
+    (folder / attempt_result.PATCH).write_bytes(b"the patch")
     commit = await repository.commit_of("main")
     assert commit is not None
     said = await attempt.run_attempt(wired, KEY, commit, "haiku")
@@ -86,11 +86,3 @@ async def test_an_attempt_of_a_decided_round_does_not_begin(
     said = await attempt.run_attempt(wired, KEY, "c" * 40, "haiku")
     assert (said["ending"], said["passed"]) == ("cancelled", False)
     assert read_events(journal.path) == ()
-
-
-def test_a_result_that_a_power_cut_spoilt_is_none(tmp_path: Path) -> None:
-    done = AttemptResult(KEY, "limit", "60 turns used", turns=60, cost_usd=None)
-    attempt.store_result(tmp_path / "new", done)
-    assert attempt.load_result(tmp_path / "new") == done
-    (tmp_path / "new" / "attempt.json").write_text('{"key":')
-    assert attempt.load_result(tmp_path / "new") is None
