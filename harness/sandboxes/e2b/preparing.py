@@ -121,7 +121,7 @@ def digest(*facts: object) -> str:
 def program() -> dict[str, str]:
     """File name -> text of what runs our jobs inside."""
     folder = importlib.resources.files(__package__)
-    names = ("inside.py", "inside_processes.py")
+    names = ("inside.py", "inside_output.py", "inside_processes.py")
     return {name: folder.joinpath(name).read_text("utf-8") for name in names}
 
 
