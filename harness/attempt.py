@@ -64,6 +64,7 @@ async def run_attempt(
     except TakenOverError:
         raise  # this process alone is concerned; others do the work
     except RUN_ENDING as error:
+        await succession.still_ours(services)
         await services.stop_for(error)
     return _summary(result, verification) | published
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 VARIABLE = "HARNESS_DATABASE_URL"
 #: How long work waits for a database that is away: a restart takes seconds, a failover a minute.
 _PATIENCE_SECONDS = 120.0
+#: At first, when a wrong address is to be said soon: who was frozen meanwhile has lost the
+#: connection, and has another at once.
+_FIRST_SECONDS = 1.0
 _PAUSE_SECONDS = 0.25
 #: Any number of ours: tables are made by one process at a time.
 _TABLES_LOCK = 0x46467461
@@ -52,7 +55,7 @@ class Database:
         self.name = engine_store.shown(store)
         self._gave_up = False
         self._fence: Callable[[Connection], None] | None = None
-        self._patience = 0.0  # a wrong address is said at once
+        self._patience = _FIRST_SECONDS if self.shared else 0.0
         self.run(lambda connection: _make(connection, tables, shared=self.shared))
         self._patience = _PATIENCE_SECONDS if self.shared else 0.0
 

@@ -15,7 +15,7 @@ from harness.hand import Hand
 from harness.integrate import Integrator, Winner
 from harness.learn.knowledge import Knowledge
 from harness.ports import ArtifactStore, Base, BaseSpec, Clock, Model, SandboxProvider
-from harness.record import files
+from harness.record import files, taken
 from harness.record.journal import CommandLog, Journal
 from harness.record.workspace import Workspace
 from harness.routing import Router
@@ -87,7 +87,7 @@ class Bases:
         """Raises `SandboxError` when `project.setup` fails there."""
         task = self._tasks.get(commit)
         if task is None:
-            task = asyncio.create_task(self._prepare(commit))
+            task = asyncio.create_task(self._prepare(commit), context=taken.by_nobody())
             self._tasks[commit] = task
         try:
             # Shielded: one cancelled attempt must not take the base away from the others.

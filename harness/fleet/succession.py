@@ -17,7 +17,12 @@ from harness.record.journal import Journal
 from harness.sandboxes import folders
 from harness.services import Services
 from orchestrator import events
-from orchestrator.errors import SandboxError, SandboxOutdatedError
+from orchestrator.errors import (
+    MachineError,
+    SandboxError,
+    SandboxOutdatedError,
+    TakenOverError,
+)
 from orchestrator.values import AttemptKey
 
 #: Copied first: what is newer in the other files was made from it, and is made again.
@@ -62,6 +67,17 @@ async def begin_anew(journal: Journal, key: AttemptKey, folder: Path) -> None:
 def times(folder: Path) -> int:
     """How often the attempt was begun, from 1, so that its calls each have a name of their own."""
     return taken.generation() or 1 + _lost(folder)
+
+
+async def still_ours(services: Services) -> None:
+    """Raises `TakenOverError` when others do the work by now: whatever a process meets that was
+    frozen meanwhile says nothing about its machine, and ends nobody's run."""
+    try:
+        await asyncio.to_thread(services.journal.require)
+    except TakenOverError:
+        raise
+    except MachineError:  # nobody can tell: the error that was met counts
+        return
 
 
 def _lost(folder: Path) -> int:

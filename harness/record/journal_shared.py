@@ -92,8 +92,7 @@ class SharedJournal(Journal):
 
     def write(self, event: Event) -> bool:
         stamped = replace(event, time=iso(self._clock.now()), run=self.run)
-        under = taken.current.get()
-        session = under.session if under is not None else self._holder()
+        session = self._session()
         data = events.to_json(stamped)
         values = {
             "run": self.run,
@@ -111,8 +110,13 @@ class SharedJournal(Journal):
             self.catch_up()
             return new
 
+    def _session(self) -> str:
+        """In whose name this is: the attempt's at hand, else of whoever writes for the run."""
+        under = taken.current.get()
+        return under.session if under is not None else self._holder()
+
     def require(self) -> None:
-        self._require(self._holder())
+        self._require(self._session())
 
     def _require(self, session: str) -> None:
         if not self._database.do(_STANDS, {"session": session}):

@@ -4,7 +4,7 @@ Held in a context variable: it follows the attempt through every task and thread
 it, and nothing that a frozen process does later can borrow the session of another attempt.
 """
 
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 
 
@@ -18,6 +18,14 @@ class Taken:
 
 
 current: ContextVar[Taken | None] = ContextVar("fibreflow_taken", default=None)
+
+
+def by_nobody() -> Context:
+    """A context for what several attempts share: the fence of the first of them to ask must not
+    turn the others away, which were taken under another session perhaps."""
+    context = copy_context()
+    context.run(current.set, None)
+    return context
 
 
 def folder_name(name: str) -> str:
