@@ -122,14 +122,14 @@ class Engine:
             url = engine_store.driver_url(self._fleet.url)
         DBOS(
             config={
-                # On a Postgres of many runs, each recovers what is its own.
-                "name": self._run if shared else "fibreflow",
+                "name": self._run if shared else "fibreflow",  # each recovers what is its own
                 "system_database_url": url,
                 "system_database_engine": store,
                 "executor_id": "runner",
                 "application_version": self._version(APPLICATION_VERSION),
                 "log_level": "CRITICAL",
                 "serializer": cast("Any", _Json()),
+                "notification_listener_polling_interval_sec": 0.05,  # its end waits for this long
             }
         )
         DBOS.launch()
