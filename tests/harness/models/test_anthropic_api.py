@@ -1,18 +1,11 @@
-"""The real SDK against a local server: each fault, alone and through the whole loop."""
+"""The real SDK against a local server: replies, what they cost, and each fault."""
 
-import inspect
-import json
 from dataclasses import replace
 
-import anthropic
-import httpx2
 import pytest
 
-from harness.agents.loop import BuiltinAgent
 from harness.agents.tools import TOOLS
-from harness.agents.transcript import NAME, Transcript
 from harness.models.anthropic_api import Answer, AnthropicModel
-from harness.models.sdk_errors import BY_CLASS, remedies, translate
 from harness.ports import ModelReply, ModelRequest
 from orchestrator import errors as e
 from orchestrator.values import Usage
@@ -20,16 +13,9 @@ from tests.emulators import messages_api as api
 from tests.emulators.messages_api import MessagesServer
 from tests.harness.agents.workbench import (
     KEY,
-    FolderSandbox,
-    Seen,
-    StepClock,
-    bash,
-    submit,
-    task,
     text,
 )
 
-NAMED = remedies("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
 CALL = {"type": "tool_use", "name": "bash", "input": {"command": "ls"}}
 
 
@@ -142,26 +128,6 @@ async def test_what_does_not_speak_tls_is_unreachable():
         assert server.requests == []
 
 
-@pytest.mark.parametrize(
-    ("hidden", "error"),
-    [
-        (httpx2.ConnectError("Name or service not known"), e.ModelUnreachableError),
-        (httpx2.ConnectTimeout(""), e.ModelUnreachableError),
-        (httpx2.ProxyError("403 Forbidden"), e.ModelUnreachableError),
-        (httpx2.ReadError(""), e.ModelTimeoutError),
-        (httpx2.WriteError(""), e.ModelTimeoutError),
-        (httpx2.ReadTimeout(""), e.ModelTimeoutError),
-        (httpx2.RemoteProtocolError("closed"), e.ModelTimeoutError),
-        (None, e.ModelTimeoutError),
-    ],
-)
-def test_only_what_was_surely_never_sent_is_unreachable(hidden, error):
-    """A connection that broke later may have carried a question that is charged."""
-    foreign = anthropic.APIConnectionError(request=httpx2.Request("POST", "http://x"))
-    foreign.__cause__ = hidden
-    assert type(translate(foreign, NAMED)) is error
-
-
 async def test_a_refusal_is_an_error():
     said = {"content": [text("I cannot")], "stop_reason": "refusal"}
     async with MessagesServer(lambda _: said) as server:
@@ -197,163 +163,6 @@ async def test_ids_come_from_one_place_and_the_environment():
     async with MessagesServer(lambda _: [CALL]) as server:
         assert model_at(server).model_id("haiku") == "claude-haiku-5-5"
         assert model_at(server, FIBREFLOW_MODEL_OPUS="mine").model_id("opus") == "mine"
-
-
-# ------------------------------------------------------------- through the loop
-
-FAULTS = {
-    1: api.rate_limited(3),
-    2: api.overloaded(),
-    4: api.cut(),
-    5: api.malformed_call(),
-    7: api.error_event(),
-}
-
-
-def builder(asked: dict) -> list[dict]:
-    """Decides by the request alone: writes, checks, submits."""
-    results = [b for m in asked["messages"] for b in m["content"] if b["type"] == "tool_result"]
-    steps = [bash("echo 1 >> log"), bash("echo 2 >> log"), submit("both are in")]
-    block = dict(steps[len(results)])
-    del block["id"]
-    return [block]
-
-
-async def test_a_stormy_conversation_comes_to_the_same_end(tmp_path):
-    async with MessagesServer(builder, faults=FAULTS) as server:
-        model, seen, clock = model_at(server), Seen(), StepClock()
-        sandbox = FolderSandbox(tmp_path / "work")
-        done = await BuiltinAgent(model, clock, jitter=lambda: 0.5).work(
-            task(tmp_path / "log"), sandbox, seen.observer()
-        )
-        await model.close()
-    assert (done.ending, done.reason, done.turns) == ("submitted", "both are in", 3)
-    assert sandbox.files() == {"log": "1\n2\n"}
-    assert [error.split(":")[0] for error, _ in seen.retried] == [
-        "ModelRateLimitedError",
-        "ModelOverloadedError",
-        "ModelTimeoutError",
-        "ModelMalformedError",
-        "ModelOverloadedError",
-    ]
-    assert clock.slept[0] >= 3
-    assert done.cost_usd is None  # three replies had begun, and perhaps are charged
-    notes = Transcript(tmp_path / "log" / NAME).of("note")
-    assert [note["turn"] for note in notes if note["kind"] == "lost"] == [2, 2, 3]
-    assert len(server.requests) == 8 and len(server.usages) == 3
-
-
-async def test_no_reply_costs_more_than_was_reserved_for_it(tmp_path):
-    """The server counts a token for every character it is sent, as dearly as it may."""
-
-    def respond(asked: dict) -> dict:
-        size = len(json.dumps([asked["system"], asked["tools"], asked["messages"]]))
-        usage = {"input_tokens": 0, "cache_creation_input_tokens": size}
-        return {"content": builder(asked), "usage": usage}
-
-    asked: list[tuple[float, bool]] = []
-
-    class Watched(AnthropicModel):
-        async def reply(self, request):
-            reply = await super().reply(request)
-            asked.append((self.worst_case_usd(request) - reply.cost_usd, bool(request.input_bound)))
-            return reply
-
-    async with MessagesServer(respond) as server:
-        model = Watched({"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "k"})
-        done = await BuiltinAgent(model, StepClock()).work(
-            task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
-        )
-        await model.close()
-    assert done.ending == "submitted" and done.cost_usd > 0
-    assert [bounded for _, bounded in asked] == [False, True, True]
-    assert all(spare > 0 for spare, _ in asked)
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (api.unauthorized(), e.ModelUnauthorizedError),
-        (api.out_of_credit(), e.ModelQuotaExhaustedError),
-    ],
-)
-async def test_what_stops_the_run_comes_out_of_the_loop(tmp_path, fault, error):
-    async with MessagesServer(builder, faults={1: fault}) as server:
-        model = model_at(server)
-        with pytest.raises(error):
-            await BuiltinAgent(model, StepClock()).work(
-                task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
-            )
-        await model.close()
-    assert len(server.requests) == 1
-
-
-async def test_a_prompt_too_long_is_shortened_until_it_fits(tmp_path):
-    def respond(asked: dict):
-        turns = sum(m["role"] == "assistant" for m in asked["messages"])
-        if turns < 8:
-            command = f"head -c 15000 /dev/zero | tr '\\0' x; echo {turns}"
-            return [{**CALL, "input": {"command": command}}]
-        return [{"type": "tool_use", "name": "submit", "input": {"summary": "ok"}}]
-
-    faults = {9: api.too_long()}
-    async with MessagesServer(respond, faults=faults) as server:
-        model = model_at(server)
-        done = await BuiltinAgent(model, StepClock()).work(
-            task(tmp_path / "log"), FolderSandbox(tmp_path / "work"), Seen().observer()
-        )
-        await model.close()
-    assert done.ending == "submitted"
-    assert len(str(server.requests[9])) < len(str(server.requests[8])) * 0.6
-
-
-# ------------------------------------------------------------------ translation
-
-
-def _subclasses(cls: type) -> set[type]:
-    return {cls}.union(*(_subclasses(sub) for sub in cls.__subclasses__()))
-
-
-#: Raised by parts of the SDK that are not used here; as misuse of it they map to a rejection.
-UNUSED = {
-    "APIWebhookValidationError",
-    "MissingDependencyError",
-    "StreamAlreadyConsumed",
-    "ToolsetUsageError",
-}
-ROOTS = {anthropic.AnthropicError, anthropic.APIError, anthropic.APIStatusError}
-
-
-def test_every_exception_of_the_sdk_is_mapped_by_name():
-    """A class right under one of the SDK's roots says something of its own, so it needs a row."""
-    found = _subclasses(anthropic.AnthropicError)
-    assert len(found) > 30
-    need = {c.__name__ for c in found if c in ROOTS or ROOTS & set(c.__bases__)}
-    assert need - UNUSED <= BY_CLASS.keys()
-
-
-def test_every_exception_of_its_client_is_mapped():
-    found = {c for _, c in inspect.getmembers(httpx2, inspect.isclass) if issubclass(c, Exception)}
-    assert len(found) > 20
-    covered = {c for c in found if any(base.__name__ in BY_CLASS for base in c.__mro__)}
-    assert found == covered
-
-
-def test_spending_limits_are_no_rate_limits():
-    for name in ("ContractSpendLimitReachedError", "EnforcedSpendLimitReachedError"):
-        assert issubclass(getattr(anthropic, name), anthropic.RateLimitError)
-        assert BY_CLASS[name] is e.ModelQuotaExhaustedError
-
-
-def test_a_translated_error_keeps_what_was_said():
-    answer = httpx2.Response(
-        401, request=httpx2.Request("POST", "http://x"), headers={"retry-after": "2"}
-    )
-    body = {"type": "error", "error": {"type": "authentication_error", "message": "bad key"}}
-    ours = translate(anthropic.AuthenticationError("m", response=answer, body=body), NAMED)
-    assert type(ours) is e.ModelUnauthorizedError and ours.retry_after == 2
-    assert str(ours).startswith("401 authentication_error: bad key; check ANTHROPIC_API_KEY")
-    assert translate(ours, NAMED) is ours
 
 
 @pytest.mark.parametrize("claimed", [-1, 10**30, True, 1.5, "9", None])
