@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import attempt
+from harness import attempt, attempt_result
 from harness.database import Database
 from harness.fleet import sessions
 from harness.fleet.claims import Claims
@@ -74,8 +74,10 @@ async def test_an_error_of_the_machine_counts_only_while_the_work_is_its_own(
     checks = Frozen(shared, dead if frozen else None)
     wired = services(tmp_path, GIVEN, repository, journal_of(shared), checks)
     folder = wired.attempt_folder(KEY)
-    attempt.store_result(folder, AttemptResult(KEY, "submitted", "done", patch=attempt.PATCH))
-    (folder / attempt.PATCH).write_bytes(b"the patch")
+    attempt_result.store(
+        folder, AttemptResult(KEY, "submitted", "done", patch=attempt_result.PATCH)
+    )
+    (folder / attempt_result.PATCH).write_bytes(b"the patch")
     commit = await repository.commit_of("main")
     assert commit is not None
     playing = attempt.run_attempt(wired, KEY, commit, "haiku")
