@@ -53,7 +53,7 @@ def fleet(command: Command) -> int:
 def _look(book: Database) -> dict[str, Any]:
     return {
         "processes": [
-            {"id": r[0], "run": r[1], "host": r[2], "pid": r[3], "places": r[4]}
+            {"id": r[0], "run": r[1], "host": r[2], "pid": r[3], "places": r[4], "version": r[5]}
             for r in sessions.live(book)
         ],
         "work": [
@@ -65,11 +65,15 @@ def _look(book: Database) -> dict[str, Any]:
 
 
 def _told(found: dict[str, Any]) -> str:
+    mixed = len({p["version"] for p in found["processes"]}) > 1
     lines = [
         f"{p['host']}, process {p['pid']}: "
         + (f"holds {p['run']}" if p["run"] else f"takes up to {p['places']} attempts")
+        + (f" (FibreFlow {p['version'] or 'of before versions were told'})" if mixed else "")
         for p in found["processes"]
     ]
+    if mixed:
+        lines.append("these are of several versions: each takes attempts of its own version's runs")
     lines += [
         f"{w['run']} ({w['standing']}), {w['tier']}: {w['at_work']} at work, {w['waiting']} waiting"
         for w in found["work"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.database import Database, Rows, execute
-from harness.fleet import sessions
+from harness.fleet import program, sessions
 from orchestrator.runs import claiming
 from orchestrator.runs.claiming import Limits, Waiting
 
@@ -32,6 +32,7 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS fibreflow_runs (run TEXT PRIMARY KEY, workspace TEXT NOT NULL, "
     "standing TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', code INTEGER NOT NULL DEFAULT 0, "
     "spent INTEGER NOT NULL DEFAULT 0, workers INTEGER, stand_in DOUBLE PRECISION)",
+    "CREATE TABLE IF NOT EXISTS fibreflow_versions (run TEXT PRIMARY KEY, version TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS fibreflow_limits (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
 )
 #: One process at a time looks at all limits and takes what they leave.
@@ -41,7 +42,8 @@ _INSERT = (
     "VALUES (:id, :run, :kind, :tier, :args, :priority, :number) ON CONFLICT (id) DO NOTHING"
 )
 _OPEN_RUNS = (
-    "SELECT run, workspace, standing, workers FROM fibreflow_runs WHERE standing <> 'ended'"
+    "SELECT r.run, r.workspace, r.standing, r.workers, v.version FROM fibreflow_runs r "
+    "LEFT JOIN fibreflow_versions v ON v.run = r.run WHERE r.standing <> 'ended'"
 )
 _AT_WORK = (
     "SELECT run, tier, COUNT(*) FROM fibreflow_work "
@@ -102,12 +104,19 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run that is not over. `standing`: working, held (nothing new is begun) or stopped (what
-    is at work is given back). `workers`: its own limit."""
+    is at work is given back). `workers`: its own limit. `version`: of the program that holds it,
+    None where nobody has said so."""
 
     id: str
     workspace: str
     standing: str
     workers: int | None
+    version: str | None
+
+    @property
+    def is_others(self) -> bool:
+        """Whether it belongs to another version of the program than this process is."""
+        return self.version is not None and self.version != program.version()
 
 
 class Claims:
@@ -226,7 +235,7 @@ def _chosen(
     connection: "Connection", waiting: Rows, free: int, runs: Sequence[str] | None
 ) -> list[str]:
     known = {row[0]: Run(*row) for row in execute(connection, _OPEN_RUNS)}
-    held = {id_ for id_, run in known.items() if run.standing != "working"}
+    held = {id_ for id_, run in known.items() if run.standing != "working" or run.is_others}
     named = {row[0]: int(row[1]) for row in execute(connection, "SELECT * FROM fibreflow_limits")}
     limits = Limits(
         everywhere=named.pop("all", None),

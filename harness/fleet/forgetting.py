@@ -19,6 +19,7 @@ _OVER = "SELECT run FROM fibreflow_runs WHERE standing = 'ended' AND run < :befo
 _REST = (
     "DELETE FROM fibreflow_events WHERE run = :run",
     "DELETE FROM fibreflow_controls WHERE run = :run",
+    "DELETE FROM fibreflow_versions WHERE run = :run",
     "DELETE FROM fibreflow_runs WHERE run = :run",
 )
 

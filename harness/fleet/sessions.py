@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.database import Database, Rows, execute
+from harness.fleet import program
 from orchestrator.errors import TakenOverError, WorkspaceLockedError
 
 if TYPE_CHECKING:
@@ -27,11 +28,16 @@ LEASE_SECONDS = 6.0
 
 TABLES = (
     "CREATE TABLE IF NOT EXISTS fibreflow_sessions (id TEXT PRIMARY KEY, run TEXT UNIQUE, "
-    "host TEXT NOT NULL, pid INTEGER NOT NULL, places INTEGER NOT NULL, seen TIMESTAMPTZ NOT NULL)",
+    "host TEXT NOT NULL, pid INTEGER NOT NULL, places INTEGER NOT NULL, seen TIMESTAMPTZ NOT NULL, "
+    "version TEXT NOT NULL DEFAULT '')",
+    # Asked before: to alter a table waits for all who read it, also where nothing is to be done.
+    "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM information_schema.columns WHERE table_schema = "
+    "current_schema() AND table_name = 'fibreflow_sessions' AND column_name = 'version') THEN "
+    "ALTER TABLE fibreflow_sessions ADD COLUMN version TEXT NOT NULL DEFAULT ''; END IF; END $$",
 )
 _BEGIN = (
-    "INSERT INTO fibreflow_sessions (id, run, host, pid, places, seen) "
-    "VALUES (:id, :run, :host, :pid, :places, clock_timestamp())"
+    "INSERT INTO fibreflow_sessions (id, run, host, pid, places, seen, version) "
+    "VALUES (:id, :run, :host, :pid, :places, clock_timestamp(), :version)"
 )
 _BEAT = "UPDATE fibreflow_sessions SET seen = clock_timestamp() WHERE id = ANY(:ids) RETURNING id"
 _NOW = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
@@ -47,7 +53,8 @@ _HOLDER = (
     "FROM fibreflow_sessions WHERE run = :run FOR UPDATE"
 )
 _LIVE = (
-    f"SELECT id, run, host, pid, places FROM fibreflow_sessions WHERE {_FRESH} ORDER BY host, id"  # noqa: S608 - of constants
+    "SELECT id, run, host, pid, places, version "  # noqa: S608 - of constants
+    f"FROM fibreflow_sessions WHERE {_FRESH} ORDER BY host, id"
 )
 #: Those whose rows a stuck transaction holds are left for the next look, when it was ended.
 _DEAD = (
@@ -67,7 +74,8 @@ def begin(database: Database, *, places: int, run: str | None = None) -> str:
     """
     host = socket.gethostname()
     id_ = f"{host}-{os.getpid()}-{_numbered_by()}{secrets.token_hex(4)}"
-    row = {"id": id_, "run": run, "host": host, "pid": os.getpid(), "places": places}
+    row = {"id": id_, "run": run, "host": host, "pid": os.getpid(), "places": places,
+           "version": program.version()}  # fmt: skip
 
     def insert(connection: "Connection") -> None:
         if run is not None:
@@ -169,5 +177,5 @@ def end(
 
 
 def live(database: Database) -> Rows:
-    """(id, run, host, pid, places) of those that gave a sign lately."""
+    """(id, run, host, pid, places, version) of those that gave a sign lately."""
     return database.do(_LIVE, {"lease": LEASE_SECONDS})

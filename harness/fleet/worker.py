@@ -17,8 +17,8 @@ from typing import Any
 from harness import attempt, inputs, wiring
 from harness.database import VARIABLE
 from harness.defects import keep_trace
+from harness.fleet import program, sessions
 from harness.fleet import run as fleet_run
-from harness.fleet import sessions
 from harness.fleet.claims import Claim, Run
 from harness.fleet.member import Fleet, joined
 from harness.fleet.pump import Pump
@@ -77,7 +77,8 @@ class Worker:
 
     def _here(self) -> tuple[str, ...]:
         """The runs whose workspace is mounted here and that may be worked on."""
-        return tuple(r.id for r in self._known.values() if r.standing == "working" and _is_here(r))
+        known = self._known.values()
+        return tuple(r.id for r in known if r.standing == "working" and not _why_not(r))
 
     async def until_told(self) -> int:
         """Once told, what is at work here ends first; told again, it is given back."""
@@ -127,13 +128,10 @@ class Worker:
     def _tell_of_strangers(self) -> None:
         """Once for each run that is left alone: else a worker that does nothing looks idle."""
         for run in self._known.values():
-            if run.id not in self._told_of and not _is_here(run):
+            why = _why_not(run)
+            if why and run.id not in self._told_of:
                 self._told_of.add(run.id)
-                print(
-                    f"leaves run {run.id} alone: its workspace {run.workspace} is not here; "
-                    "mount it at the same path as on the machine that began the run",
-                    flush=True,
-                )
+                print(f"leaves run {run.id} alone: {why}", flush=True)
 
     async def _attend(self, id_: str, opened: "_OpenRun") -> None:
         known = self._known.get(id_)
@@ -174,7 +172,7 @@ class Worker:
             return
         held = {row[1] for row in sessions.live(self._fleet.database)}
         for run in self._known.values():
-            if run.id in held or run.standing == "stopped" or not _is_here(run):
+            if run.id in held or run.standing == "stopped" or _why_not(run):
                 continue
             values = {"run": run.id, "wait": _STAND_IN_SECONDS}
             if self._fleet.database.do(_STAND_IN, values):
@@ -259,9 +257,20 @@ async def _services(fleet: Fleet, run: Run) -> AsyncIterator[Services]:
         yield services
 
 
-def _is_here(run: Run) -> bool:
-    workspace = Workspace(Path(run.workspace))
-    return workspace.run_file(run.id).is_file()
+def _why_not(run: Run) -> str:
+    """Why this worker cannot work on a run, and what helps; empty where it can."""
+    if not Workspace(Path(run.workspace)).run_file(run.id).is_file():
+        return (
+            f"its workspace {run.workspace} is not here; "
+            "mount it at the same path as on the machine that began the run"
+        )
+    if run.is_others:
+        return (
+            f"it belongs to FibreFlow {run.version}, and this worker is {program.version()}; "
+            f"install that version here, or let this one go on with the run, where no process "
+            f"holds it, by `fibreflow resume {run.id} --workspace {run.workspace}`"
+        )
+    return ""
 
 
 def _resume(run: Run) -> "subprocess.Popen[bytes]":

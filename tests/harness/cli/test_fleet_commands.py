@@ -71,6 +71,12 @@ def test_a_fleet_is_shown_and_limited(
     assert runner.main(["fleet", "--limit", "all=none"]) == 0
     said = capsys.readouterr().out
     assert "takes up to 7 attempts" in said
+    assert "FibreFlow" not in said
+    shared.do("UPDATE fibreflow_sessions SET version = '0.0.9+aaaa' WHERE run IS NULL")
+    assert runner.main(["fleet"]) == 0
+    mixed = capsys.readouterr().out
+    assert "takes up to 7 attempts (FibreFlow 0.0.9+aaaa)" in mixed
+    assert "of several versions" in mixed
     assert "limit opus: 2" in said
     assert "limit all" not in said
     shared.close()

@@ -9,7 +9,7 @@ import pytest
 
 from harness import engine_store
 from harness.database import Database, execute
-from harness.fleet import sessions
+from harness.fleet import program, sessions
 from harness.fleet.claims import TABLES, Claims
 from harness.fleet.member import TABLES as ALL_TABLES
 from orchestrator.errors import MachineError, TakenOverError, WorkspaceLockedError
@@ -213,6 +213,32 @@ def test_what_only_the_holder_may_do_is_refused_to_one_that_was_taken_over(
         execute(connection, "DELETE FROM fibreflow_work")
     store.dispose()
     assert [c.id for c in shared.take(session(shared), 9)] == ["run-1/f/a"]
+
+
+def test_a_run_is_taken_by_processes_of_its_own_version(shared: Claims) -> None:
+    """Decided where it is taken: a process of another may have gone on with it just now."""
+    me = session(shared)
+    do = shared.database.do
+    for run, version in (("ours", program.version()), ("others", "0.0.9+aaaa"), ("nobody", None)):
+        values = {"run": run, "version": version}
+        do("INSERT INTO fibreflow_runs (run, workspace, standing) VALUES (:run, '', 'working')",
+           values)  # fmt: skip
+        if version is not None:
+            do("INSERT INTO fibreflow_versions VALUES (:run, :version)", values)
+        queue(shared, run, "f/a")
+    assert {c.run for c in shared.take(me, 9, ["ours", "others", "nobody"])} == {"ours", "nobody"}
+    do("UPDATE fibreflow_versions SET version = :version", {"version": program.version()})
+    assert [c.run for c in shared.take(me, 9)] == ["others"]
+
+
+def test_a_database_of_before_versions_were_told_goes_on(database: str) -> None:
+    old = Database(database, ALL_TABLES)
+    old.do("ALTER TABLE fibreflow_sessions DROP COLUMN version")
+    old.close()
+    new = Database(database, ALL_TABLES)
+    sessions.begin(new, places=1)
+    assert [row[5] for row in sessions.live(new)] == [program.version()]
+    new.close()
 
 
 def test_a_frozen_transaction_is_ended_by_the_server(shared: Claims) -> None:
