@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from harness.models import prices
-from harness.models.rate_headers import until_next
-from harness.models.sdk_errors import remedies, translate
+from harness.models.sdk_errors import remedies
+from harness.models.streaming import hear
 from harness.models.tool_calls import model_name, tool_call
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
@@ -87,33 +87,18 @@ class AnthropicModel:
         """Raises `ModelError` and its kinds, for a stream that breaks off as well."""
         client = await self._connected()
         import anthropic  # noqa: PLC0415 - late, for it costs start-up
-        import httpx2  # noqa: PLC0415 - the SDK's HTTP client, whose errors pass through it
 
         asked = request.model.removeprefix(self._prefix)
         answer = Answer(asked, asked=request.model, prefix=self._prefix)
-        try:
-            stream: Any = await client.messages.create(
-                model=asked,
-                max_tokens=request.max_tokens,
-                system=list(request.system),  # type: ignore[arg-type] # shapes of the API, as dicts
-                tools=list(request.tools),  # type: ignore[arg-type]
-                messages=list(request.messages),  # type: ignore[arg-type]
-                stream=True,
-            )
-            async with stream:
-                async for event in stream:
-                    answer.add(event.to_dict())
-                    if answer.begun and request.begun is not None:
-                        request.begun()
-            said = answer.reply()
-        except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError) as error:
-            raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
-        except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
-            raise translate(error, _REMEDIES, reply_begun=answer.begun) from error
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise ModelMalformedError(f"an event that breaks the protocol: {error!r}") from error
-        headers = getattr(stream.response, "headers", {})
-        return replace(said, pause=until_next(headers, said.usage))
+        stream = client.messages.create(
+            model=asked,
+            max_tokens=request.max_tokens,
+            system=list(request.system),  # type: ignore[arg-type] # shapes of the API, as dicts
+            tools=list(request.tools),  # type: ignore[arg-type]
+            messages=list(request.messages),  # type: ignore[arg-type]
+            stream=True,
+        )
+        return await hear(stream, answer, request, _REMEDIES, anthropic.AnthropicError)
 
     async def _connected(self) -> "AsyncAnthropic":
         async with self._connecting:

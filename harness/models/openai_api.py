@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.models import openai_shapes, prices
-from harness.models.rate_headers import until_next
-from harness.models.sdk_errors import remedies, translate
+from harness.models.sdk_errors import remedies
+from harness.models.streaming import hear
 from harness.models.tool_calls import model_name, tool_call
 from harness.ports import ModelReply, ModelRequest
 from orchestrator.errors import (
     MachineError,
-    ModelMalformedError,
     ModelRefusedError,
     ModelTimeoutError,
     ModelUnauthorizedError,
@@ -71,7 +70,6 @@ class OpenAIModel:
     async def reply(self, request: ModelRequest) -> ModelReply:
         """Raises `ModelError` and its kinds, `MachineError` where the SDK is not installed."""
         client = await self._connected()
-        import httpx2  # noqa: PLC0415 - the SDK's HTTP client, whose errors pass through it
         import openai  # noqa: PLC0415 - late, for it costs start-up
 
         answer = Answer(request, self._name)
@@ -84,22 +82,8 @@ class OpenAIModel:
         }
         if request.tools:
             asked["tools"] = openai_shapes.tools(request)
-        try:
-            stream: Any = await client.chat.completions.create(**asked)
-            async with stream:
-                async for chunk in stream:
-                    answer.add(chunk.to_dict())
-                    if answer.begun and request.begun is not None:
-                        request.begun()
-            said = answer.reply()
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError) as error:
-            raise translate(error, self._remedies, reply_begun=answer.begun) from error
-        except (httpx2.InvalidURL, httpx2.CookieConflict, OSError, ValueError) as error:
-            raise translate(error, self._remedies, reply_begun=answer.begun) from error
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise ModelMalformedError(f"a chunk that breaks the protocol: {error!r}") from error
-        headers = getattr(stream.response, "headers", {})
-        return replace(said, pause=until_next(headers, said.usage))
+        stream = client.chat.completions.create(**asked)
+        return await hear(stream, answer, request, self._remedies, openai.OpenAIError)
 
     async def _connected(self) -> "AsyncOpenAI":
         async with self._connecting:

@@ -9,6 +9,7 @@ from harness.models.anthropic_api import Answer, AnthropicModel
 from harness.ports import ModelReply, ModelRequest
 from orchestrator import errors as e
 from orchestrator.values import Usage
+from tests.conformance.test_every_model import FAULTS
 from tests.emulators import messages_api as api
 from tests.emulators.messages_api import MessagesServer
 from tests.harness.agents.workbench import (
@@ -58,30 +59,11 @@ async def test_a_streamed_reply_is_put_together():
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (api.rate_limited(7), e.ModelRateLimitedError),
-        (api.overloaded(), e.ModelOverloadedError),
-        (api.broken(500), e.ModelOverloadedError),
-        (api.broken(503), e.ModelOverloadedError),
-        (api.broken(504), e.ModelTimeoutError),
-        (api.broken(408), e.ModelTimeoutError),
-        (api.unauthorized(), e.ModelUnauthorizedError),
-        (api.broken(402), e.ModelQuotaExhaustedError),
+        *FAULTS,
         (api.broken(403), e.ModelUnauthorizedError),
-        (api.broken(404), e.ModelRejectedError),
-        (api.broken(413), e.ModelRejectedError),
-        (api.rejected(), e.ModelRejectedError),
-        (api.too_long(), e.ModelContextTooLongError),
-        (api.out_of_credit(), e.ModelQuotaExhaustedError),
-        (api.cut(), e.ModelTimeoutError),
-        (api.drop(), e.ModelTimeoutError),
-        (api.malformed_call(), e.ModelMalformedError),
-        (api.garbage(), e.ModelMalformedError),
-        (api.error_event(), e.ModelOverloadedError),
         (api.error_event("rate_limit_error", "slow"), e.ModelRateLimitedError),
         (api.error_event("invalid_request_error", "no"), e.ModelRejectedError),
         (api.error_event("novel_error", "?"), e.ModelOverloadedError),
-        (api.redirected(), e.ModelUnauthorizedError),
-        (api.compressed(), e.ModelMalformedError),
     ],
 )
 async def test_each_fault_becomes_our_error_and_is_asked_once(fault, error):
