@@ -189,8 +189,8 @@ def _serve(workspace: Workspace, options: DeployOptions) -> int:
                 going_on.deployment(workspace)
             if going_on.needs_run(workspace):  # which the end of this service does not end
                 _continue_detached(workspace)
-        except WorkspaceLockedError:
-            print(going_on.LOCKED, flush=True)
+        except WorkspaceLockedError as error:
+            print(f"{error}\n{going_on.LOCKED}", flush=True)
 
     def listening(port: int) -> None:
         own = workspace.hint("approvals", "link", "--as", "NAME", "--port", str(port))

@@ -13,7 +13,10 @@ from orchestrator.deploy.course import EXIT_CODES
 from orchestrator.errors import WorkspaceLockedError
 
 #: What whoever took the answer in says then.
-LOCKED = "another process has the workspace, and goes on by itself"
+LOCKED = (
+    "the answer is kept: the process that has the workspace goes on by itself; where it does not, "
+    "`fibreflow approvals continue` does, after its end"
+)
 
 
 def go_on(workspace: Workspace) -> int:
@@ -28,8 +31,8 @@ def go_on(workspace: Workspace) -> int:
         code = deployment(workspace)
         options = _of_rejected(workspace)
         return code if options is None else app.start(options)
-    except WorkspaceLockedError:
-        print(LOCKED, flush=True)
+    except WorkspaceLockedError as error:
+        print(f"{error}\n{LOCKED}", flush=True)
         return 0
 
 

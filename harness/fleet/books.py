@@ -104,9 +104,13 @@ async def held(
     `WorkspaceLockedError` when another holds the run."""
     async with joined(places=places, run=run) as fleet:
         sign(run, (fleet.holder or "") if fleet is not None else "")
-        with contextlib.closing(journal(workspace, run, fleet)) as opened:
-            async with registered(fleet, run, workspace):
-                yield opened, fleet
+        try:
+            with contextlib.closing(journal(workspace, run, fleet)) as opened:
+                async with registered(fleet, run, workspace):
+                    yield opened, fleet
+        finally:
+            # Before the session ends: who has ended it is not dead, and may go on to deploy.
+            sign(run, "")
 
 
 @contextlib.asynccontextmanager

@@ -7,11 +7,13 @@ lock is then on a file that nobody else opens.
 
 import fcntl
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.record.clock import iso
 from orchestrator.errors import MachineError, WorkspaceLockedError
 from orchestrator.reporting.wording import command
 
@@ -19,6 +21,9 @@ from orchestrator.reporting.wording import command
 #: a moment to look; neither should refuse a start.
 LOCK_TRIES = 5
 LOCK_WAIT = 0.05  # seconds
+
+#: In the place of a word that there is not.
+_NONE = "-"
 
 #: Whether the process of this session can write nothing any more.
 FencedOff = Callable[[str], bool]
@@ -29,11 +34,26 @@ Sign = Callable[[str, str], None]
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds a workspace. `pid`: 0 when it is not known; `run`: empty while it is for none;
-    `session`: empty without a fleet."""
+    `session`: empty without a fleet; `host`: empty when it is not known."""
 
     pid: int
     run: str = ""
     session: str = ""
+    host: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its pid means something on this machine."""
+        return bool(self.pid) and self.host in {"", socket.gethostname()}
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a signal, a debugger or a suspended machine holds it up, as far as is seen."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace")
+        except OSError:  # not Linux, or it has just ended
+            return False
+        return self.is_here and stat.rpartition(")")[2].split()[0] in {"T", "t"}
 
 
 def take(path: Path, fenced_off: FencedOff) -> int:
@@ -65,7 +85,7 @@ def take(path: Path, fenced_off: FencedOff) -> int:
 
 def sign(fd: int, run: str, session: str) -> None:
     """Write down who holds the lock, and what for."""
-    line = f"{os.getpid()} {run} {session}".rstrip()
+    line = " ".join((str(os.getpid()), run or _NONE, session or _NONE, socket.gethostname()))
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{line}\n".encode(), 0)
 
@@ -109,15 +129,23 @@ def _take(fd: int, path: Path) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = _read(fd).pid
-        root = path.parent.parent
-        who = f"process {pid}" if pid else "another process"
-        stop = f"stop it with `kill -INT {pid}`" if pid else "stop it"
-        watch = command("" if root == Path.cwd() else str(root), "status")
-        raise WorkspaceLockedError(
-            f"{root}: {who} is running in this workspace; "
-            f"wait for it, watch it with `{watch}`, or {stop}"
-        ) from error
+        said = _refusal(path.parent.parent, _read(fd), os.fstat(fd).st_mtime)
+        raise WorkspaceLockedError(said) from error
+
+
+def _refusal(root: Path, found: Holder, since: float) -> str:
+    """Who has the workspace, since when (it signs when it takes it), and what can be done."""
+    where = "" if found.is_here or not found.host else f" on {found.host}"
+    who = f"process {found.pid}{where}" if found.pid else "another process"
+    said = f"{root}: {who} is running in this workspace, since {iso(since)}"
+    if found.is_frozen:
+        return (
+            f"{said}, but it is frozen; let it go on with `kill -CONT {found.pid}`, or end it with "
+            f"`kill -KILL {found.pid}`: nothing is lost, and the same command goes on from there"
+        )
+    watch = command("" if root == Path.cwd() else str(root), "status")
+    stop = f"stop it with `kill -INT {found.pid}`{where and ' there'}" if found.pid else "stop it"
+    return f"{said}; wait for it, watch it with `{watch}`, or {stop}"
 
 
 def _unlockable(path: Path, error: OSError) -> MachineError:
@@ -129,5 +157,6 @@ def _unlockable(path: Path, error: OSError) -> MachineError:
 
 def _read(fd: int) -> Holder:
     words = os.pread(fd, 512, 0).decode("utf-8", "replace").split()
-    pid, run, session = (*words, "", "", "")[:3]
-    return Holder(int(pid) if pid.isdigit() else 0, run, session)
+    pid, *named = (*words, "", "", "", "")[:4]
+    run, session, host = ("" if word == _NONE else word for word in named)
+    return Holder(int(pid) if pid.isdigit() else 0, run, session, host)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness import attempt, attempt_result
-from harness.database import Database
-from harness.fleet import sessions
+from harness.database import VARIABLE, Database
+from harness.fleet import books, sessions
 from harness.fleet.claims import Claims
 from harness.fleet.member import TABLES
 from harness.git import Repository
@@ -17,7 +17,8 @@ from harness.record import taken
 from harness.record.clock import SystemClock
 from harness.record.journal_shared import WorkersJournal
 from harness.record.taken import Taken
-from orchestrator.errors import SandboxUnavailableError, TakenOverError
+from harness.record.workspace import Workspace
+from orchestrator.errors import SandboxUnavailableError, TakenOverError, WorkspaceLockedError
 from orchestrator.values import AttemptKey, AttemptResult, Feature, Verification
 from tests.fakes.services import services
 from tests.harness.test_attempt import GIVEN, KEY, Checks
@@ -114,3 +115,16 @@ def test_a_connection_that_is_lost_at_the_start_is_no_wrong_address(database: st
     opened = Database(database, [lost_once])
     assert opened.do("SELECT last_value FROM tries") == [(2,)]
     opened.close()
+
+
+async def test_who_has_ended_its_run_and_deploys_keeps_the_workspace(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session has ended in order, which is no sign of death."""
+    monkeypatch.setenv(VARIABLE, database)
+    space = Workspace(tmp_path)
+    with space.lock(books.fenced_off) as sign:
+        async with books.held(space, RUN, sign, places=1):
+            assert (held := space.holder()) is not None and held.run == RUN
+        with pytest.raises(WorkspaceLockedError), space.lock(books.fenced_off):
+            pass

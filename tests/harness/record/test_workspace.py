@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -119,29 +120,47 @@ def test_a_second_holder_is_told_who_and_what_to_do(tmp_path):
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "held\n"
-    assert space.holder() == Holder(child.pid, "its-run", "its-session")
+    assert space.holder() == Holder(child.pid, "its-run", "its-session", socket.gethostname())
     with (
-        pytest.raises(WorkspaceLockedError, match=rf"process {child.pid}.*kill -INT"),
+        pytest.raises(
+            WorkspaceLockedError,
+            match=rf"process {child.pid} is .* since 20.*kill -INT {child.pid}`",
+        ),
         space.lock(),
     ):
         pass
     child.send_signal(signal.SIGSTOP)  # frozen: it keeps the kernel's lock
-    with pytest.raises(WorkspaceLockedError), space.lock(lambda session: session == "another"):
+    os.waitpid(child.pid, os.WUNTRACED)  # until it is
+    with (
+        pytest.raises(WorkspaceLockedError, match=rf"frozen; .*-CONT {child.pid}`.*-KILL") as found,
+        space.lock(lambda session: session == "another"),
+    ):
         pass
+    assert "wait for it" not in str(found.value)
     with space.lock(lambda session: session == "its-session"):
-        assert space.holder() == Holder(os.getpid())
+        assert space.holder() == Holder(os.getpid(), host=socket.gethostname())
         with pytest.raises(WorkspaceLockedError), space.lock(lambda _session: True):
             pass  # one that has no session yet is nobody's to take from
         child.send_signal(signal.SIGCONT)
-        assert space.holder() == Holder(os.getpid())
+        assert space.holder() == Holder(os.getpid(), host=socket.gethostname())
     child.send_signal(signal.SIGKILL)  # nothing was cleaned up, and the lock is free
     child.wait(30)
     assert space.holder() is None
     with space.lock():
-        assert space.holder() == Holder(os.getpid())
+        assert space.holder() == Holder(os.getpid(), host=socket.gethostname())
     assert space.holder() is None
     with space.lock():
         pass
+
+
+def test_a_holder_on_another_machine_is_named_with_it(tmp_path):
+    """The folder is shared: a process of that number here is another one."""
+    space = Workspace(tmp_path)
+    with space.lock():
+        (tmp_path / "logs" / ".lock").write_text(f"{os.getpid()} - - far-away\n")
+        said = rf"process {os.getpid()} on far-away is .*kill -INT {os.getpid()}` there"
+        with pytest.raises(WorkspaceLockedError, match=said), space.lock():
+            pass
 
 
 def test_a_workspace_that_cannot_be_locked_is_named(tmp_path):
