@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.sandboxes.watch import tree
+
 _CPUACCT = Path("/sys/fs/cgroup/cpuacct")
 _UNIFIED = Path("/sys/fs/cgroup")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -134,7 +136,7 @@ def _watched(root: int) -> Iterator[list[int]]:
 
     def watch() -> None:
         while not over.wait(_SAMPLE_SECONDS):
-            peak[0] = max(peak[0], sum(map(_resident, _tree(root))))
+            peak[0] = max(peak[0], sum(map(_resident, tree(root))))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -143,18 +145,6 @@ def _watched(root: int) -> Iterator[list[int]]:
     finally:
         over.set()
         thread.join()
-
-
-def _tree(root: int) -> list[int]:
-    found, queue = [], [root]
-    while queue:
-        pid = queue.pop()
-        found.append(pid)
-        with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    queue += [int(c) for c in (task / "children").read_text().split()]
-    return found
 
 
 def _resident(pid: int) -> int:

@@ -9,59 +9,49 @@ from typing import ClassVar
 from orchestrator.events.occurrence import Event
 
 
-@dataclass(frozen=True, kw_only=True)
-class FeatureStarted(Event):
-    again: int = 0
+class _OnceAgain:
+    """May happen to a feature again each time that it is requeued: `again` counts these."""
 
-    @property
-    def part(self) -> str:
-        return str(self.again or "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureFailed(Event):
-    reason: str
-    again: int = 0
-
-    @property
-    def part(self) -> str:
-        return str(self.again or "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureBlocked(Event):
-    """A dependency failed, waits for a person, or was skipped. `on` names it."""
-
-    on: str
-    again: int = 0
-
-    @property
-    def part(self) -> str:
-        return str(self.again or "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSkipped(Event):
-    """A person took the feature out of the run."""
-
-    reason: str
-    again: int = 0
-
-    @property
-    def part(self) -> str:
-        return str(self.again or "")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureRequeued(Event):
-    """A person has a feature that had ended worked on again, from a further round on."""
-
-    by: str
     again: int
 
     @property
     def part(self) -> str:
         return str(self.again or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureStarted(_OnceAgain, Event):
+    again: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFailed(_OnceAgain, Event):
+    reason: str
+    again: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureBlocked(_OnceAgain, Event):
+    """A dependency failed, waits for a person, or was skipped. `on` names it."""
+
+    on: str
+    again: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSkipped(_OnceAgain, Event):
+    """A person took the feature out of the run."""
+
+    reason: str
+    again: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRequeued(_OnceAgain, Event):
+    """A person has a feature that had ended worked on again, from a further round on."""
+
+    by: str
+    again: int
 
 
 @dataclass(frozen=True, kw_only=True)

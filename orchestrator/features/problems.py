@@ -10,7 +10,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,9 +19,7 @@ from orchestrator.features import models
 from orchestrator.features.rules import bounded, shown
 from orchestrator.graph import cycles, drawn
 from orchestrator.json_lines import Lines, Member, Node, encodable, find, walk
-
-#: Beyond this many lines nobody reads on; the last line then says how many were left out.
-PROBLEM_LIMIT = 200
+from orchestrator.problems import Problem, nearest, told
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "project": models.ProjectEntry,
@@ -36,15 +33,6 @@ Path = tuple[int | str, ...]
 _NO_SUCH = "add that feature or remove the dependency"
 _EITHER = 'write a list of at least one entry, or an object with "features"'
 _FULL_ONLY = set(models.FeatureEntry.model_fields) - set(models.BareEntry.model_fields)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`at` is an offset in the text; `where` names the entry and key; `what` ends in a remedy."""
-
-    at: int
-    where: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +86,7 @@ def describe(root: Node, text: str, error: ValidationError | None) -> tuple[str,
     taken = {p.at for p in found}
     found += [p for p in _of_json(document) if p.at not in taken]
     found += [*_of_ids(document, numbers), *_of_cycles(document)]
-    found = sorted(dict.fromkeys(found), key=lambda p: p.at)
-    told = [
-        f"line {numbers.line(p.at)}" + (f", {p.where}" if p.where else "") + f": {p.what}"
-        for p in found[:PROBLEM_LIMIT]
-    ]
-    if len(found) > PROBLEM_LIMIT:
-        told.append(f"and {len(found) - PROBLEM_LIMIT} more; mend these first")
-    return tuple(told)
-
-
-def nearest(word: str, known: Sequence[str], otherwise: str) -> str:
-    """`did you mean ...?`, or what to say when nothing is near."""
-    folded = {k.lower(): k for k in known}
-    near = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    return f"did you mean {shown(folded[near[0]])}?" if near else otherwise
+    return told(found, numbers)
 
 
 def _items(node: Node, key: str) -> tuple[Node, ...]:

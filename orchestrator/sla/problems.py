@@ -3,8 +3,6 @@
 import math
 import string
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,12 +10,11 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.features.rules import bounded, shown
 from orchestrator.json_lines import Lines, Node, find, walk
+from orchestrator.problems import Problem, nearest, told
 from orchestrator.sla import conditions, models
 from orchestrator.sla import fields as slas_fields
 from orchestrator.sla import probes as slas_probes
 
-#: Beyond this many lines nobody reads on.
-PROBLEM_LIMIT = 200
 #: What a message may name: all but `sla` and `threshold` are the measured value, in the
 #: roadmap's words.
 VALUE_WORDS = ("value", "delay", "age", "interval", "latency", "time")
@@ -26,35 +23,12 @@ MESSAGE_WORDS = (*VALUE_WORDS, "sla", "threshold", "severity")
 Path = tuple[int | str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`at` is an offset in the text; `where` the keys that lead there; `what` has the remedy."""
-
-    at: int
-    where: str
-    what: str
-
-
 def describe(root: Node, text: str, error: ValidationError | None) -> tuple[str, ...]:
     """Finished lines for all problems in the order of the text; empty when there are none."""
     found = [*_of_keys(root), *_of_shape(root, error)]
     taken = {p.at for p in found}
     found += [p for p in _of_meaning(root) if p.at not in taken]
-    found = sorted(dict.fromkeys(found), key=lambda p: p.at)
-    numbers = Lines(text)
-    told = [
-        f"line {numbers.line(p.at)}" + (f", {p.where}" if p.where else "") + f": {p.what}"
-        for p in found[:PROBLEM_LIMIT]
-    ]
-    if len(found) > PROBLEM_LIMIT:
-        told.append(f"and {len(found) - PROBLEM_LIMIT} more; mend these first")
-    return tuple(told)
-
-
-def nearest(word: str, known: Sequence[str], otherwise: str) -> str:
-    """`did you mean ...?`, or what to say when nothing is near."""
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else otherwise
+    return told(found, Lines(text))
 
 
 # --------------------------------------------------------------------- single values

@@ -207,5 +207,5 @@ def test_what_is_read(text: str, values: dict[str, float | None], expected: bool
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     text = b"slas: {neon_max_delay: 300}\nmetrics: {neon_sync_delay: neon_max_delay}\n"
     text += b"alerts:\n  - condition: neon_sync_dely > 3\n"
-    with pytest.raises(SlaFileError, match=r"line 4.*did you mean neon_sync_delay"):
+    with pytest.raises(SlaFileError, match=r'line 4.*did you mean "neon_sync_delay"'):
         slas_file.parse(text, "slas.yaml")
