@@ -1,10 +1,11 @@
 """Skips what needs an isolated sandbox where this machine cannot have one, and says why."""
 
+import contextlib
 import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("isolation") and missing_isolation():
         pytest.skip(f"no isolation here: {missing_isolation()}")
+
+
+@pytest.fixture(scope="session")
+def new_cache(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Makes a folder a cache of its own, but for the toolbox: building one takes three seconds of
+    a processor, and those of all tests and processes of a test run are the same."""
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "toolboxes"
+
+    def made(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("toolbox", "locks"):
+            (shared / name).mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                (folder / name).symlink_to(shared / name)
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

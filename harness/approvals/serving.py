@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.approvals.inbox import Inbox
-from harness.approvals.slack import SlackDesk
+from harness.approvals.slack import SlackDesk, disconnect
 from harness.approvals.store import ApprovalStore
 from harness.approvals.telling import Teller, told_to_wait
 from harness.notices import Notices
@@ -143,7 +143,7 @@ class Service:
         try:
             yield
         finally:
-            self._handler.close()
+            disconnect(self._handler)
 
     async def _reach(self, handler: Any) -> None:
         """Connect by Socket Mode, whenever Slack lets us; after that the SDK connects again by

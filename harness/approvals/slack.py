@@ -1,6 +1,8 @@
 """Approvals in Slack: one set of handlers, for Socket Mode on a laptop and HTTP for a service."""
 
+import contextlib
 import json
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,17 @@ from orchestrator.approval_requests import Answer, Verdict
 
 #: What Slack shows of one text.
 _CHARS = 2_900
+
+
+def disconnect(handler: Any) -> None:
+    """Close a `SocketModeHandler` now. By itself, it waits until its socket has been silent for
+    three seconds."""
+    session = handler.client.current_session
+    reading = session.sock if session is not None else None
+    if reading is not None:
+        with contextlib.suppress(OSError):
+            reading.shutdown(socket.SHUT_RD)
+    handler.close()
 
 
 class SlackDesk:

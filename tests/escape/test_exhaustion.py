@@ -205,7 +205,7 @@ FORKS = {
 @pytest.mark.parametrize("script", FORKS.values(), ids=FORKS)
 async def test_processes(small: Sandbox, script: str) -> None:
     began = time.monotonic()
-    result = await small.exec(["timeout", "-k1", "3", "python", "-c", script], timeout=5)
+    result = await small.exec(["timeout", "-k1", "1", "python", "-c", script], timeout=3)
     # Held by the kernel, it only fails; watched, it is killed, and the record says why.
     assert result.exit != 0
     held = result.exit in {1, 124, 137} or result.timed_out

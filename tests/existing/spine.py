@@ -40,16 +40,10 @@ class Restored:
 
 
 async def restore(
-    package: Package, cache: Path, folder: Path, *, count: int, seed: int
+    package: Package, cache: Path, folder: Path, *, count: int, seed: int, attempts: int = 5
 ) -> Restored:
     """Raises `IndexUnreachableError` when the package cannot be had."""
     archive = await asyncio.to_thread(packages.fetch, package, cache)
-    return await _restore(package, archive, folder, count, seed)
-
-
-async def _restore(
-    package: Package, archive: Path, folder: Path, count: int, seed: int
-) -> Restored:
     repo, work = folder / "repo", folder / "work"
     packages.unpack(archive, repo)
     before = await asyncio.to_thread(suites.passing, package, repo)
@@ -60,7 +54,7 @@ async def _restore(
     features = work / "feature_list.json"
     features.write_text(json.dumps(feature_list(package, deleted), indent=2), encoding="utf-8")
     async with MessagesServer(Restorer(deleted, seed)) as server:
-        code, output = await _run_program(repo, features, server.url)
+        code, output = await _run_program(repo, features, server.url, attempts)
     final = folder / "final"
     if packages.git(repo, "branch", "--list", "autopilot"):
         packages.git(repo, "worktree", "add", "--quiet", "--detach", str(final), "autopilot")
@@ -79,12 +73,12 @@ async def _restore(
     )  # fmt: skip
 
 
-async def _run_program(repo: Path, features: Path, url: str) -> tuple[int, str]:
+async def _run_program(repo: Path, features: Path, url: str, attempts: int) -> tuple[int, str]:
     root = Path(__file__).resolve().parents[2]
     env = {**os.environ, "ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "any"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(root / "harness" / "runner.py"), "--repo", str(repo), "--features",
-        str(features), "--attempts", "5", "--workers", "3", "--plain",
+        str(features), "--attempts", str(attempts), "--workers", "3", "--plain",
         env=env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

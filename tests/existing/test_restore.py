@@ -50,6 +50,8 @@ PACKAGES = (
         1,
     ),
 )
+#: How many functions of each are deleted where only two attempts at a time restore them.
+FEW = (1, 2, 1)
 
 
 @pytest.fixture
@@ -78,12 +80,21 @@ async def isolated(tmp_path: Path) -> AsyncIterator[None]:
 @pytest.mark.network
 @pytest.mark.isolation
 @pytest.mark.usefixtures("isolated")
-@pytest.mark.parametrize(("package", "seed"), PACKAGES, ids=lambda p: getattr(p, "name", ""))
+@pytest.mark.parametrize(
+    ("package", "seed", "count", "attempts"),
+    [
+        *(pytest.param(*one, n, 2, id=one[0].name) for one, n in zip(PACKAGES, FEW, strict=True)),
+        *(
+            pytest.param(*one, 3, 5, id=f"more-{one[0].name}", marks=pytest.mark.slow)
+            for one in PACKAGES
+        ),
+    ],
+)
 async def test_deleted_functions_are_restored(
-    package: Package, seed: int, cache: Path, tmp_path: Path
+    package: Package, seed: int, cache: Path, tmp_path: Path, count: int, attempts: int
 ) -> None:
     try:
-        found = await restore(package, cache, tmp_path, count=3, seed=seed)
+        found = await restore(package, cache, tmp_path, count=count, seed=seed, attempts=attempts)
     except IndexUnreachableError as error:
         pytest.skip(f"the package index cannot be reached: {error}")
     assert found.errors == (), found.output

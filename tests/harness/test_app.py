@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from tests.spine.project import Project, bash, says, submit, until, writes
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path, tmp_path / "cache", sandbox="process")
+def project(tmp_path: Path, new_cache: Callable[[Path], Path]) -> Project:
+    return Project(tmp_path, new_cache(tmp_path / "cache"), sandbox="process")
 
 
 def slow(project: Project) -> None:

@@ -25,8 +25,8 @@ shift
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path, tmp_path / "cache", sandbox="process")
+def project(tmp_path: Path, new_cache: Callable[[Path], Path]) -> Project:
+    return Project(tmp_path, new_cache(tmp_path / "cache"), sandbox="process")
 
 
 def on_a_disk(project: Project, options: str, mend: str) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,6 @@
 """The patch that leaves a sandbox: all that the attempt changed, and nothing it may not carry."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,16 @@ pytestmark = pytest.mark.isolation
 
 
 @pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, Base, Repository]]:
+async def opened(
+    tmp_path: Path, new_cache: Callable[[Path], Path]
+) -> AsyncIterator[tuple[Sandbox, Base, Repository]]:
     seed = tmp_path / "seed"
     (seed / "shop").mkdir(parents=True)
     (seed / "shop" / "total.py").write_text("def total():\n    return 0\n")
     (seed / "old.txt").write_text("old\n")
     repository = await create_from(seed, tmp_path / "repo")
-    provider = LocalSandboxProvider("patches", tmp_path / "state", tmp_path / "cache")
+    cache = new_cache(tmp_path / "cache")
+    provider = LocalSandboxProvider("patches", tmp_path / "state", cache)
     commit = await repository.commit_of("main")
     assert commit is not None
     try:

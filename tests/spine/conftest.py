@@ -10,10 +10,12 @@ from tests.spine.project import Project
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def cache(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str, new_cache: Callable[[Path], Path]
+) -> Path:
     """Shared by the workers of one test run, as runs of one user share theirs."""
     base = tmp_path_factory.getbasetemp()
-    return (base if worker_id == "master" else base.parent) / "spine-cache"
+    return new_cache((base if worker_id == "master" else base.parent) / "spine-cache")
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ class Held:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Iterator[Held]:
-    made = Held(Project(tmp_path, tmp_path / "cache", sandbox="process"))
+def held(tmp_path: Path, new_cache: Callable[[Path], Path]) -> Iterator[Held]:
+    made = Held(Project(tmp_path, new_cache(tmp_path / "cache"), sandbox="process"))
     yield made
     made.go.touch()
 

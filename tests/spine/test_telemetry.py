@@ -1,6 +1,7 @@
 """A run of the real program is seen by a collector and a scraper, and its results are passed on."""
 
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tests.spine.project import Project, bash, says, until, wait, writes
 
 
 @pytest.mark.long
-def test_traces_and_metrics_of_a_run_at_work(tmp_path: Path) -> None:
-    project = Project(tmp_path, tmp_path / "cache", sandbox="process")
+def test_traces_and_metrics_of_a_run_at_work(
+    tmp_path: Path, new_cache: Callable[[Path], Path]
+) -> None:
+    project = Project(tmp_path, new_cache(tmp_path / "cache"), sandbox="process")
     go = tmp_path / "go"
     hold = bash(f"until test -e {go}; do sleep 0.05; done")
     project.feature("slow")
@@ -47,9 +50,12 @@ def scrape(url: str) -> str:
 
 
 @pytest.mark.slow
-def test_what_workers_do_is_seen_where_the_run_is_held(tmp_path: Path, database: str) -> None:
+def test_what_workers_do_is_seen_where_the_run_is_held(
+    tmp_path: Path, new_cache: Callable[[Path], Path], database: str
+) -> None:
     """On one Postgres, with results that pass through a store; then verified and played again."""
-    fleet = FleetProject(Project(tmp_path, tmp_path / "cache", sandbox="process"), database)
+    cache = new_cache(tmp_path / "cache")
+    fleet = FleetProject(Project(tmp_path, cache, sandbox="process"), database)
     project = fleet.project
     hold = bash("sleep 1")
     for id_ in ("a", "b", "c", "d"):

@@ -11,7 +11,7 @@ from slack_bolt import BoltRequest
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 
-from harness.approvals.slack import SlackDesk
+from harness.approvals.slack import SlackDesk, disconnect
 from harness.approvals.store import ApprovalStore
 from harness.record.clock import SystemClock
 from tests.emulators.slack import Call, SlackServer, rate_limited
@@ -47,7 +47,7 @@ def connected(slack: SlackServer, desk: SlackDesk) -> Iterator[None]:
         slack.wait(lambda: bool(slack._sockets))
         yield
     finally:
-        handler.close()
+        disconnect(handler)
 
 
 def _opener(slack: SlackServer) -> WebClient:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ ROOT = Path(harness.__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(tmp_path_factory: pytest.TempPathFactory, new_cache: Callable[[Path], Path]) -> Path:
+    return new_cache(tmp_path_factory.mktemp("cache"))
 
 
 def fibreflow(cache: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -1,6 +1,7 @@
 """The security scan of a tree, in a real sandbox."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ FILES = {
 
 
 @pytest.mark.long
-async def test_what_is_found_and_how_bad_it_is(tmp_path: Path) -> None:
+async def test_what_is_found_and_how_bad_it_is(
+    tmp_path: Path, new_cache: Callable[[Path], Path]
+) -> None:
     repo = tmp_path / "repo"
     for name, text in FILES.items():
         (repo / name).parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +34,8 @@ async def test_what_is_found_and_how_bad_it_is(tmp_path: Path) -> None:
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "Begin"]):
         subprocess.run([*git, *words], cwd=repo, check=True)
     done = subprocess.run([*git, "rev-parse", "HEAD"], cwd=repo, check=True, capture_output=True)
-    provider = sandboxes.provider("local", f"scan-{tmp_path.name}", cache=tmp_path / "cache")
+    cache = new_cache(tmp_path / "cache")
+    provider = sandboxes.provider("local", f"scan-{tmp_path.name}", cache=cache)
     try:
         base = await provider.prepare(BaseSpec(repo, done.stdout.decode().strip()))
         found = await facts.scan(await provider.create(base, "scan"))

@@ -1,5 +1,5 @@
 """Whatever a server does and whoever is killed: what it bills never passes the cap, and is what
-was settled plus what is kept reserved. `FIBREFLOW_BILLING_ROUNDS` makes it more than two rounds."""
+was settled plus what is kept reserved. `FIBREFLOW_BILLING_ROUNDS` makes it more than one round."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.emulators import messages_api as api
 from tests.emulators.messages_api import MessagesServer
 
 ROOT = Path(__file__).resolve().parents[3]
-ROUNDS = int(os.environ.get("FIBREFLOW_BILLING_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("FIBREFLOW_BILLING_ROUNDS", "1"))
 ATTEMPTS, TURNS = 50, 2
 UNKNOWN = "mystery-1"
 

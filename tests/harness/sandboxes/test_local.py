@@ -213,8 +213,11 @@ async def test_two_runners_prepare_one_base(tmp_path: Path, cache: Path, repo: P
 
 
 @pytest.mark.long
-async def test_workspaces_as_copies(tmp_path: Path, cache: Path, repo: Path) -> None:
-    copies = LocalSandboxProvider("copies", tmp_path / "state", cache / "copies", overlay=False)
+async def test_workspaces_as_copies(
+    tmp_path: Path, new_cache: Callable[[Path], Path], repo: Path
+) -> None:
+    cache = new_cache(tmp_path / "cache")
+    copies = LocalSandboxProvider("copies", tmp_path / "state", cache, overlay=False)
     try:
         base = await copies.prepare(BaseSpec(repo, "HEAD", "mkdir made && echo 1 > made/one"))
         assert any("copies" in note for note in copies.capabilities.notes)

@@ -1,6 +1,6 @@
 """The shop and its emulated GitHub."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ def github() -> Iterator[GitHubServer]:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(tmp_path_factory: pytest.TempPathFactory, new_cache: Callable[[Path], Path]) -> Path:
+    return new_cache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A small Python repository, bases of it, and patches written as plain edits."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -138,9 +138,8 @@ class Field:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The toolbox is built once for all tests of a worker."""
-    return tmp_path_factory.mktemp("cache")
+def cache(tmp_path_factory: pytest.TempPathFactory, new_cache: Callable[[Path], Path]) -> Path:
+    return new_cache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
