@@ -186,7 +186,7 @@ class Tests(_Strict):
 
 Content = Requirements | Design | Interfaces | Tasks | Tests
 
-MODELS: Mapping[Kind, type[Requirements | Design | Interfaces | Tasks | Tests]] = {
+MODELS: Mapping[Kind, type[Content]] = {
     "product_requirements": Requirements,
     "system_design": Design,
     "api_specification": Interfaces,

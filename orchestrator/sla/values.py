@@ -13,7 +13,6 @@ SlaState = Literal["ok", "warn", "error", "no_data", "maintenance"]
 STATES: tuple[SlaState, ...] = ("ok", "warn", "error", "no_data", "maintenance")
 
 Severity = Literal["info", "warning", "error", "critical"]
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 
 #: How missing data counts against the objective.
 NoData = Literal["bad", "good", "excluded"]

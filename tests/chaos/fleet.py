@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -100,10 +99,6 @@ class FleetProject:
 
     def events(self, *types: str) -> list[dict[str, Any]]:
         return self.project.events(*types)
-
-    def generations(self) -> list[Path]:
-        """Folders of attempts that were taken by somebody who did not end them."""
-        return sorted(self.project.run_folder.glob("*/r*-a*.g*"))
 
     def assert_whole(self) -> None:
         """As if nothing had happened: each feature merged once, each attempt ended once, the

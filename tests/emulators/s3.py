@@ -9,8 +9,10 @@ import hmac
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from tests.emulators.threaded import serving
 
 KEY, SECRET, REGION = "AKIATEST", "not-a-secret", "eu-test-1"
 
@@ -109,13 +111,5 @@ def bucket() -> Iterator[Bucket]:
     """At `url`, on loopback and a free port; every bucket's name is good."""
     kept = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": kept})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    kept.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving(handler) as kept.url:
         yield kept
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

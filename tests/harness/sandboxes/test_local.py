@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from harness.ports import Base, BaseSpec, SandboxLimits
 from harness.sandboxes.local import LocalSandboxProvider
 from harness.sandboxes.watch import tree
 from orchestrator.errors import SandboxError, SandboxUnavailableError
+from tests.conformance.looking import alive, until
 
 pytestmark = pytest.mark.isolation
 SCRIPT = Path(__file__).with_name("runner_to_kill.py")
@@ -36,23 +37,6 @@ async def provider(tmp_path: Path, cache: Path) -> AsyncIterator[LocalSandboxPro
 @pytest.fixture
 async def base(provider: LocalSandboxProvider, repo: Path) -> Base:
     return await provider.prepare(BaseSpec(repo, "HEAD"))
-
-
-def alive(marker: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.long
