@@ -70,6 +70,7 @@ class Worker:
         self._open: dict[str, _OpenRun] = {}
         self._known: dict[str, Run] = {}
         self._told_of: set[str] = set()
+        self._unable: dict[str, str] = {}
         self._failed: FibreFlowError | None = None
         self._stand_ins: list[subprocess.Popen[bytes]] = []
         self._pump = Pump(fleet.claims, self._play, places=places)
@@ -78,7 +79,11 @@ class Worker:
     def _here(self) -> tuple[str, ...]:
         """The runs whose workspace is mounted here and that may be worked on."""
         known = self._known.values()
-        return tuple(r.id for r in known if r.standing == "working" and not _why_not(r))
+        return tuple(r.id for r in known if r.standing == "working" and not self._why_not(r))
+
+    def _why_not(self, run: Run) -> str:
+        """Why this worker leaves a run alone; empty where it works on it."""
+        return self._unable.get(run.id) or _why_not(run)
 
     async def until_told(self) -> int:
         """Once told, what is at work here ends first; told again, it is given back."""
@@ -128,7 +133,7 @@ class Worker:
     def _tell_of_strangers(self) -> None:
         """Once for each run that is left alone: else a worker that does nothing looks idle."""
         for run in self._known.values():
-            why = _why_not(run)
+            why = self._why_not(run)
             if why and run.id not in self._told_of:
                 self._told_of.add(run.id)
                 print(f"leaves run {run.id} alone: {why}", flush=True)
@@ -136,7 +141,7 @@ class Worker:
     async def _attend(self, id_: str, opened: "_OpenRun") -> None:
         known = self._known.get(id_)
         mine = [claim for claim in self._pump.live if claim.startswith(f"{id_}/")]
-        if known is None or known.standing == "stopped":
+        if known is None or known.standing == "stopped" or id_ in self._unable:
             self._pump.cancel(mine)
             await asyncio.to_thread(self._fleet.claims.release, self._fleet.worker, mine)
             if not mine:
@@ -172,7 +177,7 @@ class Worker:
             return
         held = {row[1] for row in sessions.live(self._fleet.database)}
         for run in self._known.values():
-            if run.id in held or run.standing == "stopped" or _why_not(run):
+            if run.id in held or run.standing == "stopped" or self._why_not(run):
                 continue
             values = {"run": run.id, "wait": _STAND_IN_SECONDS}
             if self._fleet.database.do(_STAND_IN, values):
@@ -187,7 +192,7 @@ class Worker:
             opened = self._open.get(claim.run)
             if opened is None:
                 opened = self._open[claim.run] = _OpenRun(self._fleet, run)
-            services = await opened.ready()
+            services = await self._ready(claim.run, opened)
             parts, commit, tier = claim.args
             key = AttemptKey(parts[0], parts[1], parts[2])
             return {"value": await attempt.run_attempt(services, key, commit, tier)}
@@ -196,6 +201,20 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one bad attempt must not end the worker
             keep_trace(folder, claim.id, error)
             return {"error": f"{type(error).__name__}: {error}"}
+
+    async def _ready(self, run: str, opened: "_OpenRun") -> Services:
+        """The run's services. Where they cannot be opened here no attempt is to blame: it waits
+        to be given back, and either this worker leaves or the run is left to others."""
+        try:
+            return await opened.ready()
+        except FibreFlowError as error:
+            if error.exit_code == MachineError.exit_code:
+                self._failed = MachineError(str(error))
+            else:
+                again = "start a worker again when that is mended"
+                self._unable[run] = f"it cannot be worked on from here ({error}); {again}"
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError("nobody completes this future")
 
 
 class _OpenRun:
