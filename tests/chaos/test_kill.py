@@ -16,7 +16,7 @@ import pytest
 
 from tests.spine.project import Project, bash, says, submit, until, wait, writes
 
-SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "5")))
+SEEDS = range(int(os.environ.get("FIBREFLOW_CHAOS", "3")))
 MOST_KILLS = 3
 
 
@@ -93,7 +93,7 @@ def test_killed_anywhere(make: Callable[..., Project], seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("delay", [0.0, 0.03, 0.08])
+@pytest.mark.parametrize("delay", [0.0, pytest.param(0.03, marks=pytest.mark.slow), 0.08])
 def test_killed_in_the_middle_of_a_merge(make: Callable[..., Project], delay: float) -> None:
     project = make()
     build(project)

@@ -234,6 +234,7 @@ async def test_a_key_that_is_refused_stops_the_run(project: Project) -> None:
     assert sorted(project.merged()) == ["alpha", "beta"]
 
 
+@pytest.mark.long
 async def test_a_run_is_routed_climbs_with_its_reasons_and_can_be_replayed(
     project: Project, tmp_path: Path
 ) -> None:

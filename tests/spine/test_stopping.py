@@ -30,7 +30,14 @@ def slow(project: Project, seconds: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("hangups")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [  # That SIGINT drains is seen below as well.
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ],
+)
 def test_once_drains(project: Project, number: signal.Signals) -> None:
     slow(project, 2)
     program = project.start("--workers", "1")
