@@ -108,18 +108,19 @@ class Router:
         end will tell. Raises `LimitReachedError` when it is the run's money that is too little.
         """
         while (usd := self._ledger.mean_usd(tier)) is not None:
-            before = dict(self._ledger.running)
+            before, begun = dict(self._ledger.running), self._ledger.begun
             left, of_feature = await self._funds.left(feature.id, feature.budget_usd)
+            if self._ledger.begun != begun:
+                continue  # one that has ended again would be counted nowhere
             if usd == 0:
                 return None
             if left is not None and usd > left:
                 raise LimitReachedError(_too_little(tier, usd, left, "the run's budget"))
             if of_feature is not None and usd > of_feature:
                 return _too_little(tier, usd, of_feature, "the feature's budget")
-            # What ended or began while the book was read is perhaps not in what it said.
-            running = {**before, **self._ledger.running}.values()
-            others = sum(self._ledger.mean_usd(t) or 0.0 for t in running)
-            if left is None or usd + others <= left or not running:
+            # What ended while the book was read is perhaps not in what it said.
+            others = sum(self._ledger.mean_usd(t) or 0.0 for t in before.values())
+            if left is None or usd + others <= left or not before:
                 return None
             await self._clock.sleep(1.0)  # attempts take minutes
         return None

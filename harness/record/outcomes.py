@@ -48,6 +48,11 @@ class Ledger:
             category = self._categories.get(key[0], "")
             self.outcomes.append(Outcome(tier, category, agent, event.passed))
 
+    @property
+    def begun(self) -> int:
+        """How many attempts have begun; never fewer than before, while a run is followed."""
+        return len(self._begun)
+
     def _finished(self, key: tuple[str, str], event: events.AttemptFinished) -> None:
         self.running.pop(key, None)
         if key in self._begun and event.cost_usd is not None and event.ending == "submitted":
