@@ -4,11 +4,10 @@ A SQLite file for one machine, Postgres for many. Connections come from a pool a
 transaction that stands idle for five seconds, for a frozen process must not keep its locks.
 """
 
-import contextlib
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,17 +90,6 @@ class Database:
     def do(self, text: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Rows:
         """One statement as a transaction of its own; the rows that it returns, if any."""
         return self.run(lambda connection: execute(connection, text, values))
-
-    @contextlib.contextmanager
-    def transaction(self) -> "Iterator[Connection]":
-        """A transaction as a block, which is not done again when the connection is lost."""
-        import sqlalchemy as sa  # noqa: PLC0415 - late, for it costs start-up
-
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            raise MachineError(f"{self.name}: cannot be used ({error.orig})") from error
 
     def close(self) -> None:
         self._engine.dispose()

@@ -3,11 +3,10 @@
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.ports import Clock
 from orchestrator import approval_requests as rules
@@ -25,7 +24,13 @@ CREATE TABLE IF NOT EXISTS secret (one INTEGER PRIMARY KEY, value TEXT NOT NULL)
 _ASK = "INSERT INTO requests VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 _ANSWER = "INSERT INTO answers VALUES (?, ?) ON CONFLICT DO NOTHING"
 _MAKE = "INSERT INTO secret VALUES (1, ?) ON CONFLICT DO NOTHING"
+_ALL = (
+    "SELECT r.body, r.people, a.body FROM requests r "
+    "LEFT JOIN answers a ON a.request = r.id ORDER BY r.asked DESC, r.id"
+)
 _BUSY_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,7 @@ class ApprovalStore:
         """Keep a request. One that is known already stays as it is: a restart asks again."""
         request = shown(request)
         row = (request.id, request.asked, _dump(request), _dump(people))
-        with self._connected() as connection:
-            connection.execute(_ASK, row)
+        self._do(lambda statements: statements.execute(_ASK, row))
 
     def find(self, id_: str) -> Asked | None:
         return next((a for a in self.all() if a.request.id == id_), None)
@@ -75,11 +79,7 @@ class ApprovalStore:
         """Newest first."""
         if not self._is_there():
             return []
-        with self._connected() as connection:
-            rows = connection.execute(
-                "SELECT r.body, r.people, a.body FROM requests r "
-                "LEFT JOIN answers a ON a.request = r.id ORDER BY r.asked DESC, r.id"
-            ).fetchall()
+        rows = self._do(lambda statements: statements.execute(_ALL).fetchall())
         now = self._clock.now()
         return [_asked(r, who, a, now) for r, who, a in rows]
 
@@ -92,9 +92,7 @@ class ApprovalStore:
             why = rules.refusal(asked.request, answer, asked.people, commit=commit, digest=digest)
             if why:
                 return Outcome(False, asked.standing, why)
-            with self._connected() as connection:
-                won = connection.execute(_ANSWER, (id_, _dump(answer))).rowcount
-            if won:
+            if self._first(id_, answer):
                 return Outcome(True, answer.verdict, f"{answer.verdict} by {answer.by}")
             asked = self.find(id_)
         assert asked is not None
@@ -109,26 +107,32 @@ class ApprovalStore:
             return "superseded"  # never asked, so nobody can answer it
         if asked.standing == "pending":
             answer = Answer("superseded", by, visible(reason), self._clock.now(), "deploy")
-            with self._connected() as connection:
-                connection.execute(_ANSWER, (id_, _dump(answer)))
+            self._first(id_, answer)
             asked = self.find(id_)
             assert asked is not None
         return asked.standing
 
     def secret(self) -> bytes:
         """What this workspace signs its links with, made once; nobody else may read the file."""
-        with self._connected() as connection:
-            made = secrets.token_hex(32)
-            connection.execute(_MAKE, (made,))
-            row = connection.execute("SELECT value FROM secret").fetchone()
-        return str(row[0]).encode()
+        made = secrets.token_hex(32)
+
+        def make(statements: Any) -> Any:
+            statements.execute(_MAKE, (made,))
+            return statements.execute("SELECT value FROM secret").fetchone()
+
+        return str(self._do(make)[0]).encode()
+
+    def _first(self, id_: str, answer: Answer) -> bool:
+        """Keep it; whether it is the one that stands."""
+        row = (id_, _dump(answer))
+        return bool(self._do(lambda statements: statements.execute(_ANSWER, row).rowcount))
 
     def _is_there(self) -> bool:
         """Whether anything was ever asked: looking makes no file."""
         return self._path.exists()
 
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
+    def _do(self, work: Callable[[Any], T]) -> T:
+        """`work` with what executes statements, in one transaction."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch(0o600)
@@ -136,7 +140,7 @@ class ApprovalStore:
             try:
                 connection.executescript(TABLES)
                 with connection:
-                    yield connection
+                    return work(connection)
             finally:
                 connection.close()
         except (OSError, sqlite3.Error) as error:

@@ -1,14 +1,16 @@
 """Requests for approval and their answers on the Postgres of a fleet; the same rules and words."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.approvals.store import TABLES, ApprovalStore
+from harness.approvals.store import TABLES, ApprovalStore, T
 from harness.database import Database, Marked
 from harness.ports import Clock
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class SharedApprovals(ApprovalStore):
@@ -27,8 +29,9 @@ class SharedApprovals(ApprovalStore):
     def _is_there(self) -> bool:
         return True
 
-    @contextmanager
-    def _connected(self) -> Iterator[Any]:
-        with self._database.transaction() as connection:
+    def _do(self, work: Callable[[Any], T]) -> T:
+        def done(connection: "Connection") -> T:
             connection.exec_driver_sql(self._use)
-            yield Marked(connection)
+            return work(Marked(connection))
+
+        return self._database.run(done)

@@ -15,7 +15,7 @@ from harness.database import Database
 from harness.fleet import sessions
 from harness.fleet.member import TABLES, Fleet, joined
 from harness.fleet.standing import registered
-from harness.ports import ArtifactStore
+from harness.ports import ArtifactStore, Clock
 from harness.record.budget import BudgetBook
 from harness.record.clock import SystemClock
 from harness.record.journal import Journal
@@ -72,14 +72,14 @@ def sums(workspace: Workspace) -> tuple[float, float] | None:
         book.close()
 
 
-def approvals(workspace: Workspace) -> ApprovalStore:
-    """Requests for approval, and their answers."""
-    url = database.url()
+def approvals(workspace: Workspace, clock: Clock | None = None) -> ApprovalStore:
+    """Requests for approval, and their answers. `clock`: the system's where none is given."""
+    url, clock = database.url(), clock or SystemClock()
     if url is None:
-        return ApprovalStore(workspace.logs / "approvals.sqlite", SystemClock())
+        return ApprovalStore(workspace.logs / "approvals.sqlite", clock)
     from harness.approvals.store_shared import SharedApprovals  # noqa: PLC0415 - fleets alone
 
-    return SharedApprovals(url, workspace.root, SystemClock())
+    return SharedApprovals(url, workspace.root, clock)
 
 
 def fenced_off(session: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from harness.approvals.store import ApprovalStore, Asked
 from harness.cli.commands import user
+from harness.fleet import books
 from harness.notices import Notices
 from harness.planner.papers import Papers, Plan
 from harness.ports import Clock
@@ -28,7 +29,8 @@ _EXPIRES = 24 * 3600.0
 
 
 def store(workspace: Workspace, clock: Clock) -> ApprovalStore:
-    return ApprovalStore(workspace.logs / "approvals.sqlite", clock)
+    """Where every approval of the workspace is kept, and whoever answers looks."""
+    return books.approvals(workspace, clock)
 
 
 @dataclass(frozen=True, slots=True)
