@@ -83,6 +83,7 @@ _KNOWN = (
     "SELECT id, outcome, generation FROM fibreflow_work WHERE run = :run AND outcome IS NOT NULL"
 )
 _GIVE_BACK = "UPDATE fibreflow_work SET session = NULL WHERE session = :session AND outcome IS NULL"
+_STANDING = "SELECT id FROM fibreflow_work WHERE session = :session AND outcome IS NULL"
 #: Where one process has the file to itself, whatever is at work belongs to a dead one.
 _ALL_BACK = "UPDATE fibreflow_work SET session = NULL WHERE outcome IS NULL AND run = :run"
 
@@ -151,7 +152,14 @@ class Claims:
 
     def news(self, run: str) -> dict[str, Ended]:
         """What has ended since, by id; each once."""
-        return _ends(self.database.do(_TELL, {"run": run}))
+        told: dict[str, Ended] = {}
+
+        def tell(connection: "Connection") -> dict[str, Ended]:
+            # Done again where only the word that it was done was lost, it finds nothing new.
+            told.update(_ends(execute(connection, _TELL, {"run": run})))
+            return told
+
+        return self.database.run(tell)
 
     def is_at_work(self, run: str) -> bool:
         """Whether anybody works on something of the run."""
@@ -170,23 +178,32 @@ class Claims:
 
     def take(self, session: str, free: int, runs: Sequence[str] | None = None) -> list[Claim]:
         """Take up to `free` attempts, of `runs` alone where they are named."""
+        before: list[Claim] = []
 
         def take(connection: "Connection") -> list[Claim]:
             if self.database.shared:
                 sessions.require(connection, session)
                 execute(connection, _TURN)
-            waiting = execute(connection, _WAITING, {"free": free})
-            if not waiting:
-                return []
-            chosen = _chosen(connection, waiting, free, runs)
-            shared = self.database.shared
-            text = _TAKE.format(among=_AMONG[shared])
-            ids = chosen if shared else json.dumps(chosen)
-            rows = execute(connection, text, {"ids": ids, "session": session})
-            taken = {r[0]: Claim(r[0], r[1], r[2], tuple(json.loads(r[3])), r[4]) for r in rows}
-            return [taken[id_] for id_ in chosen if id_ in taken]
+            # Where only the word that it was done was lost, they are this session's already.
+            if before:
+                there = {r[0] for r in execute(connection, _STANDING, {"session": session})}
+                before[:] = [claim for claim in before if claim.id in there]
+            waiting = execute(connection, _WAITING, {"free": free}) if len(before) < free else ()
+            if waiting:
+                chosen = _chosen(connection, waiting, free - len(before), runs)
+                before.extend(self._taken(connection, session, chosen))
+            return list(before)
 
         return self.database.run(take)
+
+    def _taken(self, connection: "Connection", session: str, chosen: list[str]) -> list[Claim]:
+        """In this order, but for what somebody else has taken."""
+        shared = self.database.shared
+        text = _TAKE.format(among=_AMONG[shared])
+        ids = chosen if shared else json.dumps(chosen)
+        rows = execute(connection, text, {"ids": ids, "session": session})
+        taken = {r[0]: Claim(r[0], r[1], r[2], tuple(json.loads(r[3])), r[4]) for r in rows}
+        return [taken[id_] for id_ in chosen if id_ in taken]
 
     def end(self, session: str, ends: Mapping[str, Ended], *, told: bool) -> None:
         """What this session's work came to; `told`: whoever waits for it knows. What was
@@ -216,11 +233,7 @@ class Claims:
 
     def standing(self, session: str) -> set[str]:
         """What this session is still to work on."""
-        rows = self.database.do(
-            "SELECT id FROM fibreflow_work WHERE session = :session AND outcome IS NULL",
-            {"session": session},
-        )
-        return {row[0] for row in rows}
+        return {row[0] for row in self.database.do(_STANDING, {"session": session})}
 
     def runs(self) -> dict[str, Run]:
         """The runs that are not over, by id."""

@@ -37,7 +37,8 @@ TABLES = (
 )
 _BEGIN = (
     "INSERT INTO fibreflow_sessions (id, run, host, pid, places, seen, version) "
-    "VALUES (:id, :run, :host, :pid, :places, clock_timestamp(), :version)"
+    "VALUES (:id, :run, :host, :pid, :places, clock_timestamp(), :version) "
+    "ON CONFLICT (id) DO NOTHING"  # done again, where only the word that it was done was lost
 )
 _BEAT = "UPDATE fibreflow_sessions SET seen = clock_timestamp() WHERE id = ANY(:ids) RETURNING id"
 _NOW = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
@@ -79,7 +80,7 @@ def begin(database: Database, *, places: int, run: str | None = None) -> str:
 
     def insert(connection: "Connection") -> None:
         if run is not None:
-            _let_go_of(connection, run)
+            _let_go_of(connection, run, id_)
         execute(connection, _BEGIN, row)
 
     database.run(insert)
@@ -96,8 +97,10 @@ def fence_off(database: Database, id_: str, *, patience: float) -> bool:
     return not database.do("SELECT 1 FROM fibreflow_sessions WHERE id = :id", {"id": id_})
 
 
-def _let_go_of(connection: "Connection", run: str) -> None:
+def _let_go_of(connection: "Connection", run: str, own: str) -> None:
     for id_, host, pid, old in execute(connection, _HOLDER, {"run": run, "lease": LEASE_SECONDS}):
+        if id_ == own:
+            continue
         if not old and not _is_dead(id_, pid):
             raise WorkspaceLockedError(
                 f"run {run}: process {pid} on {host} is at work on it, or was a moment ago; "

@@ -1,9 +1,9 @@
 """The queue of attempts, on a file and on Postgres alike; and what only many processes need."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -14,7 +14,11 @@ from harness.fleet.claims import TABLES, Claims
 from harness.fleet.member import TABLES as ALL_TABLES
 from orchestrator.errors import MachineError, TakenOverError, WorkspaceLockedError
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 RUN = "run-1"
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["file", "postgres"])
@@ -53,6 +57,36 @@ def test_taken_in_order_once_and_ended_once(claims: Claims) -> None:
     assert claims.news(RUN) == {}
     assert claims.known(RUN) == {"run-1/f/a": ({"value": 1}, 1)}
     assert claims.standing(me) == {"run-1/f/b", "run-1/f/c", "run-1/g/a"}
+
+
+class Unheard(Database):
+    """Every transaction is done, and done again, for nobody heard that it was."""
+
+    def run(self, work: Callable[["Connection"], T]) -> T:
+        super().run(work)
+        return super().run(work)
+
+
+@pytest.mark.parametrize("place", ["file", "postgres"])
+def test_what_is_done_without_being_heard_is_not_lost_when_it_is_done_again(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str
+) -> None:
+    """The server dies between a commit and its answer: attempts would be nobody's, and ends would
+    be told to nobody."""
+    shared = place == "postgres"
+    store = request.getfixturevalue("database") if shared else tmp_path / "engine.sqlite"
+    unheard = Claims(Unheard(store, ALL_TABLES if shared else TABLES))
+    if shared:
+        sessions.begin(unheard.database, places=0, run=RUN)
+    me = session(unheard)
+    queue(unheard, RUN, "f/a", "f/b", "f/c")
+    taken = unheard.take(me, 2)
+    assert [(c.id, c.generation) for c in taken] == [("run-1/f/a", 1), ("run-1/f/b", 1)]
+    assert unheard.standing(me) == {"run-1/f/a", "run-1/f/b"}
+    unheard.end(me, {"run-1/f/a": ({"value": 1}, 1)}, told=False)
+    assert unheard.news(RUN) == {"run-1/f/a": ({"value": 1}, 1)}
+    assert unheard.news(RUN) == {}
+    unheard.database.close()
 
 
 def test_what_is_cancelled_is_not_taken_and_its_end_does_not_count(claims: Claims) -> None:
