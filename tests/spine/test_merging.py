@@ -68,8 +68,11 @@ def test_a_failure_blocks_its_dependents_and_nothing_else(project: Project) -> N
 
 @pytest.mark.long
 def test_order(project: Project) -> None:
-    """The critical path first, and no feature before all that it depends on is integrated."""
-    project.simple("z", "a")
+    """The critical path first, and no feature before all that it depends on is integrated.
+
+    One of three may come first because it was made ready first; then the path goes before the rest.
+    """
+    project.simple("y", "z", "a")
     for name, needs in (("b", ("a",)), ("c", ("a",)), ("d", ("b", "c"))):
         project.feature(name, *needs)
         project.record(name, writes(f"{name}.txt", f"{name} done"))
@@ -78,7 +81,7 @@ def test_order(project: Project) -> None:
         (e["type"], e["feature"])
         for e in project.events("AttemptStarted", "FeatureStarted", "FeatureMerged")
     ]
-    assert next(f for t, f in happened if t == "AttemptStarted") == "a"
+    assert "a" in [f for t, f in happened if t == "AttemptStarted"][:2]
     for feature, need in (("b", "a"), ("c", "a"), ("d", "b"), ("d", "c")):
         start, merge = ("FeatureStarted", feature), ("FeatureMerged", need)
         assert happened.index(start) > happened.index(merge)
