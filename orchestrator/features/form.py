@@ -11,7 +11,7 @@ _FLAGS = ("exactly",)
 
 
 def full_form(given: FeatureList) -> dict[str, Any]:
-    """A JSON object that `features.parse` takes for `given`: its full form without what is
+    """A JSON object that `features.file.parse` takes for `given`: its full form without what is
     absent, `exactly`, and how it is deployed."""
     project = _present(asdict(given.project))
     project.pop("deploy", None)
