@@ -132,20 +132,24 @@ def _executed(row: Row) -> Row:
     return row if any(cell is not None and cell != "" for cell in row) else ()
 
 
-def _row(e: Evidence, unknown: Sequence[int], probed: bool) -> Row:
-    """What stands for an attempt's behaviour. Without any probe, its outcomes on the tests that
-    none of the attempts is known to have written, as in CodeT."""
-    if probed:
-        return _executed(e.behaviour)
-    return _executed(tuple(e.cross[t] for t in unknown)) if e.cross else ()
+def shown(evidence: Sequence[Evidence], cross_tests: Sequence[CrossTest]) -> dict[str, Row]:
+    """What stands for the behaviour of each usable attempt, by name; empty for one of which
+    nothing was executed. Without any probe, its outcomes on the tests that none of the attempts
+    is known to have written, as in CodeT: so that no attempt can decide whom it is alike."""
+    usable = [e for e in evidence if e.usable]
+    if any(_executed(e.behaviour) for e in usable):
+        return {e.attempt: _executed(e.behaviour) for e in usable}
+    unknown = [t for t, test in enumerate(cross_tests) if test.author is None]
+    return {
+        e.attempt: _executed(tuple(e.cross[t] for t in unknown)) if e.cross else () for e in usable
+    }
 
 
 def _voters(usable: Sequence[Evidence], cross_tests: Sequence[CrossTest]) -> list[_Voter]:
-    probed = any(_executed(e.behaviour) for e in usable)
-    unknown = [t for t, test in enumerate(cross_tests) if test.author is None]
+    rows = shown(usable, cross_tests)
     groups: dict[object, tuple[Row, list[Evidence]]] = {}
     for e in usable:
-        row = _row(e, unknown, probed)
+        row = rows[e.attempt]
         groups.setdefault((row, e.acceptance) if row else e.attempt, (row, []))[1].append(e)
     return [_Voter(tuple(members), row) for row, members in groups.values()]
 

@@ -81,8 +81,8 @@ def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> s
 def _by_score(winner: Ranked, second: Ranked) -> str:
     if winner.off_middle != second.off_middle:
         return (
-            f"the most usual of those believed alike: {winner.off_middle:.2f} from their median "
-            f"score, {second.attempt} {second.off_middle:.2f}"
+            f"nearer to the median score of those that behave alike: {winner.off_middle:.2f} from "
+            f"it, {second.attempt} {second.off_middle:.2f}"
         )
     if winner.score != second.score:
         at = f"at {second.score:.2f}"

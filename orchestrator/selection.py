@@ -54,7 +54,7 @@ class Ranked:
     parts only, so that an empty one means that nothing was measured, not that it scored zero.
     `belief` is the log posterior of being right up to a constant of this selection, None when
     nothing was executed; `agreement` its mean agreement with the others beyond chance (kappa);
-    `off_middle` how far its score is from the median of many that are believed alike.
+    `off_middle` how far its score is from the median of many that behave alike.
     """
 
     attempt: str

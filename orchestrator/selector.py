@@ -6,8 +6,8 @@ Lexicographic first, weighted second:
 2. more trusted acceptance checks passed; only an attempt that passes all of them can win;
 3. among attempts equal so far, the belief that an attempt is right, from agreement on executed
    probes and cross-run tests (`orchestrator.belief`);
-4. among four or more that are believed alike, the weighted score nearest to their median:
-   whoever is the shortest or fastest of many has more often left something out;
+4. among four or more that behave alike, the weighted score nearest to their median: whoever is
+   the shortest or fastest of many has more often left something out;
 5. the weighted score, 40 coverage, 30 tests, 20 quality, 10 speed, over what was measured;
    quality and speed speak only for attempts that passed every trusted check;
 6. the cheaper attempt (unknown cost last), then the attempt's name.
@@ -22,7 +22,7 @@ from dataclasses import replace
 from itertools import combinations
 from statistics import median
 
-from orchestrator.belief import PRECISION, Opinion, believe, confidence
+from orchestrator.belief import PRECISION, Opinion, believe, confidence, shown
 from orchestrator.choice_reasons import why
 from orchestrator.evidence import CrossTest, Evidence, alike, validate
 from orchestrator.selection import Policy, Ranked, Selection
@@ -98,26 +98,35 @@ def _rank(
         fair = {**parts, "tests": _tests(e, cross_tests, contestants)}
         measured = {name: share for name, share in fair.items() if share is not None}
         placed.append((ranked, _score(measured, policy)))
-    middles = _middles(placed)
+    middles = _middles(placed, evidence, cross_tests)
     placed = [
-        (replace(r, off_middle=round(abs(fair - middles.get(_tied(r), fair)), PRECISION)), fair)
+        (replace(r, off_middle=round(abs(fair - middles.get(r.attempt, fair)), PRECISION)), fair)
         for r, fair in placed
     ]
     return tuple(ranked for ranked, _ in sorted(placed, key=lambda pair: _order(*pair)))
 
 
-def _tied(r: Ranked) -> tuple[bool, int, float | None]:
-    return not r.usable, -r.passed, r.belief
-
-
-def _middles(placed: Sequence[tuple[Ranked, float]]) -> dict[object, float]:
-    """The median score of each group of `MANY` or more that are believed alike, or of which
-    nothing is known at all. Where trusted checks are all that is known, the weights decide."""
-    groups: dict[object, list[float]] = {}
-    for ranked, fair in placed:
-        if ranked.usable and (ranked.belief is not None or not ranked.checks):
-            groups.setdefault(_tied(ranked), []).append(fair)
-    return {key: median(scores) for key, scores in groups.items() if len(scores) >= MANY}
+def _middles(
+    placed: Sequence[tuple[Ranked, float]],
+    evidence: Sequence[Evidence],
+    cross_tests: Sequence[CrossTest],
+) -> dict[str, float]:
+    """By attempt, the median score of those it is alike: same gates, same behaviour, or nothing
+    executed of either. None for fewer than `MANY`, nor where trusted checks are all that is known:
+    there the weights decide. Nothing in it depends on a contestant's own tests, or it could choose
+    by them which rule holds."""
+    rows = shown(evidence, cross_tests)
+    told = any(rows.values())
+    groups: dict[object, list[tuple[str, float]]] = {}
+    for r, fair in placed:
+        if r.usable and (told or not r.checks):
+            groups.setdefault((r.passed, rows[r.attempt]), []).append((r.attempt, fair))
+    found: dict[str, float] = {}
+    for members in groups.values():
+        if len(members) >= MANY:
+            middle = median(fair for _, fair in members)
+            found |= {name: middle for name, _ in members}
+    return found
 
 
 def _order(r: Ranked, fair: float) -> tuple[bool, int, float, float, float, float, str]:
