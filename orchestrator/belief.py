@@ -1,15 +1,17 @@
 """Which attempts to believe, from what was executed: a posterior over distinct behaviours.
 
 At most one behaviour is right. Attempts that did the same on every probe are one behaviour k,
-and its log posterior, up to a constant, is a pool of three opinions (weights of `Model`):
+and its log posterior, up to a constant, is a pool of four opinions (weights of `Model`):
 
-    size * ln(attempts in k)  +  agreement * A(k)  -  tests * T(k)
+    size * ln(attempts in k)  +  agreement * A(k)  -  tests * T(k)  -  simple * S(k)
 
 `A` is the mean chance-corrected agreement (Cohen 1960, kappa) of k with every behaviour, so
 that answering always the same earns nothing, and twenty copies of one mistake one voice. `T` is
 how much of the tests that are believed right k fails. A test's odds of being right follow from
 who passes it, against what one expects of a right test: attempts that passed the trusted checks
-are expected to pass right tests, so those that some of them fail are believed less.
+are expected to pass right tests, so those that some of them fail are believed less. `S` is how
+much better k looks (quality) than most of four or more behaviours that differ: what is simpler
+than the others has more often left something out.
 
 Nobody speaks for himself. A test's author is no witness for it. What one author's tests take
 from others is bounded, is nothing unless a stranger passes them, and never depends on how many
@@ -27,6 +29,8 @@ from orchestrator.evidence import CrossTest, Evidence
 
 #: Scores closer than this are equal: sums in another order must not decide.
 PRECISION = 9
+#: Among fewer behaviours no one can be simpler than most.
+FEW = 4
 
 Row = tuple[str | bool | None, ...]
 
@@ -35,13 +39,14 @@ Row = tuple[str | bool | None, ...]
 class Model:
     """Weights of the opinions and what is expected of a test, from 82 development problems.
 
-    Round numbers: changing any one by a third moves the share of right choices by 0.9 points at
-    most, most of them by less than 0.5 (15 attempts, 10 draws; docs/selection.md).
+    Round numbers: changing one of the first four by a third moves the share of right choices by
+    0.6 points at most, one of the others by 0.9 (15 attempts, 30 and 10 draws; docs/selection.md).
     """
 
     size: float = 0.7
-    agreement: float = 8.0
+    agreement: float = 9.0
     tests: float = 6.0
+    simple: float = 1.0
     #: How many voices a behaviour has about itself: its kappa with itself is near 1 when its
     #: answers differ with the input, and 0 when they never do.
     own_voice: float = 3.0
@@ -63,6 +68,17 @@ class _Voter:
     members: tuple[Evidence, ...]
     row: Row
 
+    @property
+    def quality(self) -> float | None:
+        """Mean of its members' quality; None when none was measured."""
+        known = [e.quality for e in self.members if e.quality is not None]
+        return math.fsum(known) / len(known) if known else None
+
+    @property
+    def answers(self) -> bool:
+        """What it does differs with the input."""
+        return len(_frequencies(self.row)) > 1
+
     def log_odds(self, model: Model) -> float:
         """That it passes a right test, as far as the trusted checks tell."""
         passed, checks = self.members[0].gate[1], len(self.members[0].acceptance)
@@ -72,10 +88,10 @@ class _Voter:
 @dataclass(frozen=True)
 class Opinion:
     """What is believed of one attempt: `score` is the log posterior up to a constant, from
-    `alike` attempts that behave like it (itself included), their mean `agreement` beyond chance
-    with the distinct behaviours, and `failed`, how much of what is believed right it fails.
-    `agreement` here is the mean kappa with every other attempt, 0 without one. `executed`: it was
-    seen to do something on the probes.
+    `alike` attempts that behave like it (itself included), their mean agreement beyond chance
+    with the distinct behaviours, `failed`, how much of what is believed right it fails (0..1), and
+    `simple`, how much simpler than most it looks (0..1). `agreement` here is the mean kappa with
+    every other attempt, 0 without one. `executed`: it was seen to do something on the probes.
     """
 
     score: float
@@ -83,6 +99,7 @@ class Opinion:
     agreement: float
     failed: float
     executed: bool = True
+    simple: float = 0.0
 
 
 def believe(
@@ -95,15 +112,19 @@ def believe(
     if not failing and not any(v.row for v in voters):
         return {}
     kappas = _kappas(voters, model)
+    voices, simple = _voices(kappas, model), _simple(voters)
     opinions = {}
-    for i, (voter, voice) in enumerate(zip(voters, _voices(kappas, model), strict=True)):
+    for i, voter in enumerate(voters):
         alike = len(voter.members)
-        shared = model.size * math.log(alike) + model.agreement * voice
+        shared = model.size * math.log(alike) + model.agreement * voices[i]
+        shared -= model.simple * simple[i]
         agreement = _agreement(i, kappas, voters)
         for e in voter.members:
             failed = failing.get(e.attempt, 0.0)
             score = round(shared - model.tests * failed, PRECISION)
-            opinions[e.attempt] = Opinion(score, alike, agreement, failed, bool(voter.row))
+            opinions[e.attempt] = Opinion(
+                score, alike, agreement, failed, bool(voter.row), simple[i]
+            )
     return opinions
 
 
@@ -189,6 +210,21 @@ def _agreement(
     ]
     total = sum(n for n, _ in others)
     return math.fsum(n * kappa for n, kappa in others) / total if total > 0 else 0.0
+
+
+def _simple(voters: Sequence[_Voter]) -> list[float]:
+    """By behaviour, how much better it looks than most: the share of those that answer which look
+    worse, less the share which look better, 0 at least. 0 for all where fewer than `FEW` tell, and
+    for what failed a trusted check: quality speaks of full passers only."""
+    rivals = [v.quality for v in voters if v.answers and v.quality is not None]
+    if len(rivals) < FEW:
+        return [0.0] * len(voters)
+    found = []
+    for v in voters:
+        own = v.quality if v.members[0].passed_all else None
+        ahead = sum((own > q) - (own < q) for q in rivals) if own is not None else 0
+        found.append(max(0, ahead) / len(rivals))
+    return found
 
 
 def _frequencies(row: Row) -> dict[str | bool, float]:

@@ -62,7 +62,10 @@ def _told(opinion: Opinion) -> str:
     others = opinion.alike - 1
     alike = f"{others} other" + ("" if others == 1 else "s") if others else "no other"
     agreement = f"agrees with all by {opinion.agreement:.2f} (0 is chance, 1 complete)"
-    return f"behaves like {alike}, {agreement}, {failed}"
+    told = f"behaves like {alike}, {agreement}, {failed}"
+    if not opinion.simple:
+        return told
+    return f"{told}, and looks simpler than most by {opinion.simple:.2f} (1: the simplest of all)"
 
 
 def _ahead(winner: Ranked, second: Ranked, opinions: Mapping[str, Opinion]) -> str:

@@ -156,6 +156,45 @@ class TestManyAlike:
         assert select(field).winner == "d"
 
 
+class TestTheSimplestOfMany:
+    """Four that agree on half of what they do each: only their looks tell them apart."""
+
+    def differing(self, *qualities: float | None) -> list[Evidence]:
+        return [
+            Evidence(n, True, (True,), behaviour=("1", "2", "3", f"{n}4", f"{n}5"), quality=q)
+            for n, q in zip("abcde", qualities, strict=False)
+        ]
+
+    def test_what_looks_better_than_most_of_four_is_believed_less_and_it_is_said(self) -> None:
+        chosen = select(self.differing(0.9, 0.5, 0.4, 0.3))
+        assert chosen.winner == "c"
+        assert order(chosen)[-1] == "a"
+        belief = {r.attempt: r.belief for r in chosen.ranking}
+        assert belief["a"] < belief["b"] < belief["c"] == belief["d"]  # type: ignore[operator]
+        again = select(self.differing(0.9, 0.5, 0.4))
+        assert again.winner == "a", "among three the weights decide as documented"
+
+    def test_the_reason_names_it(self) -> None:
+        field = self.differing(0.9, 0.5, 0.4, 0.3)
+        most = [replace(field[0], attempt=n) for n in ("a", "f", "g")]
+        chosen = select([*most, *field[1:]])
+        assert chosen.winner in {"a", "f", "g"}, "three that do the same outweigh their looks"
+        assert any("looks simpler than most by 0.75" in r for r in chosen.reasons)
+
+    def test_what_was_not_measured_is_neither_for_nor_against(self) -> None:
+        measured = select(self.differing(0.5, 0.5, 0.5, 0.5, 0.5)).ranking
+        silent = select(self.differing(None, 0.5, 0.5, 0.5, 0.5)).ranking
+        assert {r.belief for r in measured} == {r.belief for r in silent}
+
+    def test_an_answer_that_never_varies_and_a_failed_check_are_no_rivals(self) -> None:
+        field = self.differing(0.9, 0.5, 0.4)
+        stub = Evidence("s", True, (True,), behaviour=("0",) * 5, quality=1.0)
+        assert select([*field, stub]).ranking[0].attempt == "a"
+        failed = replace(self.differing(0.9, 0.5, 0.4, 0.3)[3], acceptance=(False,), quality=0.99)
+        out = {r.attempt: r.belief for r in select([*field, failed]).ranking}
+        assert out["d"] == max(b for b in out.values() if b is not None), "looks blame passers only"
+
+
 class TestWhenAPersonDecides:
     def disagreeing(self) -> list[Evidence]:
         return [e for n, a in zip("abc", ("1234", "5678", "9abc"), strict=True)
