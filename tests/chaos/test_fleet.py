@@ -3,6 +3,7 @@
 FIBREFLOW_CHAOS=200 does the random test in that many more ways, and freezes for 30 s.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -257,13 +258,17 @@ class Server:
         return str(self._server.get_uri())
 
     def kill(self) -> None:
-        """All of it at once, without a word to anybody."""
+        """All of it at once, without a word to anybody. What says its number goes as well: a new
+        process may have it by the next start, which would take that for this server."""
         pid = self._server.get_pid()
         assert pid is not None
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
-        for one in (pid, *map(int, children)):
-            os.kill(one, signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), "it is dead")
+        all_ = (pid, *map(int, children))
+        for one in all_:
+            with contextlib.suppress(ProcessLookupError):  # they leave when the first is dead
+                os.kill(one, signal.SIGKILL)
+        until(lambda: all(map(_is_gone, all_)), "it is dead")
+        (Path(self._folder.name) / "data" / "postmaster.pid").unlink()
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
@@ -273,8 +278,11 @@ class Server:
         self._folder.cleanup()
 
 
-def _is_zombie(pid: int) -> bool:
-    return ") Z " in Path(f"/proc/{pid}/stat").read_text("utf-8")
+def _is_gone(pid: int) -> bool:
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.slow
