@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import process_stat
 from harness.record.clock import iso
 from orchestrator.errors import MachineError, WorkspaceLockedError
 from orchestrator.reporting.wording import command
@@ -50,10 +51,9 @@ class Holder:
     def is_frozen(self) -> bool:
         """Whether a signal, a debugger or a suspended machine holds it up, as far as is seen."""
         try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text("utf-8", "replace")
+            return self.is_here and process_stat.fields(self.pid)[0] in {"T", "t"}
         except OSError:  # not Linux, or it has just ended
             return False
-        return self.is_here and stat.rpartition(")")[2].split()[0] in {"T", "t"}
 
 
 def take(path: Path, fenced_off: FencedOff) -> int:

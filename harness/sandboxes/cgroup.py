@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import process_stat
 from harness.ports import SandboxLimits
 
 _PREFIX = "fibreflow-"
@@ -211,10 +212,9 @@ def _path_of(pid: int, root: Path, controller: str) -> str | None:
 
 def _lives(pid: int) -> bool:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return process_stat.fields(pid)[0] not in {"Z", "X"}
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
 def _remove(group: Path) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from harness import process_stat
 from harness.ports import BaseSpec, Capabilities, ExecResult, SandboxLimits
 from harness.sandboxes import claim, folders, rlimits
 from harness.sandboxes.bases import Layers
@@ -154,8 +155,7 @@ def _marked(leader: int, mark: str) -> Iterator[int]:
         if not entry.name.isdigit():
             continue
         try:
-            stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
-            state, _, _, session = stat.rpartition(")")[2].split()[:4]
+            state, _, _, session = process_stat.fields(int(entry.name))[:4]
             environ = (entry / "environ").read_bytes()
         except (OSError, ValueError):
             continue

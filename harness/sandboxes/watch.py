@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from harness import process_stat
 from harness.ports import SandboxLimits
 
 #: A leak at memory speed passes a limit by about this many seconds' worth before it is killed.
@@ -162,8 +163,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     ticks = 0
     for pid in pids:
         with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-            ticks += sum(map(int, stat.rpartition(")")[2].split()[11:15]))
+            ticks += sum(map(int, process_stat.fields(pid)[11:15]))
     return ticks / _TICKS
 
 
