@@ -72,12 +72,7 @@ class _Voter:
     def quality(self) -> float | None:
         """Mean of its members' quality; None when none was measured."""
         known = [e.quality for e in self.members if e.quality is not None]
-        return math.fsum(known) / len(known) if known else None
-
-    @property
-    def answers(self) -> bool:
-        """What it does differs with the input."""
-        return len(_frequencies(self.row)) > 1
+        return round(math.fsum(known) / len(known), PRECISION) if known else None
 
     def log_odds(self, model: Model) -> float:
         """That it passes a right test, as far as the trusted checks tell."""
@@ -112,7 +107,7 @@ def believe(
     if not failing and not any(v.row for v in voters):
         return {}
     kappas = _kappas(voters, model)
-    voices, simple = _voices(kappas, model), _simple(voters)
+    voices, simple = _voices(kappas, model), _simple(voters, kappas)
     opinions = {}
     for i, voter in enumerate(voters):
         alike = len(voter.members)
@@ -212,11 +207,13 @@ def _agreement(
     return math.fsum(n * kappa for n, kappa in others) / total if total > 0 else 0.0
 
 
-def _simple(voters: Sequence[_Voter]) -> list[float]:
+def _simple(voters: Sequence[_Voter], kappas: Sequence[Sequence[float | None]]) -> list[float]:
     """By behaviour, how much better it looks than most: the share of those that answer which look
-    worse, less the share which look better, 0 at least. 0 for all where fewer than `FEW` tell, and
-    for what failed a trusted check: quality speaks of full passers only."""
-    rivals = [v.quality for v in voters if v.answers and v.quality is not None]
+    worse, less the share which look better, 0 at least. What answers always the same, with a kappa
+    of 0 with itself, is no rival. 0 for all where fewer than `FEW` tell, and for what failed a
+    trusted check: quality speaks of full passers only."""
+    answering = [v.quality for i, v in enumerate(voters) if kappas[i][i]]
+    rivals = [q for q in answering if q is not None]
     if len(rivals) < FEW:
         return [0.0] * len(voters)
     found = []

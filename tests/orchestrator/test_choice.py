@@ -181,6 +181,12 @@ class TestTheSimplestOfMany:
         assert chosen.winner in {"a", "f", "g"}, "three that do the same outweigh their looks"
         assert any("looks simpler than most by 0.75" in r for r in chosen.reasons)
 
+    def test_how_many_look_alike_makes_nobody_look_better(self) -> None:
+        """The mean of three times 0.1 is not 0.1 in binary."""
+        field = self.differing(0.1, 0.1, 0.1, 0.1)
+        three = [replace(field[0], attempt=n) for n in ("a", "f", "g")]
+        assert not any("simpler" in r for r in select([*three, *field[1:]]).reasons)
+
     def test_what_was_not_measured_is_neither_for_nor_against(self) -> None:
         measured = select(self.differing(0.5, 0.5, 0.5, 0.5, 0.5)).ranking
         silent = select(self.differing(None, 0.5, 0.5, 0.5, 0.5)).ranking
