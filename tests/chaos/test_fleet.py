@@ -44,7 +44,8 @@ def test_a_dead_workers_attempt_goes_on_elsewhere(fleet: FleetProject) -> None:
     (lost,) = fleet.works(worker)
     feature = lost.split("/")[1]
     before = fleet.project.run_folder / feature / "r1-a01.g1" / "transcript.jsonl"
-    until(before.exists, "it has begun")
+    # The file alone is no beginning: what has said nothing yet has nothing to go on from.
+    until(lambda: before.exists() and before.read_bytes().endswith(b"\n"), "it has begun")
     worker.kill()
     end = wait(runner)
     assert end.code == 0, end
